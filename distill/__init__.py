@@ -1,0 +1,1 @@
+"""Distillation: from teachers and images to a small student."""

@@ -1,0 +1,1 @@
+"""Selection: how close each teacher is to the target task."""

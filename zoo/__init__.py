@@ -1,0 +1,3 @@
+"""The zoo: teachers, images, and what teachers say of images."""
+
+__version__ = "0.1.0"

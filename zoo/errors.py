@@ -1,0 +1,25 @@
+"""What can go wrong in a user's hands, each as one line that says what, where and what to do next."""
+
+
+class ZooError(Exception):
+    """A mistake or mishap that a user can mend; the command prints it as one line and exits 1."""
+
+
+class TeacherNotFound(ZooError):
+    """No card has this name."""
+
+
+class TeacherBroken(ZooError):
+    """A teacher's files are missing, damaged or do not fit its card."""
+
+
+class ImagesError(ZooError):
+    """A folder, label file or image cannot be used as asked."""
+
+
+class StudentError(ZooError):
+    """A student cannot be built, saved or loaded as asked."""
+
+
+class RankingError(ZooError):
+    """A ranking cannot be made, read or turned into shares."""
