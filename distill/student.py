@@ -1,0 +1,218 @@
+"""The student: a timm network with a target head, and one head per teacher while it learns."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from zoo.card import Preprocessing, write_whole
+from zoo.catalogue import student_start
+from zoo.errors import StudentError
+from zoo.teacher import preprocessing_of
+
+ALIASES = {
+    "mobilenetv3": "mobilenetv3_large_100",
+    "mobilenetv3_large": "mobilenetv3_large_100",
+    "mobilenetv3_small": "mobilenetv3_small_100",
+}
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+class Student(nn.Module):
+    """A network phi with the target head h and the source heads h_s side by side.
+
+    Attributes:
+        network: the timm network, its classifier the target head.
+        sources: Linear [D, sum of K_s], thrown away after training; None without teachers.
+    """
+
+    def __init__(self, network: nn.Module, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        head: nn.Linear = network.get_classifier()  # pyright: ignore
+        self.sources = nn.Linear(head.in_features, sum(widths)) if sum(widths) else None
+
+    def embed(self, images: Tensor) -> Tensor:
+        """phi(x): images [B, 3, S, S], normalised, to [B, D]."""
+        network: Any = self.network
+        return network.forward_head(network.forward_features(images), pre_logits=True)
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """h(phi): embeddings [B, D] to logits [B, C]."""
+        network: Any = self.network
+        return network.get_classifier()(embeddings)
+
+    def imitate(self, embeddings: Tensor) -> Tensor:
+        """All h_s(phi): embeddings [B, D] to logits [B, sum of K_s]."""
+        if self.sources is None:
+            raise ValueError("this student has no source heads")
+        return self.sources(embeddings)
+
+
+def find_arch(name: str) -> str:
+    """timm's name of a student architecture.
+
+    Raises:
+        StudentError: timm has none of this name; the message offers close ones.
+    """
+    arch = ALIASES.get(name, name)
+    if timm.is_model(arch):
+        return arch
+    close = difflib.get_close_matches(name, [*timm.list_models(), *ALIASES], n=3, cutoff=0.5)
+    hint = f"Close ones: {', '.join(close)}." if close else "timm.list_models() names them all."
+    raise StudentError(f"timm has no network called {name!r}. {hint}")
+
+
+def create_student(
+    arch: str,
+    classes: int,
+    *,
+    widths: Sequence[int] = (),
+    start: str = "builtin",
+    model_args: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Student:
+    """Build a student and give it its initial weights.
+
+    Args:
+        arch: timm's name of the network.
+        classes: C, the classes of the target.
+        widths: K_s, the classes of each teacher.
+        start: `builtin` for the embedded initial student, `hub` for timm's own weights,
+            `random`, or a folder in timm's Hub layout.
+        model_args: further arguments of timm's factory.
+        seed: of the heads and of random weights.
+
+    Raises:
+        StudentError: there are no such weights, or they do not fit.
+    """
+    # timm draws initial weights from the global generator: leave it as it was
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            network = timm.create_model(
+                arch, pretrained=start == "hub", num_classes=classes, **(model_args or {})
+            )
+        except (RuntimeError, OSError, TypeError, ValueError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise StudentError(
+                f"timm cannot make {arch!r} with start {start!r}: {why}. "
+                "Try --start builtin or --start random."
+            ) from error
+        if not isinstance(network.get_classifier(), nn.Linear):
+            raise StudentError(f"{arch!r} has no linear classifier: choose another --arch.")
+        student = Student(network, widths)
+    if start not in ("hub", "random"):
+        folder = student_start(arch) if start == "builtin" else Path(start)
+        if folder is None:
+            raise StudentError(
+                f"No initial weights for {arch!r} are embedded: use --start hub to download timm's "
+                "own, --start FOLDER for yours, or --start random."
+            )
+        load_weights(network, folder)
+    return student
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Put a folder's weights into a network; a classifier of other classes is left out.
+
+    Raises:
+        StudentError: the file is missing, damaged or of another architecture.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise StudentError(f"The weights {path} cannot be read: {error}.") from error
+    own = network.state_dict()
+    head = f"{network.pretrained_cfg['classifier']}."  # pyright: ignore
+    fitting = {
+        name: value.to(own[name].dtype)
+        for name, value in weights.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if wrong := sorted(name for name in own.keys() | weights.keys() if name not in fitting):
+        wrong = [name for name in wrong if not name.startswith(head)]
+        if wrong:
+            raise StudentError(
+                f"The weights {path} do not fit the network: {wrong[0]} and {len(wrong) - 1} more "
+                "differ. Name a folder of the same architecture."
+            )
+    network.load_state_dict(fitting, strict=False)
+
+
+def save_network(
+    network: Any,
+    folder: Path,
+    *,
+    arch: str,
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    license: str,
+    model_args: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a network in timm's Hub layout: `config.json` and `model.safetensors` in float16.
+
+    It loads with `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+    """
+    size = preprocessing.size
+    config = {
+        "architecture": arch,
+        "num_classes": len(labels),
+        "num_features": network.num_features,
+        "label_names": list(labels),
+        "model_args": dict(model_args or {}),
+        "pretrained_cfg": {
+            "input_size": [3, size, size],
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "interpolation": preprocessing.interpolation,
+            "crop_pct": preprocessing.crop_pct,
+            "crop_mode": preprocessing.crop_mode,
+            "num_classes": len(labels),
+            "first_conv": network.pretrained_cfg["first_conv"],
+            "classifier": network.pretrained_cfg["classifier"],
+            "license": license,
+        },
+    }
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    part = folder / f"{WEIGHTS_FILE}.part"
+    save_file(weights, part, metadata={"format": "pt"})
+    part.replace(folder / WEIGHTS_FILE)
+    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessing]:
+    """A saved student's network, in evaluation mode, its class names and its preprocessing.
+
+    Raises:
+        StudentError: the folder is no student of ours.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        labels = tuple(config["label_names"])
+        network = timm.create_model(
+            config["architecture"], num_classes=len(labels), **config.get("model_args", {})
+        )
+        preprocessing = preprocessing_of(config["pretrained_cfg"])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise StudentError(
+            f"{folder} is not a saved student ({type(error).__name__}: {error}): "
+            "name a folder that `zoo distill` wrote."
+        ) from error
+    load_weights(network, folder)
+    return network.eval(), labels, preprocessing

@@ -1,0 +1,265 @@
+"""train: the one loop behind transfer, FixMatch, every distillation and every new teacher."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import cos, pi
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.card import Preprocessing
+from zoo.errors import ZooError
+from zoo.features import Features
+from zoo.images import Images, Progress, decode_images
+from zoo.machine import autocast
+from zoo.teacher import normalise
+
+from .batches import Batch, Batches
+from .checkpoint import load_checkpoint, save_checkpoint
+from .objectives import fixmatch_loss, label_loss, source_loss
+from .recipe import Recipe
+from .student import Student, create_student
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHECKPOINT_SECONDS = 60
+HISTORY_EVERY = 10
+
+Term = Callable[[Student, Tensor, Batch], Tensor]
+"""A loss of the student, its embeddings [L + U + V, D] and the batch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a run made.
+
+    Attributes:
+        network: the student's network with the target head, in evaluation mode, on the CPU.
+        preprocessing: how it wants its images.
+        history: one entry per ten updates: `update`, `rate` and the mean of each loss.
+        seconds: wall time of the updates.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    history: list[dict[str, float]]
+    seconds: float
+
+
+def train(
+    images: Images,
+    recipe: Recipe,
+    *,
+    arch: str,
+    features: Mapping[str, Features] | None = None,
+    shares: Mapping[str, float] | None = None,
+    start: str = "builtin",
+    model_args: Mapping[str, Any] | None = None,
+    image_size: int = 64,
+    device: torch.device | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a student on images, some labelled, with any teachers.
+
+    Args:
+        images: N target images; labels may be missing for most.
+        recipe: the numbers of the run.
+        arch: timm's name of the student.
+        features: the outputs of each teacher for the N images.
+        shares: alpha_s of each teacher, summing to 1; empty for no teachers.
+        start: where the initial weights come from, see `create_student`.
+        model_args: further arguments of timm's factory.
+        image_size: S, pixels.
+        device: where to compute; the CPU if not given.
+        checkpoint: a file to go on from and to keep up to date; removed by the caller.
+        progress: called after every update.
+
+    Raises:
+        ZooError: there are no labels, or a teacher with a share cannot teach.
+    """
+    images.check_labels()
+    device = device or torch.device("cpu")
+    shares = {name: share for name, share in (shares or {}).items() if share > 0}
+    targets, widths = source_targets(features or {}, shares)
+    preprocessing = Preprocessing(image_size, MEAN, STD, "bicubic")
+    student = create_student(
+        arch,
+        len(images.classes),
+        widths=widths,
+        start=start,
+        model_args=model_args,
+        seed=recipe.seed,
+    )
+    run = {"images": images.digest, "recipe": asdict(recipe), "shares": shares, "arch": arch}
+    run |= {"start": start, "model_args": dict(model_args or {}), "size": image_size}
+    return fit(
+        student,
+        torch.from_numpy(decode_images(images, preprocessing)),
+        torch.from_numpy(images.labels),
+        recipe,
+        targets=targets,
+        widths=widths,
+        alpha=torch.tensor(list(shares.values())),
+        preprocessing=preprocessing,
+        device=device,
+        checkpoint=checkpoint,
+        run=hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest(),
+        progress=progress,
+    )
+
+
+def source_targets(
+    features: Mapping[str, Features], shares: Mapping[str, float]
+) -> tuple[Tensor, list[int]]:
+    """alpha_s softmax(M_s(x)) of all teachers side by side [N, sum of K_s], and the K_s.
+
+    Raises:
+        ZooError: a teacher has no classifier, so no softmax to copy.
+    """
+    blocks: list[Tensor] = []
+    for name, share in shares.items():
+        logits = torch.from_numpy(np.ascontiguousarray(features[name].logits))
+        if not logits.shape[1]:
+            raise ZooError(f"The teacher {name!r} has no classifier to copy: give it share 0.")
+        blocks.append(share * logits.softmax(dim=1))
+    return (torch.cat(blocks, dim=1) if blocks else torch.empty(0)), [b.shape[1] for b in blocks]
+
+
+def fit(
+    student: Student,
+    pixels: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    *,
+    targets: Tensor,
+    widths: Sequence[int],
+    alpha: Tensor,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    checkpoint: Path | None,
+    run: str,
+    progress: Progress | None,
+) -> Trained:
+    """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
+    student.to(device, memory_format=torch.channels_last).train()  # pyright: ignore
+    terms = loss_terms(recipe, targets=targets, widths=widths, alpha=alpha.to(device))
+    batches = Batches(
+        pixels, labels, recipe, unlabeled=len(terms) > 1, strong="consistency" in terms
+    )
+    optimizer = make_optimizer(student, recipe)
+    average = {name: value.clone() for name, value in student.state_dict().items()}
+    state = {"run": run, "network": student, "average": average, "optimizer": optimizer}
+    first = load_checkpoint(checkpoint, **state) if checkpoint else 0
+    history: list[dict[str, float]] = []
+    started = saved = time.monotonic()
+    with depthwise_in_float32(student):
+        for step, batch in batches.ahead(first):
+            rate = set_rate(optimizer, recipe, step)
+            with autocast(device):
+                phi = student.embed(normalise(batch.images.to(device), preprocessing))
+            phi = phi.float()
+            losses = {name: weight * term(student, phi, batch) for name, (weight, term) in terms.items()}
+            optimizer.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()
+            optimizer.step()
+            follow(average, student, min(recipe.averaging, (1 + step) / (10 + step)))
+            if step % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
+                values = {name: loss.item() for name, loss in losses.items()}
+                history.append({"update": step + 1, "rate": rate, **values})
+            if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, step=step + 1, **state)
+                saved = time.monotonic()
+            if progress:
+                progress(step + 1, recipe.updates)
+    student.load_state_dict(average)
+    network = student.network.to("cpu", memory_format=torch.contiguous_format).eval()  # pyright: ignore
+    return Trained(network, preprocessing, history, time.monotonic() - started)
+
+
+def loss_terms(
+    recipe: Recipe, *, targets: Tensor, widths: Sequence[int], alpha: Tensor
+) -> dict[str, tuple[float, Term]]:
+    """The weighted losses of a run: lambda L_lab + (1 - lambda) sum_s alpha_s L_distil^s + ..."""
+    taught = len(widths) > 0
+    count = recipe.labeled_batch
+
+    def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        logits = student.classify(phi[:count])
+        return label_loss(logits, batch.labels.to(phi.device), smoothing=recipe.label_smoothing)
+
+    def sources(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        shown = phi[count : count + len(batch.rows)]
+        return source_loss(student.imitate(shown), targets[batch.rows].to(phi.device), widths, alpha)
+
+    def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        weak, strong = student.classify(phi[count:]).split(len(batch.rows))
+        return fixmatch_loss(weak, strong, threshold=recipe.threshold)
+
+    terms: dict[str, tuple[float, Term]] = {"labels": (recipe.label_weight if taught else 1, labels)}
+    if taught:
+        terms["sources"] = (1 - recipe.label_weight, sources)
+    if recipe.consistency:
+        terms["consistency"] = (recipe.consistency, consistency)
+    return terms
+
+
+def make_optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW; biases and the scales of normalisation layers do not decay."""
+    weights = [p for p in student.parameters() if p.ndim > 1]
+    others = [p for p in student.parameters() if p.ndim <= 1]
+    groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then a cosine to zero; returns the rate of this update."""
+    warm = max(1, round(recipe.warmup * recipe.updates))
+    left = (step - warm) / max(1, recipe.updates - warm)
+    share = (step + 1) / warm if step < warm else (1 + cos(pi * left)) / 2
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * share
+    return recipe.learning_rate * share
+
+
+@torch.no_grad()
+def follow(average: dict[str, Tensor], student: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the student's; counters are copied."""
+    state = student.state_dict()
+    moving = [name for name, value in average.items() if value.is_floating_point()]
+    torch._foreach_lerp_([average[n] for n in moving], [state[n] for n in moving], 1 - decay)
+    for name in average.keys() - set(moving):
+        average[name].copy_(state[name])
+
+
+@contextmanager
+def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
+    """Keep depthwise convolutions out of autocast: their bfloat16 backward is several times slower."""
+
+    def forward(self: nn.Conv2d, inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            return nn.Conv2d.forward(self, inputs.float())
+
+    depthwise = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+    ]
+    for module in depthwise:
+        module.forward = MethodType(forward, module)
+    try:
+        yield
+    finally:
+        for module in depthwise:
+            del module.forward

@@ -1,0 +1,339 @@
+"""A folder as paths, labels and classes; each image checked, digested and decoded."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .card import Preprocessing
+from .errors import ImagesError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+MAX_PIXELS = 120_000_000
+"""An image of more pixels than this is skipped: it is a decompression bomb or a mosaic."""
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,  # Pillow's word for a broken PNG
+    MemoryError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow and the file system raise for an image that cannot be decoded."""
+
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)`."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """N readable images and what is known of them.
+
+    Attributes:
+        root: the folder that they were read from.
+        paths: [N], sorted within the folder.
+        labels: [N] int64, an index into `classes`; -1 where the label is unknown.
+        classes: C names, sorted.
+        digests: [N] SHA-256 of each file's content, 64 hex digits.
+        skipped: images that could not be read.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    digests: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def labeled(self) -> int:
+        """How many images have a label."""
+        return int((self.labels >= 0).sum())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over contents, labels and classes: equal for equal tasks, wherever they lie."""
+        rows = sorted(
+            f"{digest} {self.classes[label] if label >= 0 else ''}"
+            for digest, label in zip(self.digests, self.labels, strict=True)
+        )
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def subset(self, index: NDArray[np.int64]) -> Images:
+        """Some of the images, in the order of `index`."""
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in index),
+            labels=self.labels[index],
+            digests=tuple(self.digests[i] for i in index),
+        )
+
+    def hide_labels(self, per_class: int, seed: int) -> Images:
+        """Keep the labels of `per_class` images of each class, drawn by `seed`; hide the others.
+
+        Raises:
+            ImagesError: a class has fewer labelled images.
+        """
+        if per_class < 1:
+            raise ValueError("labels per class is at least 1")
+        draw = np.random.default_rng([seed, per_class])
+        kept = np.full(len(self), -1, dtype=np.int64)
+        for index, name in enumerate(self.classes):
+            rows = np.flatnonzero(self.labels == index)
+            if len(rows) < per_class:
+                raise ImagesError(
+                    f"Class {name!r} in {self.root} has {len(rows)} labelled images, fewer than "
+                    f"the {per_class} asked for: lower --labels-per-class or add images."
+                )
+            chosen = draw.choice(rows, per_class, replace=False)
+            kept[chosen] = index
+        return replace(self, labels=kept)
+
+    def check_labels(self) -> None:
+        """Make sure that the labels define a task.
+
+        Raises:
+            ImagesError: there are fewer than two classes, or no class has two images.
+        """
+        if not self.labeled:
+            raise ImagesError(
+                f"{self.root} has no labels: put images into one sub-folder per class, "
+                "or pass --labels labels.csv."
+            )
+        if len(self.classes) < 2:
+            raise ImagesError(
+                f"{self.root} has one class, {self.classes[0]!r}: a classifier needs two or more. "
+                "Add a sub-folder for each other class."
+            )
+        if np.bincount(self.labels[self.labels >= 0]).max() < 2:
+            raise ImagesError(
+                f"Every class in {self.root} has a single labelled image: "
+                "add images until a class has two or more."
+            )
+
+    def lonely_classes(self) -> list[str]:
+        """Classes with exactly one labelled image, which say little to any score."""
+        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
+        return [name for name, count in zip(self.classes, counts, strict=True) if count == 1]
+
+
+def read_images(
+    target: Path,
+    *,
+    unlabeled: Path | None = None,
+    labels: Path | None = None,
+    progress: Progress | None = None,
+) -> Images:
+    """Read a folder: sub-folders are classes, loose images are unlabelled.
+
+    Every file is read once, to check and digest it; nothing is written. Hidden files and folders
+    are ignored, sub-folders of a class belong to it, links are followed once.
+
+    Args:
+        target: the folder.
+        unlabeled: another folder, all of it unlabelled; it may lie inside `target`.
+        labels: a CSV file with the columns path,label, paths relative to `target`; it replaces
+            the sub-folders as the source of labels.
+        progress: called as images are checked.
+
+    Raises:
+        ImagesError: no such folder, no readable image in it, or a bad label file.
+    """
+    target = target.expanduser().absolute()
+    named = _labels_from_csv(labels, target) if labels else None
+    apart = unlabeled.expanduser().absolute() if unlabeled else None
+    found: list[tuple[Path, str | None]] = []
+    for path in _image_files(target, without=apart):
+        inner = path.relative_to(target).parts
+        name = named.pop(path, None) if named is not None else inner[0] if inner[1:] else None
+        found.append((path, name))
+    if named:
+        raise ImagesError(
+            f"{labels} names {next(iter(named))}, which is not an image in {target}: "
+            "correct the path or remove the line."
+        )
+    if apart:
+        found += [(path, None) for path in _image_files(apart)]
+    readable, skipped = _check(found, progress)
+    if not readable:
+        raise ImagesError(
+            f"No readable image in {target}"
+            + (f" ({len(skipped)} could not be read, the first because {skipped[0].reason})" * bool(skipped))
+            + f": expected {' '.join(sorted(s[1:] for s in SUFFIXES))} files."
+        )
+    classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
+    number = {name: i for i, name in enumerate(classes)}
+    return Images(
+        root=target,
+        paths=tuple(path for path, _, _ in readable),
+        labels=np.array([-1 if n is None else number[n] for _, n, _ in readable], dtype=np.int64),
+        classes=classes,
+        digests=tuple(digest for _, _, digest in readable),
+        skipped=skipped,
+    )
+
+
+def decode_images(
+    images: Images, preprocessing: Preprocessing, *, progress: Progress | None = None
+) -> NDArray[np.uint8]:
+    """Decode, resize and crop once for all networks of this geometry; [N, 3, S, S] uint8.
+
+    Raises:
+        ImagesError: a file changed since `read_images` checked it.
+    """
+    size = preprocessing.size
+    pixels = np.empty((len(images), 3, size, size), dtype=np.uint8)
+
+    def fill(row: int) -> None:
+        try:
+            pixels[row] = _fit(_open(images.paths[row].read_bytes()), preprocessing)
+        except UNREADABLE as error:
+            raise ImagesError(
+                f"{images.paths[row]} changed while it was in use ({error}): run again."
+            ) from error
+
+    for _ in _in_threads(fill, range(len(images)), len(images), progress):
+        pass
+    return pixels
+
+
+def _check(
+    found: list[tuple[Path, str | None]], progress: Progress | None
+) -> tuple[list[tuple[Path, str | None, str]], tuple[Skipped, ...]]:
+    """Read and decode every file once; keep the good ones, say why for the others."""
+
+    def check(entry: tuple[Path, str | None]) -> str | Skipped:
+        try:
+            content = entry[0].read_bytes()
+            _open(content, draft=True)
+        except UNREADABLE as error:
+            return Skipped(entry[0], _reason(error))
+        return hashlib.sha256(content).hexdigest()
+
+    readable: list[tuple[Path, str | None, str]] = []
+    skipped: list[Skipped] = []
+    results = _in_threads(check, found, len(found), progress)
+    for (path, name), result in zip(found, results, strict=True):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
+            readable.append((path, name, result))
+    return readable, tuple(skipped)
+
+
+def _in_threads(work, items: Iterable, total: int, progress: Progress | None) -> Iterator:  # noqa: ANN001
+    """Map in order over threads: decoding releases the GIL."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(pool.map(work, items), start=1):
+            if progress:
+                progress(done, total)
+            yield result
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image"
+    return str(error) or type(error).__name__
+
+
+def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
+    """Image files below a folder, sorted, hidden ones left out, every folder visited once."""
+    if not folder.is_dir():
+        kind = "is a file" if folder.exists() else "does not exist"
+        raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
+    seen: set[str] = set()
+    paths: list[Path] = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen or (without and real == os.path.realpath(without)):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths += [
+            Path(parent, name)
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
+    return sorted(paths)
+
+
+def _labels_from_csv(path: Path, target: Path) -> dict[Path, str | None]:
+    """Labels by absolute path; an empty label stands for unlabelled."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImagesError(f"The label file {path} cannot be read: {error}.") from error
+    named: dict[Path, str | None] = {}
+    for line, row in enumerate(rows, start=2):
+        image, label = row.get("path"), row.get("label")
+        if not image or label is None:
+            raise ImagesError(
+                f"Line {line} of {path} lacks a path or a label: "
+                "the first line is `path,label`, each other line an image and its class."
+            )
+        absolute = Path(os.path.normpath(target / image.strip()))
+        if named.setdefault(absolute, label.strip() or None) != (label.strip() or None):
+            raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
+    return named
+
+
+def _open(content: bytes, *, draft: bool = False) -> Image.Image:
+    """Decode to upright RGB; `draft` decodes a JPEG small, which still reads all of the file."""
+    with Image.open(io.BytesIO(content)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
+        if draft:
+            image.draft("RGB", (64, 64))
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as RGB: 16 bits scaled to 8, transparency laid on white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        scale = 257.0 if values.max(initial=0) > 255 else 1.0
+        image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Resize and crop in one pass, [3, S, S]: only the pixels that the crop keeps are made."""
+    size, width, height = preprocessing.size, image.width, image.height
+    keep = preprocessing.crop_pct
+    if preprocessing.crop_mode == "center":
+        crop_width = crop_height = min(width, height) * keep
+    else:
+        crop_width, crop_height = width * keep, height * keep
+    left, top = (width - crop_width) / 2, (height - crop_height) / 2
+    resample = Image.Resampling[preprocessing.interpolation.upper()]
+    box = (left, top, left + crop_width, top + crop_height)
+    fitted = image.resize((size, size), resample, box=box)
+    return np.asarray(fitted).transpose(2, 0, 1)

@@ -1,0 +1,64 @@
+"""What this machine can do: its device, its number formats, its memory allocator."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from .errors import ZooError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device to compute on: `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ZooError: the device is unknown or absent.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise ZooError(f"The device {name!r} cannot be used: {why}. Try --device cpu.") from error
+    return device
+
+
+def autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Compute convolutions and products in bfloat16 where the device does so natively."""
+    native = _cpu_has_bf16() if device.type == "cpu" else device.type == "cuda"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=native)
+
+
+def keep_freed_memory() -> bool:
+    """Let malloc keep large blocks it gets back: fewer page faults, 1.5 to 2 times the speed.
+
+    It changes the whole process (glibc only, elsewhere it does nothing), so a program calls it
+    for itself before its first large allocation; the `zoo` command does. Returns whether it took.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28))
+    return all([mallopt(setting, value) == 1 for setting, value in settings])
+
+
+@cache
+def _cpu_has_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
