@@ -47,7 +47,9 @@ class Batches:
         """Batch of update `step`, counted from 0."""
         recipe = self.recipe
         generator = _generator(recipe.seed, 0, step)
-        chosen = self.labeled_rows[self._draw(len(self.labeled_rows), recipe.labeled_batch, step, 1)]
+        chosen = self.labeled_rows[
+            self._draw(len(self.labeled_rows), recipe.labeled_batch, step, 1)
+        ]
         rows = self._draw(len(self.pixels), self.unlabeled_batch, step, 2)
         shown = self.pixels[torch.cat([chosen, rows])]
         views = [weak_view(shown, recipe, generator)]
@@ -72,7 +74,9 @@ class Batches:
             return torch.empty(0, dtype=torch.int64)
         places = torch.arange(step * count, (step + 1) * count)
         rounds = {
-            int(turn): torch.randperm(size, generator=_generator(self.recipe.seed, stream, int(turn)))
+            int(turn): torch.randperm(
+                size, generator=_generator(self.recipe.seed, stream, int(turn))
+            )
             for turn in (places // size).unique()
         }
         return torch.stack([rounds[int(place // size)][place % size] for place in places])
@@ -97,10 +101,20 @@ def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
     return images.clamp_(0, 1)
 
 
-OPERATIONS = (
-    "identity brightness contrast color solarize posterize autocontrast "
-    "rotate shear_x shear_y translate_x translate_y"
-).split()
+OPERATIONS = [
+    "identity",
+    "brightness",
+    "contrast",
+    "color",
+    "solarize",
+    "posterize",
+    "autocontrast",
+    "rotate",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+]
 """What a strong view may do, two per image: RandAugment without equalize and sharpness."""
 
 

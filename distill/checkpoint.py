@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -9,62 +11,76 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-
-def save_checkpoint(
-    path: Path,
-    *,
-    run: str,
-    step: int,
-    network: nn.Module,
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write the state after `step` updates of the run that `run` identifies."""
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    tensors |= {f"average.{name}": value for name, value in average.items()}
-    for index, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
-    part = path.with_name(path.name + ".part")
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(contiguous, part, metadata={"run": run, "step": str(step)})
-    part.replace(path)
+EVERY_SECONDS = 60.0
 
 
-def load_checkpoint(
-    path: Path,
-    *,
-    run: str,
-    network: nn.Module,
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-) -> int:
-    """Put the saved state back and return its step; 0, and nothing changed, if there is none.
+@dataclass
+class Checkpoint:
+    """The state of one run, in memory and on disk.
 
-    A checkpoint of another run (other recipe, images or teachers) counts as none.
+    Attributes:
+        path: the file; None keeps nothing.
+        run: what identifies the run: a file of another run is not read.
+        student: being taught.
+        average: its averaged weights, by the names of its state.
+        optimizer: with its moments.
+        mishap: why the last state could not be written; the run itself goes on.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            if file.metadata().get("run") != run:
+
+    path: Path | None
+    run: str
+    student: nn.Module
+    average: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+    mishap: str = ""
+    _saved: float = field(default_factory=time.monotonic)
+
+    def restore(self) -> int:
+        """Put the saved state back; how many updates it had, 0 if there is none."""
+        try:
+            if self.path is None:
                 return 0
-            step = int(file.metadata()["step"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):
-        return 0
-    network.load_state_dict(_strip("network.", tensors))
-    for name, value in _strip("average.", tensors).items():
-        average[name].copy_(value)
-    saved = optimizer.state_dict()
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _strip("optimizer.", tensors).items():
-        index, entry = name.split(".")
-        state.setdefault(int(index), {})[entry] = value
-    optimizer.load_state_dict({**saved, "state": state})
-    return step
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("run") != self.run:
+                    return 0
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return 0
+        self.student.load_state_dict(_strip("student.", tensors))
+        for name, value in _strip("average.", tensors).items():
+            self.average[name].copy_(value)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _strip("optimizer.", tensors).items():
+            index, entry = name.split(".")
+            state.setdefault(int(index), {})[entry] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        return int(metadata["updates"])
+
+    def keep(self, updates: int) -> None:
+        """Write the state after so many updates, if the last one is a minute old."""
+        if self.path is None or time.monotonic() - self._saved < EVERY_SECONDS:
+            return
+        self._saved = time.monotonic()
+        tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.items()}
+        for index, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
+        whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(whole, part, metadata={"run": self.run, "updates": str(updates)})
+            part.replace(self.path)
+        except (OSError, SafetensorError) as error:
+            part.unlink(missing_ok=True)
+            self.mishap = f"The state of the run could not be kept in {self.path}: {error}"
+
+    def remove(self) -> None:
+        """Delete the file: the run is over."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
 def _strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

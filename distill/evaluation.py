@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from zoo.card import Preprocessing
+from zoo.decoding import Progress, decode_images
 from zoo.errors import ImagesError
-from zoo.images import Images, Progress, decode_images
+from zoo.images import Images
 from zoo.machine import autocast
 from zoo.teacher import normalise
 
@@ -48,7 +49,7 @@ def predict(
     """Class probabilities [N, C] of the images."""
     device = device or torch.device("cpu")
     network = network.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore
-    pixels = torch.from_numpy(decode_images(images, preprocessing))
+    pixels = torch.from_numpy(decode_images(images.paths, preprocessing))
     outputs: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for shown in pixels.split(batch):

@@ -14,9 +14,7 @@ def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Ten
     return cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
-def source_loss(
-    logits: Tensor, targets: Tensor, widths: Sequence[int], alpha: Tensor
-) -> Tensor:
+def source_loss(logits: Tensor, targets: Tensor, widths: Sequence[int], alpha: Tensor) -> Tensor:
     """sum_s alpha_s CE(h_s(phi(x)), softmax(M_s(x))), mean over the batch.
 
     Args:

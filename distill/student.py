@@ -60,7 +60,7 @@ class Student(nn.Module):
 
 
 def find_arch(name: str) -> str:
-    """timm's name of a student architecture.
+    """Name in timm of a student architecture.
 
     Raises:
         StudentError: timm has none of this name; the message offers close ones.

@@ -18,6 +18,7 @@ import torch
 
 from zoo.card import TeacherCard, sha256_of
 from zoo.catalogue import BUILTIN, STUDENTS
+from zoo.features import cache_folder
 from zoo.images import Images, read_images
 from zoo.machine import keep_freed_memory
 
@@ -35,7 +36,7 @@ RESNET: Mapping[str, Any] = {
     "stem_width": 16,
     "output_stride": 16,
 }
-"""A narrow ResNet-18-D whose last stage keeps 4 x 4 places of a 64-pixel image; 1.6 M parameters."""
+"""A narrow ResNet-18-D, 1.6 M parameters; its last stage keeps 4 x 4 places of 64 x 64 pixels."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,6 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         color=0.3,
         averaging=0.998,
     )
-    checkpoint = folder / "checkpoint.part"
     began = time.monotonic()
 
     def say(done: int, total: int) -> None:
@@ -125,7 +125,7 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         start="random" if generic else str(BUILTIN / "objects"),
         model_args=lesson.model_args,
         image_size=image_size,
-        checkpoint=checkpoint,
+        checkpoints=cache_folder() / "runs",
         progress=say,
     )
     result = evaluate(trained.network, exam, images.classes, trained.preprocessing)
@@ -158,7 +158,6 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         recipe=f"python -m distill.teaching --data DIR {name}: {recipe}",
     )
     card.save(folder)
-    checkpoint.unlink(missing_ok=True)
     print(f"{name}: accuracy {result.accuracy:.3f} on {result.images} held-out images", flush=True)
     return card
 

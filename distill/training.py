@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
 from types import MethodType
@@ -18,20 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from zoo.card import Preprocessing
+from zoo.decoding import Progress, decode_images
 from zoo.errors import ZooError
 from zoo.features import Features
-from zoo.images import Images, Progress, decode_images
+from zoo.images import Images
 from zoo.machine import autocast
 from zoo.teacher import normalise
 
 from .batches import Batch, Batches
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint
 from .objectives import fixmatch_loss, label_loss, source_loss
 from .recipe import Recipe
 from .student import Student, create_student
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CHECKPOINT_SECONDS = 60
 HISTORY_EVERY = 10
 
 Term = Callable[[Student, Tensor, Batch], Tensor]
@@ -47,12 +46,14 @@ class Trained:
         preprocessing: how it wants its images.
         history: one entry per ten updates: `update`, `rate` and the mean of each loss.
         seconds: wall time of the updates.
+        mishap: why the state of the run could not be kept, if so.
     """
 
     network: nn.Module
     preprocessing: Preprocessing
     history: list[dict[str, float]]
     seconds: float
+    mishap: str = ""
 
 
 def train(
@@ -66,7 +67,7 @@ def train(
     model_args: Mapping[str, Any] | None = None,
     image_size: int = 64,
     device: torch.device | None = None,
-    checkpoint: Path | None = None,
+    checkpoints: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train a student on images, some labelled, with any teachers.
@@ -81,58 +82,66 @@ def train(
         model_args: further arguments of timm's factory.
         image_size: S, pixels.
         device: where to compute; the CPU if not given.
-        checkpoint: a file to go on from and to keep up to date; removed by the caller.
+        checkpoints: a folder for the state of the run: the same run, killed, goes on from it.
         progress: called after every update.
 
     Raises:
         ZooError: there are no labels, or a teacher with a share cannot teach.
     """
     images.check_labels()
-    device = device or torch.device("cpu")
-    shares = {name: share for name, share in (shares or {}).items() if share > 0}
-    targets, widths = source_targets(features or {}, shares)
-    preprocessing = Preprocessing(image_size, MEAN, STD, "bicubic")
+    sources = source_targets(features or {}, shares or {})
     student = create_student(
         arch,
         len(images.classes),
-        widths=widths,
+        widths=sources.widths,
         start=start,
         model_args=model_args,
         seed=recipe.seed,
     )
-    run = {"images": images.digest, "recipe": asdict(recipe), "shares": shares, "arch": arch}
-    run |= {"start": start, "model_args": dict(model_args or {}), "size": image_size}
+    preprocessing = Preprocessing(image_size, MEAN, STD, "bicubic")
     return fit(
         student,
-        torch.from_numpy(decode_images(images, preprocessing)),
+        torch.from_numpy(decode_images(images.paths, preprocessing)),
         torch.from_numpy(images.labels),
         recipe,
-        targets=targets,
-        widths=widths,
-        alpha=torch.tensor(list(shares.values())),
+        sources=sources,
         preprocessing=preprocessing,
-        device=device,
-        checkpoint=checkpoint,
-        run=hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest(),
+        device=device or torch.device("cpu"),
+        checkpoints=checkpoints,
         progress=progress,
     )
 
 
-def source_targets(
-    features: Mapping[str, Features], shares: Mapping[str, float]
-) -> tuple[Tensor, list[int]]:
-    """alpha_s softmax(M_s(x)) of all teachers side by side [N, sum of K_s], and the K_s.
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What the teachers say, ready to be imitated.
+
+    Attributes:
+        targets: [N, sum of K_s], alpha_s softmax(M_s(x)) of all teachers side by side.
+        widths: K_1..K_S, the classes of each teacher.
+        alpha: [S], their shares.
+    """
+
+    targets: Tensor
+    widths: list[int]
+    alpha: Tensor
+
+
+def source_targets(features: Mapping[str, Features], shares: Mapping[str, float]) -> Sources:
+    """The outputs of the teachers that have a share.
 
     Raises:
-        ZooError: a teacher has no classifier, so no softmax to copy.
+        ZooError: one of them has no classifier, so no softmax to copy.
     """
     blocks: list[Tensor] = []
-    for name, share in shares.items():
+    used = {name: share for name, share in shares.items() if share > 0}
+    for name, share in used.items():
         logits = torch.from_numpy(np.ascontiguousarray(features[name].logits))
         if not logits.shape[1]:
             raise ZooError(f"The teacher {name!r} has no classifier to copy: give it share 0.")
         blocks.append(share * logits.softmax(dim=1))
-    return (torch.cat(blocks, dim=1) if blocks else torch.empty(0)), [b.shape[1] for b in blocks]
+    targets = torch.cat(blocks, dim=1) if blocks else torch.empty(0)
+    return Sources(targets, [block.shape[1] for block in blocks], torch.tensor([*used.values()]))
 
 
 def fit(
@@ -141,73 +150,84 @@ def fit(
     labels: Tensor,
     recipe: Recipe,
     *,
-    targets: Tensor,
-    widths: Sequence[int],
-    alpha: Tensor,
+    sources: Sources,
     preprocessing: Preprocessing,
     device: torch.device,
-    checkpoint: Path | None,
-    run: str,
-    progress: Progress | None,
+    checkpoints: Path | None = None,
+    progress: Progress | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
+    run = fingerprint(recipe, [*student.state_dict().values(), pixels, labels, sources.targets])
     student.to(device, memory_format=torch.channels_last).train()  # pyright: ignore
-    terms = loss_terms(recipe, targets=targets, widths=widths, alpha=alpha.to(device))
+    terms = loss_terms(recipe, sources, device)
     batches = Batches(
         pixels, labels, recipe, unlabeled=len(terms) > 1, strong="consistency" in terms
     )
     optimizer = make_optimizer(student, recipe)
     average = {name: value.clone() for name, value in student.state_dict().items()}
-    state = {"run": run, "network": student, "average": average, "optimizer": optimizer}
-    first = load_checkpoint(checkpoint, **state) if checkpoint else 0
+    path = checkpoints / f"{run}.safetensors" if checkpoints else None
+    checkpoint = Checkpoint(path, run, student, average, optimizer)
+    first = checkpoint.restore()
     history: list[dict[str, float]] = []
-    started = saved = time.monotonic()
+    started = time.monotonic()
     with depthwise_in_float32(student):
         for step, batch in batches.ahead(first):
             rate = set_rate(optimizer, recipe, step)
             with autocast(device):
                 phi = student.embed(normalise(batch.images.to(device), preprocessing))
             phi = phi.float()
-            losses = {name: weight * term(student, phi, batch) for name, (weight, term) in terms.items()}
+            losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
+            loss = torch.stack([weight * losses[name] for name, (weight, _) in terms.items()]).sum()
             optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()
+            loss.backward()
             optimizer.step()
             follow(average, student, min(recipe.averaging, (1 + step) / (10 + step)))
-            if step % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
-                values = {name: loss.item() for name, loss in losses.items()}
+            if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
+                values = {name: value.item() for name, value in losses.items()}
                 history.append({"update": step + 1, "rate": rate, **values})
-            if checkpoint and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                save_checkpoint(checkpoint, step=step + 1, **state)
-                saved = time.monotonic()
+            checkpoint.keep(step + 1)
             if progress:
                 progress(step + 1, recipe.updates)
+    seconds = time.monotonic() - started
+    checkpoint.remove()
     student.load_state_dict(average)
-    network = student.network.to("cpu", memory_format=torch.contiguous_format).eval()  # pyright: ignore
-    return Trained(network, preprocessing, history, time.monotonic() - started)
+    network = student.network.to("cpu", memory_format=torch.contiguous_format)  # pyright: ignore
+    return Trained(network.eval(), preprocessing, history, seconds, checkpoint.mishap)
+
+
+def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
+    """SHA-256 of all that a run depends on: its numbers, initial weights, images and targets."""
+    digest = hashlib.sha256(repr(recipe).encode())
+    for tensor in tensors:
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    return digest.hexdigest()
 
 
 def loss_terms(
-    recipe: Recipe, *, targets: Tensor, widths: Sequence[int], alpha: Tensor
+    recipe: Recipe, sources: Sources, device: torch.device
 ) -> dict[str, tuple[float, Term]]:
     """The weighted losses of a run: lambda L_lab + (1 - lambda) sum_s alpha_s L_distil^s + ..."""
-    taught = len(widths) > 0
+    taught = len(sources.widths) > 0
     count = recipe.labeled_batch
+    alpha = sources.alpha.to(device)
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         logits = student.classify(phi[:count])
-        return label_loss(logits, batch.labels.to(phi.device), smoothing=recipe.label_smoothing)
+        return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
-    def sources(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        shown = phi[count : count + len(batch.rows)]
-        return source_loss(student.imitate(shown), targets[batch.rows].to(phi.device), widths, alpha)
+    def imitation(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        logits = student.imitate(phi[count : count + len(batch.rows)])
+        return source_loss(logits, sources.targets[batch.rows].to(device), sources.widths, alpha)
 
     def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         weak, strong = student.classify(phi[count:]).split(len(batch.rows))
         return fixmatch_loss(weak, strong, threshold=recipe.threshold)
 
-    terms: dict[str, tuple[float, Term]] = {"labels": (recipe.label_weight if taught else 1, labels)}
+    terms: dict[str, tuple[float, Term]] = {
+        "labels": (recipe.label_weight if taught else 1, labels)
+    }
     if taught:
-        terms["sources"] = (1 - recipe.label_weight, sources)
+        terms["sources"] = (1 - recipe.label_weight, imitation)
     if recipe.consistency:
         terms["consistency"] = (recipe.consistency, consistency)
     return terms
@@ -245,7 +265,7 @@ def follow(average: dict[str, Tensor], student: nn.Module, decay: float) -> None
 
 @contextmanager
 def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
-    """Keep depthwise convolutions out of autocast: their bfloat16 backward is several times slower."""
+    """Keep depthwise convolutions out of autocast: backward in bfloat16, they are far slower."""
 
     def forward(self: nn.Conv2d, inputs: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, enabled=False):

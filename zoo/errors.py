@@ -1,4 +1,4 @@
-"""What can go wrong in a user's hands, each as one line that says what, where and what to do next."""
+"""What can go wrong in a user's hands: one line that says what, where and what to do next."""
 
 
 class ZooError(Exception):

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .card import TeacherCard
+
+SHARD_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,3 +44,101 @@ class Features:
     def rows(self, index: NDArray[np.int64]) -> Features:
         """The outputs for some of the images, in the order of `index`."""
         return Features(embeddings=self.embeddings[index], logits=self.logits[index])
+
+
+class FeatureStore:
+    """Features on disk, by teacher and image content.
+
+    A folder per teacher holds shards: safetensors files, each written whole under a name that
+    is the hash of its content. Whoever is killed leaves finished shards; whoever works beside
+    leaves others; a shard that is damaged or of another teacher is left unread.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder() / "features"
+
+    def read(self, key: str, digests: Sequence[str]) -> tuple[NDArray[np.bool_], Features | None]:
+        """What is known of N different images: which of them [N], and the rows of those."""
+        place = {digest: row for row, digest in enumerate(digests)}
+        known = np.zeros(len(digests), dtype=np.bool_)
+        embeddings = logits = np.empty((0, 0), dtype=np.float32)
+        for path in sorted((self.folder / key).glob("*.safetensors")):
+            if known.all():
+                break
+            if (shard := _read_shard(path, key)) is None:
+                continue
+            names, features = shard
+            here = [(row, place[name]) for row, name in enumerate(names) if name in place]
+            if not known.any():
+                embeddings = np.zeros((len(digests), features.embeddings.shape[1]), np.float32)
+                logits = np.zeros((len(digests), features.logits.shape[1]), np.float32)
+            for row, there in here:
+                embeddings[there], logits[there] = features.embeddings[row], features.logits[row]
+                known[there] = True
+        return known, Features(embeddings[known], logits[known]) if known.any() else None
+
+    def write(self, key: str, digests: Sequence[str], features: Features) -> None:
+        """Keep the rows of some images.
+
+        Raises:
+            OSError: the folder cannot be written; what was there before is still good.
+        """
+        tensors = {"embeddings": features.embeddings, "logits": features.logits}
+        content = save(tensors, metadata=_shard_metadata(key, digests, tensors))
+        name = hashlib.sha256(content).hexdigest()
+        folder = self.folder / key
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(suffix=".part", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(part).replace(folder / f"{name}.safetensors")
+        except OSError:
+            Path(part).unlink(missing_ok=True)
+            raise
+
+
+def cache_folder() -> Path:
+    """Where this user's cache is: `SOURCE_ZOO_CACHE`, else `XDG_CACHE_HOME`, else `~/.cache`."""
+    if own := os.environ.get("SOURCE_ZOO_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "source-zoo"
+
+
+def feature_key(card: TeacherCard) -> str:
+    """All that a teacher's outputs depend on but the image: weights, preprocessing and view."""
+    parts = {
+        "format": SHARD_FORMAT,
+        "network": card.network,
+        "weights": card.sha256,
+        "preprocessing": asdict(card.preprocessing),
+        "view": "clean",
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{card.name}-{digest[:32]}"
+
+
+def _shard_metadata(
+    key: str, digests: Sequence[str], tensors: Mapping[str, NDArray[np.float32]]
+) -> dict[str, str]:
+    payload = hashlib.sha256("".join([key, *digests]).encode())
+    for name in sorted(tensors):
+        payload.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return {"key": key, "digests": " ".join(digests), "sha256": payload.hexdigest()}
+
+
+def _read_shard(path: Path, key: str) -> tuple[list[str], Features] | None:
+    """A shard's digests and rows; None if it is not what it says it is."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in ("embeddings", "logits")}
+        digests = metadata["digests"].split(" ")
+        if metadata != _shard_metadata(key, digests, tensors):
+            return None
+        return digests, Features(**tensors)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None

@@ -6,34 +6,17 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from .card import Preprocessing
+from .decoding import UNREADABLE, Progress, in_threads, open_image
 from .errors import ImagesError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-MAX_PIXELS = 120_000_000
-"""An image of more pixels than this is skipped: it is a decompression bomb or a mosaic."""
-
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,  # Pillow's word for a broken PNG
-    MemoryError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""What Pillow and the file system raise for an image that cannot be decoded."""
-
-Progress = Callable[[int, int], None]
-"""Called as `progress(done, total)`."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +116,23 @@ class Images:
                 "add images until a class has two or more."
             )
 
+    def probe(self, *, labeled: int = 1000, pool: int = 500, seed: int = 0) -> Images:
+        """A sample to rank teachers on: some labelled images of each class, some unlabelled.
+
+        Args:
+            labeled: about how many labelled images; a class keeps its share, at least two.
+            pool: how many unlabelled ones at most.
+            seed: of the draw.
+        """
+        draw = np.random.default_rng([seed, labeled, pool])
+        share = min(1.0, labeled / max(1, self.labeled))
+        rows: list[int] = []
+        for label in range(-1, len(self.classes)):
+            among = np.flatnonzero(self.labels == label)
+            wanted = pool if label < 0 else max(2, round(share * len(among)))
+            rows += draw.choice(among, min(wanted, len(among)), replace=False).tolist()
+        return self.subset(np.sort(np.array(rows, dtype=np.int64)))
+
     def lonely_classes(self) -> list[str]:
         """Classes with exactly one labelled image, which say little to any score."""
         counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
@@ -180,7 +180,10 @@ def read_images(
     if not readable:
         raise ImagesError(
             f"No readable image in {target}"
-            + (f" ({len(skipped)} could not be read, the first because {skipped[0].reason})" * bool(skipped))
+            + (
+                f" ({len(skipped)} could not be read, the first because {skipped[0].reason})"
+                * bool(skipped)
+            )
             + f": expected {' '.join(sorted(s[1:] for s in SUFFIXES))} files."
         )
     classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
@@ -195,30 +198,6 @@ def read_images(
     )
 
 
-def decode_images(
-    images: Images, preprocessing: Preprocessing, *, progress: Progress | None = None
-) -> NDArray[np.uint8]:
-    """Decode, resize and crop once for all networks of this geometry; [N, 3, S, S] uint8.
-
-    Raises:
-        ImagesError: a file changed since `read_images` checked it.
-    """
-    size = preprocessing.size
-    pixels = np.empty((len(images), 3, size, size), dtype=np.uint8)
-
-    def fill(row: int) -> None:
-        try:
-            pixels[row] = _fit(_open(images.paths[row].read_bytes()), preprocessing)
-        except UNREADABLE as error:
-            raise ImagesError(
-                f"{images.paths[row]} changed while it was in use ({error}): run again."
-            ) from error
-
-    for _ in _in_threads(fill, range(len(images)), len(images), progress):
-        pass
-    return pixels
-
-
 def _check(
     found: list[tuple[Path, str | None]], progress: Progress | None
 ) -> tuple[list[tuple[Path, str | None, str]], tuple[Skipped, ...]]:
@@ -227,29 +206,20 @@ def _check(
     def check(entry: tuple[Path, str | None]) -> str | Skipped:
         try:
             content = entry[0].read_bytes()
-            _open(content, draft=True)
+            open_image(content, draft=True)
         except UNREADABLE as error:
             return Skipped(entry[0], _reason(error))
         return hashlib.sha256(content).hexdigest()
 
     readable: list[tuple[Path, str | None, str]] = []
     skipped: list[Skipped] = []
-    results = _in_threads(check, found, len(found), progress)
+    results = in_threads(check, found, len(found), progress)
     for (path, name), result in zip(found, results, strict=True):
         if isinstance(result, Skipped):
             skipped.append(result)
         else:
             readable.append((path, name, result))
     return readable, tuple(skipped)
-
-
-def _in_threads(work, items: Iterable, total: int, progress: Progress | None) -> Iterator:  # noqa: ANN001
-    """Map in order over threads: decoding releases the GIL."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, result in enumerate(pool.map(work, items), start=1):
-            if progress:
-                progress(done, total)
-            yield result
 
 
 def _reason(error: BaseException) -> str:
@@ -298,42 +268,3 @@ def _labels_from_csv(path: Path, target: Path) -> dict[Path, str | None]:
         if named.setdefault(absolute, label.strip() or None) != (label.strip() or None):
             raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
     return named
-
-
-def _open(content: bytes, *, draft: bool = False) -> Image.Image:
-    """Decode to upright RGB; `draft` decodes a JPEG small, which still reads all of the file."""
-    with Image.open(io.BytesIO(content)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
-        if draft:
-            image.draft("RGB", (64, 64))
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16 bits scaled to 8, transparency laid on white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        scale = 257.0 if values.max(initial=0) > 255 else 1.0
-        image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize and crop in one pass, [3, S, S]: only the pixels that the crop keeps are made."""
-    size, width, height = preprocessing.size, image.width, image.height
-    keep = preprocessing.crop_pct
-    if preprocessing.crop_mode == "center":
-        crop_width = crop_height = min(width, height) * keep
-    else:
-        crop_width, crop_height = width * keep, height * keep
-    left, top = (width - crop_width) / 2, (height - crop_height) / 2
-    resample = Image.Resampling[preprocessing.interpolation.upper()]
-    box = (left, top, left + crop_width, top + crop_height)
-    fitted = image.resize((size, size), resample, box=box)
-    return np.asarray(fitted).transpose(2, 0, 1)

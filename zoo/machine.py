@@ -52,7 +52,8 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28))
-    return all([mallopt(setting, value) == 1 for setting, value in settings])
+    took = [mallopt(setting, value) == 1 for setting, value in settings]
+    return all(took)
 
 
 @cache
