@@ -101,7 +101,7 @@ def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
     return images.clamp_(0, 1)
 
 
-OPERATIONS = [
+OPERATIONS = (
     "identity",
     "brightness",
     "contrast",
@@ -114,7 +114,7 @@ OPERATIONS = [
     "shear_y",
     "translate_x",
     "translate_y",
-]
+)
 """What a strong view may do, two per image: RandAugment without equalize and sharpness."""
 
 

@@ -15,7 +15,7 @@ from zoo.decoding import Progress, decode_images
 from zoo.errors import ImagesError
 from zoo.images import Images
 from zoo.machine import autocast
-from zoo.teacher import normalise
+from zoo.teacher import normalise, to_device
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def predict(
 ) -> NDArray[np.float32]:
     """Class probabilities [N, C] of the images."""
     device = device or torch.device("cpu")
-    network = network.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore
+    network = to_device(network, device).eval()
     pixels = torch.from_numpy(decode_images(images.paths, preprocessing))
     outputs: list[NDArray[np.float32]] = []
     with torch.inference_mode():

@@ -109,7 +109,8 @@ def create_student(
                 f"timm cannot make {arch!r} with start {start!r}: {why}. "
                 "Try --start builtin or --start random."
             ) from error
-        if not isinstance(network.get_classifier(), nn.Linear):
+        classifier: Any = network.get_classifier  # pyright: ignore
+        if not isinstance(classifier(), nn.Linear):
             raise StudentError(f"{arch!r} has no linear classifier: choose another --arch.")
         student = Student(network, widths)
     if start not in ("hub", "random"):

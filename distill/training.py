@@ -22,7 +22,7 @@ from zoo.errors import ZooError
 from zoo.features import Features
 from zoo.images import Images
 from zoo.machine import autocast
-from zoo.teacher import normalise
+from zoo.teacher import normalise, to_device
 
 from .batches import Batch, Batches
 from .checkpoint import Checkpoint
@@ -158,7 +158,7 @@ def fit(
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
     run = fingerprint(recipe, [*student.state_dict().values(), pixels, labels, sources.targets])
-    student.to(device, memory_format=torch.channels_last).train()  # pyright: ignore
+    to_device(student, device).train()
     terms = loss_terms(recipe, sources, device)
     batches = Batches(
         pixels, labels, recipe, unlabeled=len(terms) > 1, strong="consistency" in terms
@@ -191,8 +191,8 @@ def fit(
     seconds = time.monotonic() - started
     checkpoint.remove()
     student.load_state_dict(average)
-    network = student.network.to("cpu", memory_format=torch.contiguous_format)  # pyright: ignore
-    return Trained(network.eval(), preprocessing, history, seconds, checkpoint.mishap)
+    network = student.network.cpu().eval()
+    return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
 
 
 def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
@@ -256,11 +256,11 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> flo
 @torch.no_grad()
 def follow(average: dict[str, Tensor], student: nn.Module, decay: float) -> None:
     """Move the averaged weights towards the student's; counters are copied."""
-    state = student.state_dict()
-    moving = [name for name, value in average.items() if value.is_floating_point()]
-    torch._foreach_lerp_([average[n] for n in moving], [state[n] for n in moving], 1 - decay)
-    for name in average.keys() - set(moving):
-        average[name].copy_(state[name])
+    for name, value in student.state_dict().items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - decay)
+        else:
+            average[name].copy_(value)
 
 
 @contextmanager

@@ -107,8 +107,8 @@ class Images:
             )
         if len(self.classes) < 2:
             raise ImagesError(
-                f"{self.root} has one class, {self.classes[0]!r}: a classifier needs two or more. "
-                "Add a sub-folder for each other class."
+                f"{self.root} has one class, {''.join(self.classes)!r}, and a classifier needs two "
+                "or more: add a sub-folder for each other class."
             )
         if np.bincount(self.labels[self.labels >= 0]).max() < 2:
             raise ImagesError(

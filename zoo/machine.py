@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def autocast(device: torch.device) -> AbstractContextManager[None]:
+def autocast(device: torch.device) -> torch.autocast:
     """Compute convolutions and products in bfloat16 where the device does so natively."""
     native = _cpu_has_bf16() if device.type == "cpu" else device.type == "cuda"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=native)

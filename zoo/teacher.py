@@ -73,8 +73,7 @@ def load_teacher(card: TeacherCard, *, device: torch.device | None = None) -> Te
         raise TeacherBroken(
             f"{card.folder} does not have the {len(card.labels)} classes of its card."
         )
-    network = network.to(device, memory_format=torch.channels_last).eval()
-    return Teacher(card, network, device)
+    return Teacher(card, to_device(network, device).eval(), device)
 
 
 def observe(
@@ -221,6 +220,12 @@ def embed(
 def _classifier(network: Any) -> nn.Module:
     """The layer whose input is the embedding and whose output are the logits."""
     return network.get_classifier()
+
+
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on its device, its weights laid out as convolutions like them."""
+    moved: Any = network.to(device)
+    return moved.to(memory_format=torch.channels_last)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:

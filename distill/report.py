@@ -1,0 +1,213 @@
+"""Report: what ran and what came out; saved with the student as JSON and as a model card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from zoo.card import TeacherCard, write_whole
+from zoo.errors import StudentError
+from zoo.images import Images
+
+from .evaluation import Evaluation
+from .recipe import Recipe
+from .student import save_network
+from .training import Trained
+
+REPORT_FORMAT = 1
+LICENSE = "other"
+"""Of a student: its makers decide, with the licences of its data and teachers in hand."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run: what went in and what came out.
+
+    Attributes:
+        method: `weighted`, `nearest`, `teachers` (shares by hand), `transfer` or `fixmatch`.
+        arch: timm's name of the student.
+        start: where its initial weights came from.
+        target: the folder of images.
+        classes: the student's class names.
+        labeled: images with a label.
+        unlabeled: images without one.
+        skipped: images that could not be read.
+        teachers: share of each teacher, summing to 1; empty without teachers.
+        recipe: the numbers of the run.
+        image_size: of the student's input, in pixels.
+        seconds: wall time of the updates.
+        student: the folder that the student is saved in.
+        evaluation: on held-out images; None without any.
+        notes: mishaps on the way.
+    """
+
+    method: str
+    arch: str
+    start: str
+    target: str
+    classes: tuple[str, ...]
+    labeled: int
+    unlabeled: int
+    skipped: int
+    teachers: Mapping[str, float]
+    recipe: Recipe
+    image_size: int
+    seconds: float
+    student: str
+    evaluation: Evaluation | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def summary(self) -> dict[str, Any]:
+        """The run as `zoo distill --json` shows it."""
+        result = self.evaluation
+        return {
+            "format": REPORT_FORMAT,
+            "method": self.method,
+            "arch": self.arch,
+            "updates": self.recipe.updates,
+            "seconds": round(self.seconds, 2),
+            "teachers": dict(self.teachers),
+            "labeled": self.labeled,
+            "unlabeled": self.unlabeled,
+            "accuracy": result and result.accuracy,
+            "low": result and result.low,
+            "high": result and result.high,
+            "student": self.student,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with the versions of what it ran on."""
+        packages = ("source-zoo", "torch", "timm", "numpy")
+        versions = {name: version(name) for name in packages} | {
+            "python": platform.python_version()
+        }
+        return {**self.summary(), **asdict(self), "teachers": dict(self.teachers)} | {
+            "versions": versions
+        }
+
+
+def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) -> None:
+    """Make sure, before any work, that a student may be saved here.
+
+    Raises:
+        StudentError: the folder holds something, or lies in a folder of images.
+    """
+    for place in images:
+        if folder.absolute().resolve().is_relative_to(place.absolute().resolve()):
+            raise StudentError(
+                f"{folder} lies inside the image folder {place}, where nothing is ever written: "
+                "choose another --save."
+            )
+    if folder.is_file():
+        raise StudentError(f"{folder} is a file: choose another --save.")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise StudentError(f"{folder} is not empty: pass --overwrite or choose another --save.")
+
+
+def save_student(
+    trained: Trained, report: Report, folder: Path, *, cards: Sequence[TeacherCard] = ()
+) -> None:
+    """Write the student, its model card, its report and its training history.
+
+    Args:
+        trained: the student.
+        report: of the run.
+        folder: where to; timm loads it as `local-dir:FOLDER`.
+        cards: of the teachers in the report.
+
+    Raises:
+        StudentError: the folder cannot be written.
+    """
+    history = "".join(json.dumps(entry) + "\n" for entry in trained.history)
+    document = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "metrics.jsonl", history)
+        write_whole(folder / "report.json", document)
+        write_whole(folder / "README.md", model_card(report, cards))
+        save_network(
+            trained.network,
+            folder,
+            arch=report.arch,
+            labels=report.classes,
+            preprocessing=trained.preprocessing,
+            license=LICENSE,
+        )
+    except OSError as error:
+        raise StudentError(
+            f"The student could not be saved in {folder}: {error.strerror or error}. "
+            "Free some space or choose another --save, and run again."
+        ) from error
+
+
+def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
+    """The student's README in the Hub's form, naming every teacher, its share and licence."""
+    lines = [
+        "---",
+        f"license: {LICENSE}",
+        "library_name: timm",
+        "pipeline_tag: image-classification",
+        "tags: [image-classification, timm, source-zoo]",
+        "---",
+        "",
+        f"# {report.arch} for {', '.join(report.classes)}",
+        "",
+        f"Made by [source-zoo](https://pypi.org/project/source-zoo/) with the method "
+        f"`{report.method}` from {report.labeled} labelled and {report.unlabeled} unlabelled "
+        f"images in {report.recipe.updates} updates at {report.image_size} px; initial weights: "
+        f"{report.start}.",
+        "",
+        *_result(report),
+        *_teacher_table(report, cards),
+        "## Use",
+        "",
+        "```python",
+        "import timm",
+        'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
+        "```",
+        "",
+        "## Licence",
+        "",
+        "No licence was chosen for this model. It depends on the images it was taught on and on "
+        "every teacher and data set named above.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _result(report: Report) -> list[str]:
+    result = report.evaluation
+    if result is None:
+        return ["Not evaluated on held-out images.", ""]
+    return [
+        f"Accuracy on {result.images} held-out images: {result.accuracy:.1%} "
+        f"(95 % interval {result.low:.1%} to {result.high:.1%}).",
+        "",
+    ]
+
+
+def _teacher_table(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
+    if not report.teachers:
+        return ["No teacher took part.", ""]
+    known = {card.name: card for card in cards}
+    rows = [
+        f"| {name} | {share:.1%} | {known[name].source} | {known[name].license} "
+        f"| {known[name].data} ({known[name].data_license}) |"
+        for name, share in sorted(report.teachers.items(), key=lambda item: -item[1])
+    ]
+    head = ["## Teachers", "", "| teacher | share | source | licence | data (its licence) |"]
+    return [*head, "|---|---|---|---|---|", *rows, ""]
+
+
+def skipped_note(images: Images) -> str:
+    """One line on the images that could not be read; empty if there is none."""
+    if not images.skipped:
+        return ""
+    first = images.skipped[0]
+    more = f" and {len(images.skipped) - 1} more" if len(images.skipped) > 1 else ""
+    return f"Skipped {first.path}{more}: {first.reason}."
