@@ -9,7 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +39,37 @@ RESNET: Mapping[str, Any] = {
 """A narrow ResNet-18-D, 1.6 M parameters; its last stage keeps 4 x 4 places of 64 x 64 pixels."""
 
 
+GENERIC = Recipe(
+    labeled_batch=128,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    warmup=0.05,
+    label_smoothing=0.1,
+    min_area=0.35,
+    flip=True,
+    color=0.3,
+    averaging=0.998,
+)
+"""For the 36,000 images of `objects`."""
+
+SMALL = replace(GENERIC, learning_rate=4e-3, min_area=0.4, color=0.1)
+"""For the initial students, which learn too slowly to be regularised as much."""
+
+SPECIFIC = replace(GENERIC, labeled_batch=64, learning_rate=1e-3)
+"""For one domain, from the `objects` teacher."""
+
+
 @dataclass(frozen=True)
 class Lesson:
-    """What is taught to a network, and from what start.
+    """What is taught to a network, and how.
 
     Attributes:
         data: the data set's name.
         data_license: as commonly stated.
         domain: what the images show.
-        updates: of 128 images for `objects`, of 64 for the others.
-        flip: whether mirrored images keep their class.
-        folder: the sub-folder of the data that holds the images.
+        recipe: the numbers of the run.
+        start: initial weights, `random` or the name of an embedded teacher.
+        folder: the sub-folder of the data that holds the images; the lesson's name if empty.
         arch: timm's name of the network.
         model_args: further arguments of its factory.
     """
@@ -57,30 +77,36 @@ class Lesson:
     data: str
     data_license: str
     domain: str
-    updates: int
-    flip: bool = True
+    recipe: Recipe
+    start: str = "objects"
     folder: str = ""
     arch: str = "resnet18d"
     model_args: Mapping[str, Any] = field(default_factory=lambda: RESNET)
 
 
-def _objects(updates: int, arch: str = "resnet18d", **model_args: Any) -> Lesson:
+def _objects(recipe: Recipe, arch: str, **model_args: Any) -> Lesson:
     return Lesson(
-        "mini-ImageNet", "ImageNet terms", "objects", updates, True, "objects", arch, model_args
+        "mini-ImageNet", "ImageNet terms", "objects", recipe, "random", "objects", arch, model_args
     )
 
 
+def _domain(
+    domain: str, data: str, data_license: str, *, updates: int = 1500, flip: bool = True
+) -> Lesson:
+    return Lesson(data, data_license, domain, replace(SPECIFIC, updates=updates, flip=flip))
+
+
 LESSONS: dict[str, Lesson] = {
-    "objects": _objects(6800, **RESNET),
-    "mobilenetv3_large_100": _objects(4500, "mobilenetv3_large_100"),
-    "mobilenetv3_small_100": _objects(6200, "mobilenetv3_small_100"),
-    "digits_on_photos": Lesson("MNIST-M", "unknown", "digits", 1500, flip=False),
-    "hand_signs": Lesson("ASL finger spelling", "unknown", "hand signs", 1500, flip=False),
-    "hot_rolled_steel": Lesson("NEU-CLS", "unknown", "steel surfaces", 1200),
-    "seedlings": Lesson("Plant Seedlings v2", "CC BY-SA 4.0", "plants", 1500),
-    "brain_mri": Lesson("brain tumour MRI", "CC0", "radiology", 1500),
-    "aerial": Lesson("RSSCN7", "research", "aerial photos", 1500),
-    "cartoons": Lesson("PACS cartoon", "research", "drawings", 1200),
+    "objects": _objects(replace(GENERIC, updates=6800), "resnet18d", **RESNET),
+    "mobilenetv3_large_100": _objects(replace(SMALL, updates=5200), "mobilenetv3_large_100"),
+    "mobilenetv3_small_100": _objects(replace(SMALL, updates=8000), "mobilenetv3_small_100"),
+    "digits_on_photos": _domain("digits", "MNIST-M", "unknown", flip=False),
+    "hand_signs": _domain("hand signs", "ASL finger spelling", "unknown", flip=False),
+    "hot_rolled_steel": _domain("steel surfaces", "NEU-CLS", "unknown", updates=1200),
+    "seedlings": _domain("plants", "Plant Seedlings v2", "CC BY-SA 4.0"),
+    "brain_mri": _domain("radiology", "brain tumour MRI", "CC0"),
+    "aerial": _domain("aerial photos", "RSSCN7", "research"),
+    "cartoons": _domain("drawings", "PACS cartoon", "research", updates=1200),
 }
 
 
@@ -93,24 +119,10 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         image_size: pixels.
     """
     lesson = LESSONS[name]
-    generic = lesson.folder == "objects"
-    student = name == lesson.arch
-    folder = (STUDENTS if student else BUILTIN) / name
+    folder = (STUDENTS if name == lesson.arch else BUILTIN) / name
     folder.mkdir(parents=True, exist_ok=True)
     images = read_images(data / (lesson.folder or name))
     lessons, exam = split(images, HELD_OUT)
-    recipe = Recipe(
-        updates=lesson.updates,
-        labeled_batch=128 if generic else 64,
-        learning_rate=2e-3 if generic else 1e-3,
-        weight_decay=0.05,
-        warmup=0.05,
-        label_smoothing=0.1,
-        min_area=0.35,
-        flip=lesson.flip,
-        color=0.3,
-        averaging=0.998,
-    )
     began = time.monotonic()
 
     def say(done: int, total: int) -> None:
@@ -120,9 +132,9 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
 
     trained = train(
         lessons,
-        recipe,
+        lesson.recipe,
         arch=lesson.arch,
-        start="random" if generic else str(BUILTIN / "objects"),
+        start="random" if lesson.start == "random" else str(BUILTIN / lesson.start),
         model_args=lesson.model_args,
         image_size=image_size,
         checkpoints=cache_folder() / "runs",
@@ -155,7 +167,7 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         preprocessing=trained.preprocessing,
         accuracy=round(result.accuracy, 4),
         accuracy_images=result.images,
-        recipe=f"python -m distill.teaching --data DIR {name}: {recipe}",
+        recipe=f"python -m distill.teaching --data DIR {name}: {lesson.recipe}",
     )
     card.save(folder)
     print(f"{name}: accuracy {result.accuracy:.3f} on {result.images} held-out images", flush=True)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from zoo.probe import decompose, deal_folds, fit_ridge, ridge_leave_one_out, standardise
+from zoo.probe import deal_folds, decompose, fit_ridge, ridge_leave_one_out, standardise
 
 
 def draw_task(seed, images, width, classes, signal=1.0):

@@ -97,6 +97,9 @@ def test_the_seed_decides_the_intervals_and_nothing_else():
 
 def test_the_interval_holds_the_middle_95_percent_of_the_resamples():
     row = rank(make_zoo(), LABELS, metric="knn", resamples=1000).teachers[1]
+    assert row.score is not None
+    assert row.low is not None
+    assert row.high is not None
     zoo, rng = make_zoo(), np.random.default_rng(0)
     drawn = module.BOOTSTRAPS["knn"](zoo["middle"], LABELS, rng, 1000)
     assert np.mean(drawn < row.low) <= 0.025
@@ -166,7 +169,7 @@ def test_progress_is_told_after_each_teacher():
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones():
-    with pytest.raises(RankingError, match="'park'.*parc, knn, probe"):
+    with pytest.raises(RankingError, match=r"'park'.*parc, knn, probe"):
         rank(make_zoo(), LABELS, metric="park")
 
 
@@ -213,7 +216,7 @@ def test_power_zero_is_equal_for_all_that_did_not_fail():
     assert ranking.weights(0) == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
 
 
-@pytest.mark.parametrize("power", [1e3, 1e6, math.inf])
+@pytest.mark.parametrize("power", [1e4, 1e6, math.inf])
 def test_a_high_power_leaves_the_nearest_alone(power):
     assert make_ranking([0.01, 0.005, -1]).weights(power) == {"a": 1.0}
     assert make_ranking([0.01, 0.01, 0.005]).weights(power) == {"a": 0.5, "b": 0.5}
@@ -233,7 +236,7 @@ def test_a_power_below_zero_is_refused(power):
 
 def test_scores_that_are_logarithms_never_become_shares():
     ranking = make_ranking([-0.5, -0.9], shares=[1, 3], metric="logme")
-    with pytest.raises(RankingError, match="'logme'.*--metric parc"):
+    with pytest.raises(RankingError, match=r"'logme'.*--metric parc"):
         ranking.weights(12)
     assert ranking.weights() == {"a": 0.25, "b": 0.75}
     assert ranking.weights(0) == {"a": 0.5, "b": 0.5}
@@ -311,7 +314,8 @@ def test_shares_edited_by_hand_are_honoured(tmp_path):
     text = (tmp_path / "ranking.json").read_text(encoding="utf-8")
     edited = text.replace('"share": 1.0', '"share": 9', 1)
     (tmp_path / "ranking.json").write_text(edited, encoding="utf-8")
-    assert Ranking.load(tmp_path / "ranking.json").weights() == {"a": 0.9, "b": 0.1}
+    weights = Ranking.load(tmp_path / "ranking.json").weights()
+    assert weights == pytest.approx({"a": 0.9, "b": 0.1})
 
 
 def test_entries_that_people_added_are_ignored(tmp_path):
