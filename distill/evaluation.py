@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 import numpy as np
 import torch
@@ -35,6 +35,16 @@ class Evaluation:
     high: float
     images: int
     per_class: dict[str, float]
+
+    def gain_over(self, other: Evaluation) -> tuple[float, float, float]:
+        """Accuracy less the other's, with a 95 % interval (Newcombe, Stat. Med. 1998, 10).
+
+        Both count as independent samples, so for the same images the interval is a wide one.
+        """
+        gain = self.accuracy - other.accuracy
+        down = hypot(self.accuracy - self.low, other.high - other.accuracy)
+        up = hypot(self.high - self.accuracy, other.accuracy - other.low)
+        return gain, gain - down, gain + up
 
 
 def predict(

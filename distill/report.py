@@ -12,7 +12,6 @@ from typing import Any
 
 from zoo.card import TeacherCard, write_whole
 from zoo.errors import StudentError
-from zoo.images import Images
 
 from .evaluation import Evaluation
 from .recipe import Recipe
@@ -110,7 +109,12 @@ def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) 
 
 
 def save_student(
-    trained: Trained, report: Report, folder: Path, *, cards: Sequence[TeacherCard] = ()
+    trained: Trained,
+    report: Report,
+    folder: Path,
+    *,
+    cards: Sequence[TeacherCard] = (),
+    ranking: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the student, its model card, its report and its training history.
 
@@ -119,6 +123,7 @@ def save_student(
         report: of the run.
         folder: where to; timm loads it as `local-dir:FOLDER`.
         cards: of the teachers in the report.
+        ranking: that the shares come from, kept beside the student.
 
     Raises:
         StudentError: the folder cannot be written.
@@ -129,6 +134,9 @@ def save_student(
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "metrics.jsonl", history)
         write_whole(folder / "report.json", document)
+        if ranking:
+            text = json.dumps(ranking, indent=1, ensure_ascii=False) + "\n"
+            write_whole(folder / "ranking.json", text)
         write_whole(folder / "README.md", model_card(report, cards))
         save_network(
             trained.network,
@@ -202,12 +210,3 @@ def _teacher_table(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
     ]
     head = ["## Teachers", "", "| teacher | share | source | licence | data (its licence) |"]
     return [*head, "|---|---|---|---|---|", *rows, ""]
-
-
-def skipped_note(images: Images) -> str:
-    """One line on the images that could not be read; empty if there is none."""
-    if not images.skipped:
-        return ""
-    first = images.skipped[0]
-    more = f" and {len(images.skipped) - 1} more" if len(images.skipped) > 1 else ""
-    return f"Skipped {first.path}{more}: {first.reason}."

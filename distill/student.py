@@ -11,7 +11,7 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from zoo.card import Preprocessing, write_whole
@@ -190,9 +190,7 @@ def save_network(
         name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in network.state_dict().items()
     }
-    part = folder / f"{WEIGHTS_FILE}.part"
-    save_file(weights, part, metadata={"format": "pt"})
-    part.replace(folder / WEIGHTS_FILE)
+    write_whole(folder / WEIGHTS_FILE, save(weights, metadata={"format": "pt"}))
     write_whole(folder / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -21,7 +21,7 @@ from zoo.errors import RankingError
 from zoo.features import Features
 
 from .metrics import BOOTSTRAPS, METRICS, check_labels
-from .shares import SHAREABLE, normalise, share_by_power
+from .shares import POWER, SHAREABLE, normalise, share_by_power
 
 RANKING_FORMAT = 1
 
@@ -173,7 +173,7 @@ def rank(
     labels: NDArray[np.int64],
     *,
     metric: str = "parc",
-    power: float = 12.0,
+    power: float = POWER,
     seed: int = 0,
     resamples: int = 200,
     domains: Mapping[str, str] = {},

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from zoo.errors import RankingError
 
+POWER = 12.0
+"""Recollected from the paper, not checked; the larger, the more the nearest teachers get."""
+
 SHAREABLE = frozenset({"knn", "parc", "probe"})
 """Metrics whose scores lie in 0..1 wherever they say something; logarithms, for one, do not."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,10 +139,6 @@ class TeacherCard:
             "accuracy_images": self.accuracy_images,
         }
 
-    def renamed(self, name: str) -> TeacherCard:
-        """The same teacher under another name."""
-        return replace(self, name=name)
-
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
@@ -150,8 +146,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half of it."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +50,16 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def skipped_note(self) -> str:
+        """One line on the images that could not be read; empty if there is none."""
+        if not self.skipped:
+            return ""
+        count = len(self.skipped)
+        named = "; ".join(f"{entry.path}: {entry.reason}" for entry in self.skipped[:5])
+        more = f"; and {count - 5} more" if count > 5 else ""
+        return f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
 
     @property
     def labeled(self) -> int:
@@ -193,6 +204,28 @@ def read_images(
         paths=tuple(path for path, _, _ in readable),
         labels=np.array([-1 if n is None else number[n] for _, n, _ in readable], dtype=np.int64),
         classes=classes,
+        digests=tuple(digest for _, _, digest in readable),
+        skipped=skipped,
+    )
+
+
+def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
+    """Images by name, and all images in folders, none of them labelled; maybe none at all.
+
+    Raises:
+        ImagesError: a path does not exist.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise ImagesError(f"{path} does not exist: name images or folders of images.")
+        files += _image_files(path) if path.is_dir() else [path]
+    readable, skipped = _check([(path, None) for path in files], progress)
+    return Images(
+        root=Path(),
+        paths=tuple(path for path, _, _ in readable),
+        labels=np.full(len(readable), -1, dtype=np.int64),
+        classes=(),
         digests=tuple(digest for _, _, digest in readable),
         skipped=skipped,
     )

@@ -1,0 +1,189 @@
+"""From a task and shares to a saved student: what `zoo distill` does, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from distill.recipe import Recipe
+from selection import Ranking
+from zoo.catalogue import find_card
+from zoo.errors import ImagesError, TeacherBroken
+from zoo.features import cache_folder
+from zoo.images import Images, read_images
+
+from .workflow import Bars, Task, by_teacher, rank_target
+
+if TYPE_CHECKING:
+    from distill.report import Report
+
+Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch"]
+RANKING_FILE = Path("ranking.json")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as the user asked for it.
+
+    Attributes:
+        method: how the student is taught.
+        shares: of teachers named by hand, for the method `teachers`.
+        power: that turns scores into shares; None takes the ranking's shares.
+        arch: name of the student.
+        start: where its initial weights come from.
+        recipe: the numbers of the run.
+        image_size: of the student, in pixels.
+        device: where to compute.
+        save: folder for the student.
+        ranking: file of the ranking to use, if it is of the same images.
+    """
+
+    method: Method
+    shares: Mapping[str, float]
+    power: float | None
+    arch: str
+    start: str
+    recipe: Recipe
+    image_size: int
+    device: str
+    save: Path
+    ranking: Path = RANKING_FILE
+
+
+def choose_shares(
+    plan: Plan, task: Task, images: Images, bars: Bars
+) -> tuple[Mapping[str, float], Ranking | None, Sequence[str]]:
+    """Shares of the teachers, the ranking they come from, and mishaps on the way.
+
+    A saved ranking of this very task is used, with the shares that people wrote into
+    it; otherwise the teachers are ranked now.
+
+    Raises:
+        RankingError: the ranking cannot be used, or no teacher is close.
+    """
+    if plan.method not in ("weighted", "nearest"):
+        return plan.shares, None, ()
+    saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
+    notes: Sequence[str] = ()
+    if saved and Path(saved.target) == task.target.absolute() and saved.digest == images.digest:
+        ranking = saved
+    else:
+        ranking, notes = rank_target(task, images, bars, device=plan.device)
+        notes = (*notes, "There was no ranking of these images, so the teachers were ranked first.")
+    if plan.method == "nearest":
+        return {ranking.nearest(): 1.0}, ranking, notes
+    return ranking.weights(plan.power), ranking, (*notes, ranking.note)
+
+
+def distill_target(
+    plan: Plan,
+    task: Task,
+    images: Images,
+    bars: Bars,
+    *,
+    test: Images | None,
+    overwrite: bool,
+) -> Report:
+    """Train a student, test it on held-out images and save it with its report.
+
+    Raises:
+        ZooError: a teacher with a share failed, or the student cannot be made or saved.
+    """
+    # torch and timm load here, after everything that can be wrong without them
+    from distill.evaluation import evaluate
+    from distill.report import Report, check_folder, save_student
+    from distill.student import find_arch
+    from distill.training import train
+    from zoo.machine import choose_device
+    from zoo.teacher import observe
+
+    check_folder(plan.save, overwrite=overwrite, images=task.folders)
+    arch, device = find_arch(plan.arch), choose_device(plan.device)
+    shares, ranking, notes = choose_shares(plan, task, images, bars)
+    cards = [find_card(name) for name in shares]
+    seen = observe(cards, images, device=device, progress=by_teacher(bars))
+    for name, reason in seen.failures.items():
+        raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
+    trained = train(
+        images,
+        plan.recipe,
+        arch=arch,
+        features=seen.features,
+        shares=shares,
+        start=plan.start,
+        image_size=plan.image_size,
+        device=device,
+        checkpoints=cache_folder() / "runs",
+        progress=bars(f"training ({plan.method})"),
+    )
+    result = None
+    if test is not None:
+        form = trained.preprocessing
+        result = evaluate(trained.network, test, images.classes, form, device=device)
+    report = Report(
+        method=plan.method,
+        arch=arch,
+        start=plan.start,
+        target=str(task.target.absolute()),
+        classes=images.classes,
+        labeled=images.labeled,
+        unlabeled=len(images) - images.labeled,
+        skipped=len(images.skipped),
+        teachers=dict(shares),
+        recipe=plan.recipe,
+        image_size=plan.image_size,
+        seconds=trained.seconds,
+        student=str(plan.save),
+        evaluation=result,
+        notes=tuple(text for text in (*notes, *seen.notes, trained.mishap) if text),
+    )
+    save_student(trained, report, plan.save, cards=cards, ranking=ranking and ranking.to_json())
+    return report
+
+
+def make_recipe(method: Method, *, updates: int, flip: bool, seed: int) -> Recipe:
+    """The numbers of a run by this method."""
+    recipe = Recipe(updates=updates, flip=flip, seed=seed)
+    return replace(recipe, consistency=1.0) if method == "fixmatch" else recipe
+
+
+def parse_shares(entries: Sequence[str]) -> dict[str, float]:
+    """Shares by hand, `NAME=SHARE` or `NAME` each, normalised to sum 1.
+
+    Raises:
+        ValueError: an entry is malformed, double or not above 0; the message says which.
+        TeacherNotFound: no teacher has this name.
+    """
+    shares: dict[str, float] = {}
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        try:
+            share = float(text) if equals else 1.0
+        except ValueError:
+            share = -1.0
+        if not 0 < share < float("inf"):
+            raise ValueError(f"{entry!r} is not NAME=SHARE with a share above 0")
+        if find_card(name).name in shares:
+            raise ValueError(f"{name!r} is named twice")
+        shares[name] = share
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def read_test(folder: Path, images: Images, bars: Bars) -> Images:
+    """Held-out images that can test a student of these images.
+
+    Raises:
+        ImagesError: they have no labels, or a class that the task lacks.
+    """
+    test = read_images(folder, progress=bars("reading test images"))
+    if not test.labeled:
+        raise ImagesError(f"{folder} has no labelled image to test on: add class sub-folders.")
+    if unknown := sorted(set(test.classes) - set(images.classes)):
+        raise ImagesError(
+            f"{folder} has the class {unknown[0]!r}, which {images.root} lacks: "
+            f"it has {', '.join(images.classes)}."
+        )
+    return test

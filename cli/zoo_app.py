@@ -1,0 +1,283 @@
+"""The `zoo` command: read options, call, print; every mistake ends in one line."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.errors import ZooError
+
+from . import terminal
+
+if TYPE_CHECKING:
+    from zoo.images import Images
+
+    from .workflow import Bars, Task
+
+app = typer.Typer(
+    name="zoo",
+    help="Find the teachers closest to your images and distil them into a small student.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
+Target = Annotated[Path | None, _TARGET]
+RequiredTarget = Annotated[Path, _TARGET]
+Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="CSV file with the columns path,label; it replaces the sub-folders."),
+]
+LabelsPerClass = Annotated[
+    int | None,
+    typer.Option(min=1, help="Keep so many labels of each class, hide the others: experiments."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+Power = Annotated[
+    float | None,
+    typer.Option(min=0, max=1000, help="Share is score to this power; 0 is equal shares."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+class Metric(StrEnum):
+    """How closeness is measured."""
+
+    PARC = "parc"
+    KNN = "knn"
+    PROBE = "probe"
+
+
+class Baseline(StrEnum):
+    """A method without teachers."""
+
+    TRANSFER = "transfer"
+    FIXMATCH = "fixmatch"
+
+
+@app.command("list")
+def list_teachers(as_json: Json = False) -> None:
+    """Show the teachers of the zoo."""
+    from zoo.catalogue import list_cards
+
+    cards = list_cards()
+    if as_json:
+        terminal.print_json([card.summary() for card in cards])
+    else:
+        terminal.teacher_table(cards)
+
+
+@app.command()
+def rank(
+    target: RequiredTarget,
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    metric: Annotated[Metric, typer.Option(help="How closeness is measured.")] = Metric.PARC,
+    power: Annotated[
+        float, typer.Option(min=0, max=1000, help="Share is score to this power.")
+    ] = 12.0,
+    labels_per_class: LabelsPerClass = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="Where the ranking is saved.")] = Path("ranking.json"),
+    as_json: Json = False,
+) -> None:
+    """Rank the teachers by how close they are to your images."""
+    from . import workflow
+
+    task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
+    workflow.check_output(save, task)
+    with terminal.progress_bars() as bars:
+        images = _read(task, bars)
+        ranking, notes = workflow.rank_target(
+            task, images, bars, metric=metric.value, power=power, device=device
+        )
+    workflow.save_ranking(ranking, save)
+    for text in (*notes, ranking.note):
+        terminal.note(text)
+    if as_json:
+        terminal.print_json(ranking.to_json())
+        return
+    terminal.ranking_table(ranking)
+    terminal.say(f"Saved as {save}: edit its shares if you like, then run `zoo distill`.")
+
+
+@app.command()
+def distill(
+    target: Target = None,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
+    ] = False,
+    nearest: Annotated[bool, typer.Option("--nearest", help="The closest teacher alone.")] = False,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="This teacher, with this share; repeatable."),
+    ] = None,
+    baseline: Annotated[Baseline | None, typer.Option(help="No teachers at all.")] = None,
+    power: Power = None,
+    arch: Annotated[
+        str, typer.Option(help="The student: mobilenetv3, or any timm name.")
+    ] = "mobilenetv3",
+    start: Annotated[
+        str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")
+    ] = "builtin",
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    labels_per_class: LabelsPerClass = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Folder of held-out labelled images to test on.")
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")] = 64,
+    updates: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 400,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
+    ] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("student"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the student in the folder.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a small student from your images and the teachers.
+
+    Without --target it continues from ./ranking.json. With it, and no ranking of those images
+    there, the teachers are ranked first.
+    """
+    chosen = [weighted, nearest, bool(teacher), baseline is not None]
+    if sum(chosen) > 1:
+        raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
+    if power is not None and (nearest or teacher or baseline):
+        raise typer.BadParameter("--power goes with --weighted")
+    if target is None and (unlabeled or labels or labels_per_class):
+        raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    from . import distilling
+    from .workflow import Task
+
+    try:
+        shares = distilling.parse_shares(teacher or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--teacher") from error
+    taught = "teachers" if teacher else "nearest" if nearest else "weighted"
+    method = baseline.value if baseline else taught
+    recipe = distilling.make_recipe(method, updates=updates, flip=flip, seed=seed)
+    plan = distilling.Plan(method, shares, power, arch, start, recipe, image_size, device, save)
+    if target is None:
+        task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
+    else:
+        task = Task(target, unlabeled, labels, labels_per_class, seed)
+    with terminal.progress_bars() as bars:
+        images = _read(task, bars)
+        held_out = distilling.read_test(test, images, bars) if test else None
+        report = distilling.distill_target(
+            plan, task, images, bars, test=held_out, overwrite=overwrite
+        )
+    for text in report.notes:
+        terminal.note(text)
+    if as_json:
+        terminal.print_json(report.summary())
+    else:
+        terminal.report_lines(report)
+
+
+@app.command("eval")
+def evaluate(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    target: RequiredTarget,
+    labels: Labels = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Test a student on labelled images."""
+    from .using import evaluate_student
+
+    with terminal.progress_bars() as bars:
+        result, images = evaluate_student(student, target, labels, bars, device=device)
+    terminal.note(images.skipped_note)
+    if as_json:
+        terminal.print_json(
+            {
+                "accuracy": result.accuracy,
+                "low": result.low,
+                "high": result.high,
+                "images": result.images,
+                "per_class": result.per_class,
+            }
+        )
+    else:
+        terminal.evaluation_table(result)
+
+
+@app.command()
+def predict(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders.")],
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Name the class of images."""
+    from .using import predict_paths
+
+    with terminal.progress_bars() as bars:
+        rows, skipped = predict_paths(student, paths, bars, device=device)
+    for entry in skipped:
+        terminal.note(f"Skipped {entry.path}: {entry.reason}.")
+    if as_json:
+        terminal.print_json(rows)
+    else:
+        for row in rows:
+            terminal.say(f"{row['path']}\t{row['label']}\t{row['probability']:.3f}")
+
+
+@app.command()
+def demo(
+    save: Annotated[Path, typer.Option(help="A new folder for its images and students.")] = Path(
+        "zoo-demo"
+    ),
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Rank, distil and compare on scanned digits: the whole tool in a few minutes."""
+    from .demo import run_demo
+
+    run_demo(save, seed=seed, device=device)
+
+
+def _read(task: Task, bars: Bars) -> Images:
+    """The task's images; what is odd about them goes to stderr."""
+    images = task.read(bars)
+    terminal.note(images.skipped_note)
+    if lonely := images.lonely_classes():
+        terminal.note(
+            f"{len(lonely)} of {len(images.classes)} classes have a single labelled image "
+            f"({', '.join(lonely[:3])}{', ...' * (len(lonely) > 3)}): add more if you can."
+        )
+    return images
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's is one line on stderr and exit code 1."""
+    try:
+        app()
+    except ZooError as error:
+        terminal.note(f"Error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        terminal.note("Stopped. The same command goes on from where it was.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

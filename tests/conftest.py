@@ -1,0 +1,119 @@
+"""Tiny offline worlds: coloured image folders, a toy zoo, a cache of its own, no network."""
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["COLUMNS"] = "100"
+os.environ.pop("FORCE_COLOR", None)
+
+COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(self, address, *_):
+        raise AssertionError(f"a test reached for the network: {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Every test has a cache of its own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SOURCE_ZOO_CACHE", str(folder))
+    return folder
+
+
+def paint(path: Path, color, seed=0, size=(24, 20)):
+    """A noisy image of one colour; every seed has other content."""
+    noise = np.random.default_rng(seed).normal(0, 25, (size[1], size[0], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def paint_folder(folder: Path, per_class=4, loose=0, classes=("blue", "green", "red"), seed=0):
+    """Class folders of noisy colours, and loose images of any of them."""
+    number = seed * 1000
+    for name in classes:
+        for index in range(per_class):
+            paint(folder / name / f"{index}.png", COLORS[name], number := number + 1)
+    for index in range(loose):
+        color = COLORS[classes[index % len(classes)]]
+        paint(folder / f"loose{index}.png", color, number := number + 1)
+    return folder
+
+
+@pytest.fixture
+def imgs(tmp_path):
+    """Three classes of four images, six loose images."""
+    return paint_folder(tmp_path / "imgs", per_class=4, loose=6)
+
+
+@pytest.fixture
+def test_imgs(tmp_path):
+    """Held-out images of the same classes."""
+    return paint_folder(tmp_path / "test_imgs", per_class=3, seed=7)
+
+
+def build_teacher(folder: Path, name: str, *, labels=("a", "b", "c"), size=32, seed=0):
+    """A random toy network in timm's layout with a true card."""
+    import timm
+    import torch
+
+    from distill.student import save_network
+    from zoo.card import Preprocessing, TeacherCard, sha256_of
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = timm.create_model("test_resnet", num_classes=len(labels))
+    folder.mkdir(parents=True, exist_ok=True)
+    look = Preprocessing(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
+    save_network(
+        network, folder, arch="test_resnet", labels=labels, preprocessing=look, license="mit"
+    )
+    weights = folder / "model.safetensors"
+    card = TeacherCard(
+        name=name,
+        domain=f"{name}s",
+        source=f"builtin:{name}",
+        revision="",
+        network="test_resnet",
+        labels=tuple(labels),
+        params=sum(p.numel() for p in network.parameters()),
+        bytes=weights.stat().st_size,
+        sha256=sha256_of(weights),
+        license="mit",
+        data="noise",
+        data_license="CC0",
+        preprocessing=look,
+        accuracy=0.5,
+        accuracy_images=8,
+        folder=folder,
+    )
+    card.save(folder)
+    return card
+
+
+@pytest.fixture(scope="session")
+def _toy_cards(tmp_path_factory):
+    root = tmp_path_factory.mktemp("zoo")
+    return [
+        build_teacher(root / "ant", "ant", seed=1),
+        build_teacher(root / "bee", "bee", labels=("x", "y"), seed=2),
+    ]
+
+
+@pytest.fixture
+def toy_zoo(_toy_cards, monkeypatch):
+    """The zoo is two toy teachers, ant and bee; returns their cards."""
+    monkeypatch.setattr("zoo.catalogue.BUILTIN", _toy_cards[0].folder.parent)
+    return _toy_cards
