@@ -64,7 +64,7 @@ def progress_bars() -> Iterator[Bars]:
 
 def teacher_table(cards: Sequence[TeacherCard]) -> None:
     """The zoo, a line a teacher."""
-    table = _table("name", "domain", "classes>", "accuracy>", "size>", "license", "data~")
+    table = _table("name", "domain~", "classes>", "accuracy>", "size>", "license", "data~")
     for card in cards:
         accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
         table.add_row(
@@ -150,12 +150,13 @@ def verdict(reports: Sequence[Report]) -> None:
 
 def _table(*columns: str) -> Table:
     """A plain table: columns whose name ends in > are set to the right, in ~ may wrap."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(
             name.rstrip(">~"),
             justify="right" if name.endswith(">") else "left",
             no_wrap=not name.endswith("~"),
+            min_width=10 if name.endswith("~") else None,
             overflow="fold",
         )
     return table

@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: the same at any width, copied into docs/cli.md
 )
 
 _TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")

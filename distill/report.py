@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zoo import __version__
 from zoo.card import TeacherCard, write_whole
 from zoo.errors import StudentError
 
@@ -81,13 +82,9 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, with the versions of what it ran on."""
-        packages = ("source-zoo", "torch", "timm", "numpy")
-        versions = {name: version(name) for name in packages} | {
-            "python": platform.python_version()
-        }
-        return {**self.summary(), **asdict(self), "teachers": dict(self.teachers)} | {
-            "versions": versions
-        }
+        versions = {name: version(name) for name in ("torch", "timm", "numpy")}
+        versions |= {"source-zoo": __version__, "python": platform.python_version()}
+        return {**self.summary(), **asdict(self), "versions": versions}
 
 
 def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) -> None:
@@ -165,7 +162,7 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         "",
         f"# {report.arch} for {', '.join(report.classes)}",
         "",
-        f"Made by [source-zoo](https://pypi.org/project/source-zoo/) with the method "
+        f"Made by source-zoo with the method "
         f"`{report.method}` from {report.labeled} labelled and {report.unlabeled} unlabelled "
         f"images in {report.recipe.updates} updates at {report.image_size} px; initial weights: "
         f"{report.start}.",
