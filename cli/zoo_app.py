@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.errors import ZooError
+from zoo.memory import keep_freed_memory
 
 from . import terminal
 
@@ -267,6 +268,7 @@ def _read(task: Task, bars: Bars) -> Images:
 
 def main() -> None:
     """Run the command; a mistake of the user's is one line on stderr and exit code 1."""
+    keep_freed_memory()  # of this process only: see docs/performance.md
     try:
         app()
     except ZooError as error:

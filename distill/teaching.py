@@ -20,7 +20,7 @@ from zoo.card import TeacherCard, sha256_of
 from zoo.catalogue import BUILTIN, STUDENTS
 from zoo.features import cache_folder
 from zoo.images import Images, read_images
-from zoo.machine import keep_freed_memory
+from zoo.memory import keep_freed_memory
 
 from .evaluation import evaluate
 from .recipe import Recipe

@@ -1,9 +1,7 @@
-"""What this machine can do: its device, its number formats, its memory allocator."""
+"""What this machine can do: its devices and number formats."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -35,24 +33,6 @@ def autocast(device: torch.device) -> torch.autocast:
     """Compute convolutions and products in bfloat16 where the device does so natively."""
     native = _cpu_has_bf16() if device.type == "cpu" else device.type == "cuda"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=native)
-
-
-def keep_freed_memory() -> bool:
-    """Let malloc keep large blocks it gets back: fewer page faults, 1.5 to 2 times the speed.
-
-    It changes the whole process (glibc only, elsewhere it does nothing), so a program calls it
-    for itself before its first large allocation; the `zoo` command does. Returns whether it took.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28))
-    took = [mallopt(setting, value) == 1 for setting, value in settings]
-    return all(took)
 
 
 @cache
