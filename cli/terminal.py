@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from .workflow import Bars
 
-out = Console(highlight=False, markup=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -31,8 +31,8 @@ def print_json(document: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line on stdout, as it is."""
-    out.print(text)
+    """A line on stdout, as it is: rich would turn its tabs into spaces."""
+    sys.stdout.write(text + "\n")
 
 
 def note(text: str) -> None:

@@ -40,7 +40,7 @@ LabelsPerClass = Annotated[
     int | None,
     typer.Option(min=1, help="Keep so many labels of each class, hide the others: experiments."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")]
 Power = Annotated[
     float | None,
     typer.Option(min=0, max=1000, help="Share is score to this power; 0 is equal shares."),
@@ -272,11 +272,12 @@ def main() -> None:
     try:
         app()
     except ZooError as error:
-        terminal.note(f"Error: {error}")
+        terminal.note("Error: " + " ".join(str(error).splitlines()))
         sys.exit(1)
-    except KeyboardInterrupt:
-        terminal.note("Stopped. The same command goes on from where it was.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # what typer makes of Ctrl-C
+            terminal.note("Stopped. The same command goes on from where it was.")
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

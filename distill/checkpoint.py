@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,13 +74,19 @@ class Checkpoint:
             save_file(whole, part, metadata={"run": self.run, "updates": str(updates)})
             part.replace(self.path)
         except (OSError, SafetensorError) as error:
-            part.unlink(missing_ok=True)
+            _unlink(part)
             self.mishap = f"The state of the run could not be kept in {self.path}: {error}"
 
     def remove(self) -> None:
         """Delete the file: the run is over."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            _unlink(self.path)
+
+
+def _unlink(path: Path) -> None:
+    """Delete a file if it can be: the run never fails for the sake of its state."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

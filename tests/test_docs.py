@@ -12,6 +12,8 @@ from cli_docs import PAGE, command_names, render
 from conftest import paint_folder
 
 from cli.zoo_app import app
+from zoo.card import TeacherCard
+from zoo.catalogue import STUDENTS, list_cards
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -70,3 +72,14 @@ def test_python_m_is_the_same_command():
     run = [sys.executable, "-m", "cli.zoo_app", "--help"]
     shown = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert all(name in shown for name in command_names())
+
+
+def test_the_page_of_teachers_agrees_with_the_cards():
+    page = (ROOT / "docs/teachers.md").read_text()
+    for card in list_cards():
+        share = f"{card.accuracy:.1%} of {card.accuracy_images}"
+        row = [card.name, card.domain, len(card.labels), share, card.data, card.data_license]
+        assert f"| {' | '.join(map(str, row))} |" in page
+    for folder in STUDENTS.iterdir():
+        card = TeacherCard.load(folder)
+        assert f"| {card.name} | {card.accuracy:.1%} of {card.accuracy_images} |" in page

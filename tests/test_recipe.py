@@ -1,0 +1,47 @@
+"""Recipe: every number has bounds."""
+
+from dataclasses import FrozenInstanceError, fields, replace
+
+import pytest
+
+from distill.recipe import Recipe
+
+OUTSIDE = {
+    "updates": (0,),
+    "labeled_batch": (1,),
+    "unlabeled_batch": (1,),
+    "learning_rate": (-0.1, 1.1),
+    "weight_decay": (-0.1, 11),
+    "warmup": (-0.1, 1.1),
+    "label_weight": (-0.1, 1.1),
+    "consistency": (-0.1,),
+    "threshold": (-0.1, 1.1),
+    "label_smoothing": (-0.1, 1.1),
+    "min_area": (0.0, 1.1),
+    "color": (-0.1, 1.1),
+    "averaging": (-0.1, 1.1),
+    "seed": (-1, 2**32),
+}
+
+
+@pytest.mark.parametrize(("name", "values"), OUTSIDE.items())
+def test_a_number_outside_its_bounds_is_refused_by_name(name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"{name} is {value}"):
+            replace(Recipe(), **{name: value})
+
+
+def test_every_number_of_a_recipe_has_bounds_and_a_description():
+    names = {field.name for field in fields(Recipe)}
+    assert names - {"flip"} == OUTSIDE.keys()
+    assert all(f"        {name}: " in (Recipe.__doc__ or "") for name in names)
+
+
+def test_not_a_number_is_refused():
+    with pytest.raises(ValueError, match="learning_rate"):
+        Recipe(learning_rate=float("nan"))
+
+
+def test_a_recipe_does_not_change_once_made():
+    with pytest.raises(FrozenInstanceError):
+        Recipe().updates = 5  # pyright: ignore
