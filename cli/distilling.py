@@ -99,7 +99,8 @@ def distill_target(
     from zoo.machine import choose_device
     from zoo.teacher import observe
 
-    check_folder(plan.save, overwrite=overwrite, images=task.folders)
+    shown = [*task.folders, *([test.root] if test else [])]
+    check_folder(plan.save, overwrite=overwrite, images=shown)
     arch, device = find_arch(plan.arch), choose_device(plan.device)
     shares, ranking, notes = choose_shares(plan, task, images, bars)
     cards = [find_card(name) for name in shares]

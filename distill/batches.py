@@ -160,7 +160,8 @@ def _wide(values: Tensor) -> Tensor:
 def _crop_matrix(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Affine maps [B, 3, 3] from the view to the image: a random box inside it."""
     area = recipe.min_area + (1 - recipe.min_area) * torch.rand(count, generator=generator)
-    aspect = torch.exp(0.15 * _spread((count,), generator))
+    # only as far from square as the box still fits, so that it keeps its area
+    aspect = torch.exp((-area.log() / 2).clamp(max=0.15) * _spread((count,), generator))
     width = (area.sqrt() * aspect).clamp_(max=1)
     height = (area.sqrt() / aspect).clamp_(max=1)
     shift = _spread((2, count), generator)

@@ -51,10 +51,14 @@ class Checkpoint:
         self.student.load_state_dict(_strip("student.", tensors))
         for name, value in _strip("average.", tensors).items():
             self.average[name].copy_(value)
+        taught = [p for group in self.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip("optimizer.", tensors).items():
             index, entry = name.split(".")
-            state.setdefault(int(index), {})[entry] = value
+            own = taught[int(index)]
+            # the fused optimizer walks through memory, so moments lie as their weights do
+            moment = torch.empty_like(own).copy_(value) if value.shape == own.shape else value
+            state.setdefault(int(index), {})[entry] = moment
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         return int(metadata["updates"])
 

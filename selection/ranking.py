@@ -102,6 +102,8 @@ class Ranking:
         names = [teacher.name for teacher in self.teachers]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{twice[0]!r} is in it twice")
+        if self.seed < 0 or (self.labels_per_class is not None and self.labels_per_class < 1):
+            raise ValueError("its seed is below 0 or its labels_per_class below 1")
         if not any(teacher.share > 0 for teacher in self.teachers):
             raise ValueError("no teacher has a share above 0")
 

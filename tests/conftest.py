@@ -1,7 +1,10 @@
 """Tiny offline worlds: coloured image folders, a toy zoo, a cache of its own, no network."""
 
+import json
 import os
 import socket
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +120,60 @@ def toy_zoo(_toy_cards, monkeypatch):
     """The zoo is two toy teachers, ant and bee; returns their cards."""
     monkeypatch.setattr("zoo.catalogue.BUILTIN", _toy_cards[0].folder.parent)
     return _toy_cards
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run of the command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        """Stdout as the one document that it has to be."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def mistake(self):
+        """The one line on stderr of a mistake of the user's."""
+        assert (self.code, self.out) == (1, ""), (self.out, self.err)
+        (line,) = self.err.splitlines()
+        assert line.startswith("Error: ")
+        return line
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """The `zoo` command in an empty folder beside the images."""
+    from cli import zoo_app
+
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def run(*words) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            zoo_app.main()
+        return Ran(int(stop.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def distil(command):
+    """`zoo distill` of a tiny student in two updates."""
+    tiny = ("--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates", 2)
+    return lambda *words: command("distill", *tiny, *words)
+
+
+def snapshot(folder: Path):
+    """Every file below a folder, with its content and time."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path in [folder, *folder.rglob("*")]
+    }

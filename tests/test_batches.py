@@ -23,12 +23,14 @@ LABELS = torch.tensor([0, 1, -1, 2, -1, 0, 1, -1, 2, 0])
 
 
 def make(recipe=RECIPE, unlabeled=True, strong=True, pixels=None):
-    return Batches(noise() if pixels is None else pixels, LABELS, recipe, unlabeled=unlabeled,
-                   strong=strong)  # fmt: skip
+    shown = noise() if pixels is None else pixels
+    return Batches(shown, LABELS, recipe, unlabeled=unlabeled, strong=strong)
 
 
 def same(one, other):
-    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in ("images", "labels", "rows"))
+    return all(
+        torch.equal(getattr(one, k), getattr(other, k)) for k in ("images", "labels", "rows")
+    )
 
 
 def test_a_batch_depends_on_the_seed_and_its_number_alone():

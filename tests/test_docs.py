@@ -37,6 +37,13 @@ def test_the_readme_runs_as_python(tmp_path, toy_zoo, monkeypatch):
     assert names["trained"].history[-1]["update"] == 2
 
 
+def test_the_page_on_python_runs():
+    names = {}
+    for block in code_blocks(ROOT / "docs/python.md", "python"):
+        exec(block, names)  # noqa: S102
+    assert -1 <= names["score"] <= 1
+
+
 def commands_in(page):
     text = page.read_text()
     fenced = "\n".join(code_blocks(page, "sh"))
@@ -58,7 +65,8 @@ def test_every_zoo_command_in_the_documentation_has_known_options(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_between_pages_leads_somewhere(page):
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", prose):
         assert (page.parent / link).exists(), link
 
 

@@ -189,14 +189,9 @@ def read_images(
         found += [(path, None) for path in _image_files(apart)]
     readable, skipped = _check(found, progress)
     if not readable:
-        raise ImagesError(
-            f"No readable image in {target}"
-            + (
-                f" ({len(skipped)} could not be read, the first because {skipped[0].reason})"
-                * bool(skipped)
-            )
-            + f": expected {' '.join(sorted(s[1:] for s in SUFFIXES))} files."
-        )
+        kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        why = f" ({len(skipped)} unreadable, one as {skipped[0].reason})" if skipped else ""
+        raise ImagesError(f"No readable image in {target}{why}: expected {kinds} files.")
     classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
     number = {name: i for i, name in enumerate(classes)}
     return Images(
