@@ -59,7 +59,7 @@ def predict(
     """Class probabilities [N, C] of the images."""
     device = device or torch.device("cpu")
     network = to_device(network, device).eval()
-    pixels = torch.from_numpy(decode_images(images.paths, preprocessing))
+    pixels = torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests))
     outputs: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for shown in pixels.split(batch):

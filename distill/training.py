@@ -101,7 +101,7 @@ def train(
     preprocessing = Preprocessing(image_size, MEAN, STD, "bicubic")
     return fit(
         student,
-        torch.from_numpy(decode_images(images.paths, preprocessing)),
+        torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests)),
         torch.from_numpy(images.labels),
         recipe,
         sources=sources,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import struct
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .card import Preprocessing
 from .errors import ImagesError
@@ -24,8 +27,12 @@ UNREADABLE = (
     ValueError,
     SyntaxError,  # Pillow's word for a broken PNG
     MemoryError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    struct.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 """What Pillow and the file system raise for an image that cannot be decoded."""
 
@@ -38,9 +45,19 @@ R = TypeVar("R")
 
 
 def decode_images(
-    paths: Sequence[Path], preprocessing: Preprocessing, *, progress: Progress | None = None
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    *,
+    digests: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
     """Decode, resize and crop once for all networks of this geometry; [N, 3, S, S] uint8.
+
+    Args:
+        paths: [N].
+        preprocessing: its geometry counts, its mean and deviation do not.
+        digests: [N] SHA-256 of the contents; a file of other content is refused.
+        progress: called as images are decoded.
 
     Raises:
         ImagesError: a file changed since `read_images` checked it.
@@ -50,10 +67,13 @@ def decode_images(
 
     def fill(row: int) -> None:
         try:
-            pixels[row] = _fit(open_image(paths[row].read_bytes()), preprocessing)
+            content = paths[row].read_bytes()
+            if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
+                raise ValueError("other content")
+            pixels[row] = _fit(open_image(content), preprocessing)
         except UNREADABLE as error:
             raise ImagesError(
-                f"{paths[row]} changed while it was in use ({error}): run again."
+                f"{paths[row]} changed while it was in use ({reason(error)}): run again."
             ) from error
 
     for _ in in_threads(fill, range(len(paths)), len(paths), progress):
@@ -65,7 +85,9 @@ def in_threads(
     work: Callable[[T], R], items: Iterable[T], total: int, progress: Progress | None
 ) -> Iterator[R]:
     """Results in the order of the items, worked out by threads: decoding releases the GIL."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Pillow warns of odd metadata without naming the file; the threads share these filters
+        warnings.simplefilter("ignore")
         for done, result in enumerate(pool.map(work, items), start=1):
             if progress:
                 progress(done, total)
@@ -80,15 +102,30 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
         if draft:
             image.draft("RGB", (64, 64))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        try:
+            upright = ImageOps.exif_transpose(image)
+        except UNREADABLE:  # broken metadata of good pixels
+            upright = image
+        return _to_rgb(upright)
+
+
+def reason(error: BaseException) -> str:
+    """Why an image cannot be decoded, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image"
+    why = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return why.splitlines()[0]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16 bits scaled to 8, transparency laid on white."""
+    """Any mode as RGB: deep greys scaled to 8 bits, transparency laid on white."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        scale = 257.0 if values.max(initial=0) > 255 else 1.0
-        image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+        top = float(values.max(initial=0))
+        # white is 1 in floats, else that of the smallest of 8, 16 or 32 bits that holds them
+        whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        white = next((white for white in whites if top <= white), top)
+        image = Image.fromarray(np.clip(values * (255 / white), 0, 255).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -69,6 +69,11 @@ class FeatureStore:
                 continue
             names, features = shard
             here = [(row, place[name]) for row, name in enumerate(names) if name in place]
+            if known.any() and (
+                features.embeddings.shape[1:] != embeddings.shape[1:]
+                or features.logits.shape[1:] != logits.shape[1:]
+            ):
+                continue
             if not known.any():
                 embeddings = np.zeros((len(digests), features.embeddings.shape[1]), np.float32)
                 logits = np.zeros((len(digests), features.logits.shape[1]), np.float32)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
 
-from .decoding import UNREADABLE, Progress, in_threads, open_image
+from .decoding import UNREADABLE, Progress, in_threads, open_image, reason
 from .errors import ImagesError
+from .label_file import read_label_file
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -173,8 +171,10 @@ def read_images(
         ImagesError: no such folder, no readable image in it, or a bad label file.
     """
     target = target.expanduser().absolute()
-    named = _labels_from_csv(labels, target) if labels else None
+    named = read_label_file(labels.expanduser(), target) if labels else None
     apart = unlabeled.expanduser().absolute() if unlabeled else None
+    if apart and os.path.realpath(apart) == os.path.realpath(target):
+        raise ImagesError(f"{apart} is the target itself: name another folder with --unlabeled.")
     found: list[tuple[Path, str | None]] = []
     for path in _image_files(target, without=apart):
         inner = path.relative_to(target).parts
@@ -186,13 +186,15 @@ def read_images(
             "correct the path or remove the line."
         )
     if apart:
-        found += [(path, None) for path in _image_files(apart)]
+        found += [(path, None) for path in _image_files(apart, without=target)]
     readable, skipped = _check(found, progress)
     if not readable:
         kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         why = f" ({len(skipped)} unreadable, one as {skipped[0].reason})" if skipped else ""
         raise ImagesError(f"No readable image in {target}{why}: expected {kinds} files.")
     classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
+    if broken := [name for name in classes if not _is_text(name)]:
+        raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
     number = {name: i for i, name in enumerate(classes)}
     return Images(
         root=target,
@@ -233,10 +235,12 @@ def _check(
 
     def check(entry: tuple[Path, str | None]) -> str | Skipped:
         try:
+            if entry[0].exists() and not entry[0].is_file():
+                raise ValueError("it is not a file")  # reading a pipe would wait for ever
             content = entry[0].read_bytes()
             open_image(content, draft=True)
         except UNREADABLE as error:
-            return Skipped(entry[0], _reason(error))
+            return Skipped(entry[0], reason(error))
         return hashlib.sha256(content).hexdigest()
 
     readable: list[tuple[Path, str | None, str]] = []
@@ -250,10 +254,9 @@ def _check(
     return readable, tuple(skipped)
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not an image"
-    return str(error) or type(error).__name__
+def _is_text(name: str) -> bool:
+    """Whether a file name is UTF-8: Python carries other bytes as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
@@ -261,38 +264,27 @@ def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "does not exist"
         raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
-    seen: set[str] = set()
+
+    def refuse(error: OSError) -> None:
+        raise ImagesError(
+            f"The folder {error.filename} cannot be read ({error.strerror}): "
+            "change its permissions or move it away."
+        ) from error
+
+    seen: set[str] = {os.path.realpath(without)} if without else set()
     paths: list[Path] = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen or (without and real == os.path.realpath(without)):
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
+    roots = [folder]
+    for root in roots:  # it grows: links come last, so a folder is found under its own name
+        for parent, folders, files in os.walk(root, onerror=refuse):
+            if (real := os.path.realpath(parent)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            roots += [link for name in folders if (link := Path(parent, name)).is_symlink()]
+            paths += [
+                Path(parent, name)
+                for name in files
+                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            ]
     return sorted(paths)
-
-
-def _labels_from_csv(path: Path, target: Path) -> dict[Path, str | None]:
-    """Labels by absolute path; an empty label stands for unlabelled."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ImagesError(f"The label file {path} cannot be read: {error}.") from error
-    named: dict[Path, str | None] = {}
-    for line, row in enumerate(rows, start=2):
-        image, label = row.get("path"), row.get("label")
-        if not image or label is None:
-            raise ImagesError(
-                f"Line {line} of {path} lacks a path or a label: "
-                "the first line is `path,label`, each other line an image and its class."
-            )
-        absolute = Path(os.path.normpath(target / image.strip()))
-        if named.setdefault(absolute, label.strip() or None) != (label.strip() or None):
-            raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
-    return named

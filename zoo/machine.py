@@ -22,9 +22,9 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).splitlines()[0]
+        torch.zeros(1, device=device).tolist()  # `meta` has no numbers to give
+    except (RuntimeError, AssertionError, ImportError) as error:
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ZooError(f"The device {name!r} cannot be used: {why}. Try --device cpu.") from error
     return device
 

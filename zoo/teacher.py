@@ -60,20 +60,26 @@ def load_teacher(card: TeacherCard, *, device: torch.device | None = None) -> Te
     if card.folder is None:
         raise TeacherBroken(f"The files of {card.name!r} are not on this machine.")
     weights = card.folder / "model.safetensors"
-    if not weights.exists():
-        raise TeacherBroken(f"{weights} is missing: install source-zoo again.")
-    if sha256_of(weights) != card.sha256:
+    try:
+        found = sha256_of(weights)
+    except OSError as error:
+        why = "is missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
+        raise TeacherBroken(f"{weights}: {why}; install source-zoo again.") from error
+    if found != card.sha256:
         raise TeacherBroken(f"{weights} is not the file of its card: install source-zoo again.")
     try:
         network = timm.create_model(f"local-dir:{card.folder}", pretrained=True)
     except Exception as error:  # timm and torch raise many kinds for a file that does not fit
-        why = str(error).strip().splitlines()[0]
-        raise TeacherBroken(f"timm cannot load {card.folder}: {why}") from error
+        raise TeacherBroken(f"timm cannot load {card.folder}: {_reason(error)}") from error
     if getattr(network, "num_classes", None) != len(card.labels):
         raise TeacherBroken(
             f"{card.folder} does not have the {len(card.labels)} classes of its card."
         )
     return Teacher(card, to_device(network, device).eval(), device)
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def observe(
@@ -107,7 +113,9 @@ def observe(
     for geometry in dict.fromkeys(card.preprocessing.geometry for card in cards):
         group = [look for look in looks if look.card.preprocessing.geometry == geometry]
         needed = np.flatnonzero(~np.all([look.known for look in group], axis=0))
-        pixels = decode_images(distinct.subset(needed).paths, group[0].card.preprocessing)
+        wanted = distinct.subset(needed)
+        form = group[0].card.preprocessing
+        pixels = decode_images(wanted.paths, form, digests=wanted.digests)
         for look in group:
             missing = np.flatnonzero(~look.known)
             try:
@@ -176,7 +184,7 @@ def _run(
             store.write(look.key, unseen[begin : begin + SHARD], parts[-1])
         except OSError as error:
             notes.append(
-                f"What the teachers said could not be kept in {store.folder} ({error.strerror}): "
+                f"What the teachers said could not be kept in {store.folder} ({error.strerror or error}): "
                 "the next run will ask them again. Free some space or set SOURCE_ZOO_CACHE."
             )
     return Features(
@@ -195,7 +203,7 @@ def embed(
     """Run a teacher over decoded images [N, 3, S, S].
 
     Raises:
-        TeacherBroken: its outputs are not finite numbers.
+        TeacherBroken: it cannot take such images, or its outputs are not finite numbers.
     """
     network, preprocessing = teacher.network, teacher.card.preprocessing
     seen: list[Tensor] = []
@@ -209,6 +217,10 @@ def embed(
             seen[-1] = seen[-1].float().cpu()
             if progress:
                 progress(sum(map(len, logits)))
+    except RuntimeError as error:
+        raise TeacherBroken(
+            f"{teacher.card.name!r} cannot look at the images: {_reason(error)}"
+        ) from error
     finally:
         hook.remove()
     features = Features(torch.cat(seen).numpy(), torch.cat(logits).numpy())
