@@ -122,6 +122,38 @@ def toy_zoo(_toy_cards, monkeypatch):
     return _toy_cards
 
 
+@pytest.fixture
+def images(imgs):
+    """The eighteen images, read."""
+    from zoo.images import read_images
+
+    return read_images(imgs)
+
+
+@pytest.fixture
+def features(images):
+    """What two teachers, ant and bee, say of them: noise."""
+    from zoo.features import Features
+
+    rng = np.random.default_rng(0)
+
+    def teacher(classes):
+        logits = rng.normal(0, 3, (len(images), classes)).astype(np.float32)
+        return Features(np.zeros((len(images), 2), np.float32), logits)
+
+    return {"ant": teacher(3), "bee": teacher(2)}
+
+
+@pytest.fixture
+def plain_numbers(monkeypatch):
+    """No bfloat16, so that results can be compared."""
+    import torch
+
+    monkeypatch.setattr(
+        "distill.training.autocast", lambda device: torch.autocast(device.type, enabled=False)
+    )
+
+
 @dataclass(frozen=True)
 class Ran:
     """How a run of the command ended, and what it said."""
@@ -171,9 +203,35 @@ def distil(command):
     return lambda *words: command("distill", *tiny, *words)
 
 
+@pytest.fixture
+def transfer(distil, imgs, toy_zoo):
+    """Without teachers: the quickest run."""
+    return lambda *words: distil("--target", imgs, "--baseline", "transfer", *words)
+
+
+@pytest.fixture
+def ranked(command, imgs, toy_zoo):
+    """A ranking of the images in ./ranking.json."""
+
+    def rank(*words):
+        return command("rank", "--target", imgs, "--json", *words).json
+
+    return rank
+
+
 def snapshot(folder: Path):
     """Every file below a folder, with its content and time."""
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
         for path in [folder, *folder.rglob("*")]
     }
+
+
+def saved(name="student"):
+    """The report beside a student."""
+    return json.loads((Path(name) / "report.json").read_text())
+
+
+def weights(name="student"):
+    """The weights of a student."""
+    return Path(name, "model.safetensors").read_bytes()

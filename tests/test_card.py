@@ -85,8 +85,14 @@ def test_a_folder_without_a_card_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"size": 7}, {"crop_pct": 0}, {"crop_pct": 1.1}, {"crop_pct": float("nan")}]
-    + [{"interpolation": "nearest"}, {"crop_mode": "border"}],
+    [
+        {"size": 7},
+        {"crop_pct": 0},
+        {"crop_pct": 1.1},
+        {"crop_pct": float("nan")},
+        {"interpolation": "nearest"},
+        {"crop_mode": "border"},
+    ],
 )
 def test_preprocessing_out_of_range_is_a_programmers_mistake(change):
     with pytest.raises(ValueError, match=r"out of range|unknown"):

@@ -18,7 +18,7 @@ def test_a_card_is_found_by_its_name(toy_zoo):
 
 
 def test_a_misspelt_name_is_answered_with_a_close_one(toy_zoo):
-    with pytest.raises(TeacherNotFound, match="No teacher is called 'bees'. Did you mean 'bee'"):
+    with pytest.raises(TeacherNotFound, match=r"No teacher is called 'bees'. Did you mean 'bee'"):
         find_card("bees")
 
 

@@ -1,54 +1,168 @@
-"""Labels from a CSV file, the alternative to sub-folders."""
+"""Labels: from a CSV file, hidden, sampled, and whether they make a task."""
 
+import numpy as np
 import pytest
-from conftest import COLORS, paint, paint_folder
+from conftest import paint, paint_folder
 
 from zoo.errors import ImagesError
 from zoo.images import read_images
 
 
-@pytest.fixture
-def flat(tmp_path):
-    folder = paint_folder(tmp_path / "flat", per_class=0, loose=4)
-    paint(folder / "sub" / "a,b.png", COLORS["red"], 99)
-    return folder
-
-
-def write(folder, *lines, bom=False):
+def read_csv(folder, text, encoding="utf-8"):
     path = folder.parent / "labels.csv"
-    path.write_text("\n".join(lines), encoding="utf-8-sig" if bom else "utf-8")
-    return path
+    path.write_bytes(text.encode(encoding))
+    return read_images(folder, labels=path)
 
 
-@pytest.mark.parametrize("bom", [False, True])
-def test_a_file_gives_labels_instead_of_the_folders(flat, bom):
-    lines = ["path,label", "loose0.png,cat 🐈", '"sub/a,b.png",[dog]', "loose1.png,"]
-    images = read_images(flat, labels=write(flat, *lines, bom=bom))
-    assert images.classes == ("[dog]", "cat 🐈")
-    given = {p.name: int(n) for p, n in zip(images.paths, images.labels, strict=True)}
-    expected = {"a,b.png": 0, "loose0.png": 1, "loose1.png": -1, "loose2.png": -1}
-    assert given == expected | {"loose3.png": -1}
+def known(images):
+    """Class by path below the root."""
+    return {
+        path.relative_to(images.root).as_posix(): images.classes[label]
+        for path, label in zip(images.paths, images.labels, strict=True)
+        if label >= 0
+    }
+
+
+def test_a_label_file_replaces_the_sub_folders(imgs):
+    images = read_csv(imgs, "path,label\nloose0.png,cat\nred/1.png,dog\nred/2.png,\n")
+    assert known(images) == {"loose0.png": "cat", "red/1.png": "dog"}
+    assert (images.classes, len(images)) == (("cat", "dog"), 18)
 
 
 @pytest.mark.parametrize(
-    ("lines", "what"),
+    "text",
     [
-        (["path,label", "nowhere.png,a"], "nowhere.png, which is not an image"),
-        (["path,label", "loose0.png,a", "loose0.png,b"], "Line 3 .* second label"),
-        (["file,class", "loose0.png,a"], "Line 2 .* lacks a path or a label"),
-        (["path,label", "loose0.png"], "Line 2 .* lacks a path or a label"),
-        (["path,label", "../flat/../labels.csv,a"], "not an image"),
+        "\ufeffpath,label\nloose0.png,cat\nloose1.png,dog\n",
+        "label,path\ncat,loose0.png\ndog,loose1.png\n",
+        "n,path,label,x\n1,loose0.png,cat,\n2,loose1.png,dog,y\n",
+        "path,label\r\nloose0.png,cat\r\n\r\nloose1.png,dog",
+        "path,label\n ./loose0.png , cat \nred/../loose1.png,dog\n",
+        'path,label\n"loose0.png","cat"\nloose1.png,dog\nloose1.png,dog\n',
+    ],
+    ids=["bom", "order", "columns", "crlf", "spaces", "double"],
+)
+def test_label_files_from_any_program_are_understood(imgs, text):
+    assert known(read_csv(imgs, text)) == {"loose0.png": "cat", "loose1.png": "dog"}
+
+
+@pytest.mark.parametrize("label", ["a, b", "größe 🐜", "[red]x[/]", 'say "hi"'])
+def test_names_with_commas_quotes_brackets_and_emoji_survive(imgs, label):
+    quoted = '"' + label.replace('"', '""') + '"'
+    paint(imgs / "a, [b] 🐜.png", (1, 2, 3), 99)
+    images = read_csv(imgs, f'path,label\n"a, [b] 🐜.png",{quoted}\n')
+    assert known(images) == {"a, [b] 🐜.png": label}
+
+
+def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch):
+    assert known(read_csv(imgs, f"path,label\n{imgs}/loose0.png,cat\n")) == {"loose0.png": "cat"}
+    monkeypatch.chdir(imgs)
+    images = read_csv(imgs / ".." / "imgs", "path,label\nloose0.png,cat\n")
+    assert known(images) == {"loose0.png": "cat"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "does not begin with the line"),
+        ("loose0.png,cat\n", "does not begin with the line"),
+        ("loose0.png,cat\nloose1.png,dog\n", "does not begin with the line"),
+        ("path;label\nloose0.png;cat\n", "does not begin with the line"),
+        ("path,label\nloose0.png\n", "Line 2 of .* lacks"),
+        ("path,label\n\n\n,cat\n", "Line 4 of .* lacks"),
+        ("path,label\nnone.png,cat\n", "none.png, which is not an image in"),
+        ("path,label\n../labels.csv,cat\n", "which is not an image in"),
+        ("path,label\nloose0.png,cat\n./loose0.png,dog\n", "Line 3 of .* second label"),
+        ("path,label\nloose0.png,\nloose0.png,dog\n", "second label"),
     ],
 )
-def test_a_bad_line_is_named(flat, lines, what):
-    with pytest.raises(ImagesError, match=what) as caught:
-        read_images(flat, labels=write(flat, *lines))
+def test_a_bad_label_file_is_one_line_that_says_where(imgs, text, message):
+    with pytest.raises(ImagesError, match=message) as caught:
+        read_csv(imgs, text)
     assert "\n" not in str(caught.value)
+    assert "labels.csv" in str(caught.value)
 
 
-def test_a_file_that_cannot_be_read_is_one_clear_line(flat, tmp_path):
-    with pytest.raises(ImagesError, match=r"label file .* cannot be read"):
-        read_images(flat, labels=tmp_path / "none.csv")
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00path")
-    with pytest.raises(ImagesError, match=r"label file .* cannot be read"):
-        read_images(flat, labels=tmp_path / "binary.csv")
+def test_a_label_file_that_cannot_be_read_is_an_error(imgs, tmp_path):
+    with pytest.raises(ImagesError, match="cannot be read"):
+        read_images(imgs, labels=tmp_path / "none.csv")
+    with pytest.raises(ImagesError, match="cannot be read"):
+        read_images(imgs, labels=tmp_path)
+    with pytest.raises(ImagesError, match="cannot be read"):
+        read_csv(imgs, "path,label\nloose0.png,größe\n", encoding="latin-1")
+
+
+def test_a_label_of_a_broken_image_is_no_unknown_path(imgs):
+    (imgs / "bad.png").write_text("x")
+    images = read_csv(imgs, "path,label\nbad.png,cat\nloose0.png,dog\n")
+    assert images.classes == ("dog",)
+    assert len(images.skipped) == 1
+
+
+def test_hiding_keeps_exactly_so_many_labels_of_each_class(imgs):
+    images = read_images(imgs)
+    for count in (1, 3, 4):
+        hidden = images.hide_labels(count, 0)
+        assert np.bincount(hidden.labels[hidden.labels >= 0]).tolist() == [count] * 3
+        kept = hidden.labels >= 0
+        assert (hidden.labels[kept] == images.labels[kept]).all()
+        assert (hidden.paths, hidden.digests) == (images.paths, images.digests)
+
+
+def test_the_same_seed_hides_the_same_labels_and_another_seed_others(imgs):
+    images = read_images(imgs)
+    draws = [tuple(images.hide_labels(2, seed).labels) for seed in range(8)]
+    assert draws == [tuple(images.hide_labels(2, seed).labels) for seed in range(8)]
+    assert len(set(draws)) > 4
+
+
+def test_more_labels_than_a_class_has_cannot_be_kept(imgs):
+    (imgs / "red" / "0.png").unlink()
+    with pytest.raises(
+        ImagesError, match=r"Class 'red' .* has 3 labelled images, fewer than the 4"
+    ):
+        read_images(imgs).hide_labels(4, 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        read_images(imgs).hide_labels(0, 0)
+
+
+def test_no_labels_one_class_and_single_images_make_no_task(tmp_path):
+    worlds = {
+        "has no labels": {"per_class": 0, "loose": 3},
+        "has one class, 'red'": {"classes": ("red",), "loose": 2},
+        "has a single labelled image": {"per_class": 1, "loose": 2},
+    }
+    for message, world in worlds.items():
+        folder = paint_folder(tmp_path / message, **world)
+        with pytest.raises(ImagesError, match=message) as caught:
+            read_images(folder).check_labels()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_class_with_one_image_is_named_and_tolerated_beside_others(imgs):
+    paint(imgs / "lone" / "x.png", (1, 2, 3), 99)
+    images = read_images(imgs)
+    images.check_labels()
+    assert images.lonely_classes() == ["lone"]
+
+
+def test_a_small_task_is_probed_whole(imgs):
+    images = read_images(imgs)
+    assert images.probe().paths == images.paths
+    assert images.probe().digest == images.digest
+
+
+def test_a_probe_keeps_the_shares_of_the_classes_and_two_of_each_at_least(tmp_path):
+    folder = tmp_path / "imgs"
+    paint_folder(folder, per_class=40, classes=("blue",), loose=12)
+    paint_folder(folder, per_class=20, classes=("green",), seed=1)
+    paint_folder(folder, per_class=3, classes=("red",), seed=2)
+    images = read_images(folder)
+    probe = images.probe(labeled=21, pool=5, seed=3)
+    assert [int((probe.labels == label).sum()) for label in (-1, 0, 1, 2)] == [5, 13, 7, 2]
+    assert probe.classes == images.classes
+    place = {path: row for row, path in enumerate(images.paths)}
+    rows = np.array([place[path] for path in probe.paths])
+    assert (np.diff(rows) > 0).all()
+    assert (images.labels[rows] == probe.labels).all()
+    assert probe.paths == images.probe(labeled=21, pool=5, seed=3).paths
+    assert probe.paths != images.probe(labeled=21, pool=5, seed=4).paths

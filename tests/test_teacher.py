@@ -1,6 +1,5 @@
-"""Teachers: what they say is right, said once, and a broken one fails alone."""
+"""Teachers: what they say of images is what timm says, each image once, each failure alone."""
 
-import errno
 import json
 import shutil
 from dataclasses import replace
@@ -12,163 +11,285 @@ import torch
 from conftest import COLORS, build_teacher, paint
 from safetensors.torch import load_file, save_file
 
-from zoo.card import sha256_of
+import zoo.teacher
+from zoo.card import TeacherCard, sha256_of
 from zoo.decoding import decode_images
-from zoo.errors import TeacherBroken
-from zoo.features import FeatureStore
+from zoo.errors import ImagesError, TeacherBroken
+from zoo.features import FeatureStore, feature_key
 from zoo.images import read_images
-from zoo.teacher import load_teacher, observe, preprocessing_of
+from zoo.teacher import load_teacher, normalise, observe, preprocessing_of
 
 
-def test_embeddings_are_the_input_of_the_classifier_and_logits_its_output(imgs, toy_zoo):
-    images = read_images(imgs)
+@pytest.fixture
+def images(imgs):
+    return read_images(imgs)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """How many images went through a network, by teacher."""
+    counts = {}
+    whole = zoo.teacher.embed
+
+    def count(teacher, pixels, **options):
+        counts[teacher.card.name] = counts.get(teacher.card.name, 0) + len(pixels)
+        return whole(teacher, pixels, **options)
+
+    monkeypatch.setattr("zoo.teacher.embed", count)
+    return counts
+
+
+def ask_timm(card, images):
+    """The slow way, in float32: one image at a time through timm's own functions."""
+    network = timm.create_model(f"local-dir:{card.folder}", pretrained=True).eval()
+    look = card.preprocessing
+    embeddings, logits = [], []
+    for pixels in decode_images(images.paths, look):
+        x = torch.from_numpy(pixels)[None].float() / 255
+        x = (x - torch.tensor(look.mean)[:, None, None]) / torch.tensor(look.std)[:, None, None]
+        with torch.no_grad():
+            maps = network.forward_features(x)  # pyright: ignore
+            embeddings.append(network.forward_head(maps, pre_logits=True)[0].numpy())  # pyright: ignore
+            logits.append(network(x)[0].numpy())
+    return np.stack(embeddings), np.stack(logits)
+
+
+def same(one, other):
+    assert one.features.keys() == other.features.keys()
+    for name, features in one.features.items():
+        assert np.allclose(features.embeddings, other.features[name].embeddings, atol=0.02)
+        assert np.allclose(features.logits, other.features[name].logits, atol=0.02)
+
+
+def rework(card, folder, change):
+    """A copy of a teacher with other weights and a card that is true of them."""
+    shutil.copytree(card.folder, folder)
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    change(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+    return replace(card, name=folder.name, sha256=sha256_of(path), folder=folder)
+
+
+def reconfigure(card, folder, **entries):
+    shutil.copytree(card.folder, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+    return replace(card, name=folder.name, folder=folder)
+
+
+@pytest.mark.parametrize(("native", "tolerance"), [(False, 1e-4), (True, 0.03)])
+def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, native, tolerance):
+    monkeypatch.setattr("zoo.machine._cpu_has_bf16", lambda: native)
     seen = observe(toy_zoo, images)
     for card in toy_zoo:
-        network = timm.create_model(f"local-dir:{card.folder}", pretrained=True).eval()
-        pixels = torch.from_numpy(decode_images(images.paths, card.preprocessing))
-        with torch.inference_mode():
-            shown = (pixels.float() / 255 - 0.5) / 0.5
-            embeddings = network.forward_head(network.forward_features(shown), pre_logits=True)
-            logits = network(shown)
-        said = seen.features[card.name]
-        # bfloat16 where the CPU has it
-        assert np.abs(said.embeddings - embeddings.numpy()).max() < 0.03 * embeddings.abs().max()
-        assert np.abs(said.logits - logits.numpy()).max() < 0.03 * logits.abs().max()
+        embeddings, logits = ask_timm(card, images)
+        found = seen.features[card.name]
+        assert found.embeddings.dtype == found.logits.dtype == np.float32
+        assert found.logits.shape == (len(images), len(card.labels))
+        for got, slow in ((found.embeddings, embeddings), (found.logits, logits)):
+            assert np.abs(got - slow).max() <= tolerance * np.abs(slow).max()
     assert seen.forward_passes == 2 * len(images)
+    assert (seen.failures, seen.notes) == ({}, ())
 
 
-def test_a_second_look_asks_no_teacher_and_says_the_same(imgs, toy_zoo):
-    first = observe(toy_zoo, read_images(imgs))
-    second = observe(toy_zoo, read_images(imgs))
-    assert second.forward_passes == 0
-    for name, said in first.features.items():
-        assert (said.embeddings == second.features[name].embeddings).all()
-        assert (said.logits == second.features[name].logits).all()
+def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, monkeypatch):
+    whole = observe(toy_zoo, images)
+    monkeypatch.setattr("zoo.teacher.BATCH", 4)
+    monkeypatch.setattr("zoo.teacher.SHARD", 7)
+    store = FeatureStore(images.root.parent / "other")
+    same(observe(toy_zoo, images, store=store), whole)
+    assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3
 
 
-def test_only_new_contents_are_shown_and_copies_get_the_same_rows(imgs, toy_zoo):
-    before = observe(toy_zoo, read_images(imgs))
+def test_a_second_look_shows_nothing_to_any_network(toy_zoo, images, shown):
+    first = observe(toy_zoo, images)
+    assert shown == {"ant": 18, "bee": 18}
+    second = observe(toy_zoo, images)
+    assert shown == {"ant": 18, "bee": 18}
+    assert (first.forward_passes, second.forward_passes) == (36, 0)
+    for name, features in first.features.items():
+        assert np.array_equal(features.embeddings, second.features[name].embeddings)
+        assert np.array_equal(features.logits, second.features[name].logits)
+
+
+def test_only_new_images_are_shown_when_some_are_added_renamed_or_removed(toy_zoo, imgs, shown):
+    observe(toy_zoo, read_images(imgs))
+    paint(imgs / "blue" / "new.png", COLORS["blue"], 999)
+    (imgs / "red" / "1.png").rename(imgs / "red" / "zz.png")
+    (imgs / "red" / "0.png").unlink()
+    later = read_images(imgs)
+    seen = observe(toy_zoo, later)
+    assert shown == {"ant": 19, "bee": 19}
+    assert seen.forward_passes == 2
+    fresh = observe(toy_zoo, later, store=FeatureStore(imgs.parent / "other"))
+    same(seen, fresh)
+
+
+def test_a_new_teacher_is_asked_alone(toy_zoo, images, shown):
+    observe(toy_zoo[:1], images)
+    seen = observe(toy_zoo, images)
+    assert shown == {"ant": 18, "bee": 18}
+    assert seen.forward_passes == 18
+
+
+def test_images_of_the_same_content_are_shown_once_and_get_the_same_rows(toy_zoo, imgs, shown):
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
-    paint(imgs / "green" / "new.png", COLORS["green"], 991)
     images = read_images(imgs)
-    after = observe(toy_zoo, images)
-    assert after.forward_passes == len(toy_zoo)
-    at = {path.name + path.parent.name: row for row, path in enumerate(images.paths)}
-    logits = after.features["ant"].logits
-    assert (logits[at["copy.pngblue"]] == logits[at["0.pngred"]]).all()
-    assert (before.features["ant"].logits[0] == logits[0]).all()
+    seen = observe(toy_zoo[:1], images)
+    assert shown == {"ant": 18}
+    rows = [i for i, d in enumerate(images.digests) if d == images.digests[-4]]
+    assert len(rows) == 2
+    embeddings = seen.features["ant"].embeddings
+    assert len(embeddings) == 19
+    assert np.array_equal(embeddings[rows[0]], embeddings[rows[1]])
 
 
-def test_rows_follow_the_order_of_the_images(imgs, toy_zoo):
-    images = read_images(imgs)
-    order = np.random.default_rng(0).permutation(len(images))
-    straight = observe(toy_zoo, images.subset(order[:9]))
-    mixed = observe(toy_zoo, images.subset(order))
-    expected = observe(toy_zoo, images).features["bee"]
-    assert (mixed.features["bee"].logits == expected.logits[order]).all()
-    assert (straight.features["bee"].logits == expected.logits[order[:9]]).all()
+def test_teachers_of_different_geometry_see_their_own_size(toy_zoo, images, tmp_path):
+    big = build_teacher(tmp_path / "big", "big", size=48, seed=5)
+    seen = observe([*toy_zoo, big], images)
+    assert list(seen.features) == ["ant", "bee", "big"]
+    embeddings, _ = ask_timm(big, images)
+    difference = np.abs(seen.features["big"].embeddings - embeddings).max()
+    assert difference <= 0.03 * np.abs(embeddings).max()
 
 
-def spoil(card, how):
-    """Damage a teacher's folder; returns its card, true to the file again where it should be."""
-    weights = card.folder / "model.safetensors"
-    config = card.folder / "config.json"
-    document = json.loads(config.read_text())
-    if how == "missing":
-        weights.unlink()
-    elif how == "flipped":
-        content = bytearray(weights.read_bytes())
-        content[-5] ^= 1
-        weights.write_bytes(bytes(content))
-    elif how == "unknown network":
-        config.write_text(json.dumps(document | {"architecture": "no_such_net"}))
-    elif how == "class count":
-        return replace(card, labels=("a", "b"))
-    elif how == "other network":
-        config.write_text(json.dumps(document | {"architecture": "test_vit"}))
-    elif how == "not a number":
-        tensors = load_file(weights)
-        tensors["fc.weight"] = torch.full_like(tensors["fc.weight"], float("nan"))
-        save_file(tensors, weights)
-        return replace(card, sha256=sha256_of(weights))
-    elif how == "no folder":
-        return replace(card, folder=None)
-    return card
+def test_damaged_entries_are_asked_again_and_come_out_right(toy_zoo, images, shown):
+    store = FeatureStore()
+    first = observe(toy_zoo, images)
+    for path in (store.folder / feature_key(toy_zoo[0])).iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    second = observe(toy_zoo, images)
+    assert second.forward_passes == 18
+    assert shown == {"ant": 36, "bee": 18}
+    same(first, second)
 
 
-@pytest.mark.parametrize(
-    ("how", "why"),
-    [
-        ("missing", "is missing"),
-        ("flipped", "not the file of its card"),
-        ("unknown network", "cannot load"),
-        ("other network", "cannot load"),
-        ("class count", "does not have the 2 classes"),
-        ("not a number", "not finite"),
-        ("no folder", "not on this machine"),
-    ],
-)
-def test_a_broken_teacher_fails_alone_with_its_reason(imgs, toy_zoo, tmp_path, how, why):
-    broken = spoil(build_teacher(tmp_path / "cow", "cow", seed=5), how)
-    seen = observe([broken, *toy_zoo], read_images(imgs))
-    assert list(seen.features) == ["ant", "bee"]
-    assert list(seen.failures) == ["cow"]
-    assert why in seen.failures["cow"]
-    assert "\n" not in seen.failures["cow"]
-    assert seen.forward_passes == 2 * 18
-    again = observe([broken], read_images(imgs))
-    assert again.failures.keys() == {"cow"}
+@pytest.mark.parametrize("call", ["os.fsync", "tempfile.mkstemp"])
+def test_a_full_disk_costs_a_note_and_nothing_else(toy_zoo, images, monkeypatch, call):
+    right = observe(toy_zoo, images, store=FeatureStore(images.root.parent / "other"))
 
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
 
-def test_a_store_that_cannot_be_written_costs_a_note_and_nothing_else(imgs, toy_zoo, monkeypatch):
-    expected = observe(toy_zoo, read_images(imgs)).features["ant"].logits
-
-    def fail(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(FeatureStore, "write", fail)
-    monkeypatch.setattr(FeatureStore, "read", lambda self, key, d: (np.zeros(len(d), bool), None))
-    seen = observe(toy_zoo, read_images(imgs))
-    assert (seen.features["ant"].logits == expected).all()
+    monkeypatch.setattr(call, fail)
+    seen = observe(toy_zoo, images)
+    same(seen, right)
     (note,) = seen.notes
-    assert "No space left" in note
+    assert "No space left on device" in note
+    assert "\n" not in note
 
 
-def test_a_file_in_place_of_the_cache_costs_a_note_and_nothing_else(imgs, toy_zoo, tmp_path):
-    (tmp_path / "file").write_text("x")
-    seen = observe(toy_zoo, read_images(imgs), store=FeatureStore(tmp_path / "file"))
-    assert seen.features.keys() == {"ant", "bee"}
+def test_a_file_in_place_of_the_cache_costs_a_note(toy_zoo, images, cache, monkeypatch):
+    (cache / "file").write_text("x")
+    monkeypatch.setenv("SOURCE_ZOO_CACHE", str(cache / "file"))
+    seen = observe(toy_zoo, images)
+    assert list(seen.features) == ["ant", "bee"]
     assert len(seen.notes) == 1
 
 
-def test_finished_parts_are_kept_when_a_look_is_cut_short(imgs, toy_zoo, monkeypatch):
-    monkeypatch.setattr("zoo.teacher.SHARD", 5)
-
-    def stop(teacher, done, total):
-        if done > 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        observe(toy_zoo[:1], read_images(imgs), progress=stop)
-    assert observe(toy_zoo[:1], read_images(imgs)).forward_passes == 18 - 10
+def flip(card, folder):
+    shutil.copytree(card.folder, folder)
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    return replace(card, folder=folder)
 
 
-def test_the_store_is_in_the_user_s_cache_unless_given(imgs, toy_zoo, cache, tmp_path):
-    observe(toy_zoo, read_images(imgs), store=FeatureStore(tmp_path / "own"))
-    assert not list(cache.iterdir())
-    observe(toy_zoo, read_images(imgs))
-    assert {path.name for path in cache.iterdir()} == {"features"}
+def lose(card, folder, name):
+    shutil.copytree(card.folder, folder)
+    (folder / name).unlink()
+    return replace(card, folder=folder)
 
 
-def test_a_loaded_teacher_is_in_evaluation_mode(toy_zoo):
-    assert not load_teacher(toy_zoo[0]).network.training
-    with pytest.raises(TeacherBroken):
-        load_teacher(replace(toy_zoo[0], sha256="0" * 64))
+def block(card, folder):
+    shutil.copytree(card.folder, folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
+    return replace(card, folder=folder)
 
 
-def test_a_configuration_of_timm_becomes_a_preprocessing():
-    config = {"input_size": [3, 48, 48], "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3]}
-    look = preprocessing_of(config | {"interpolation": "bicubic", "crop_pct": 0.9})
-    assert (look.size, look.interpolation, look.crop_pct) == (48, "bicubic", 0.9)
-    with pytest.raises(ValueError, match="3 x S x S"):
-        preprocessing_of(config | {"input_size": [3, 48, 64]})
+BROKEN = {
+    "flipped byte": (flip, "not the file of its card"),
+    "wrong sha": (lambda c, f: replace(c, sha256="0" * 64), "not the file of its card"),
+    "no weights": (lambda c, f: lose(c, f, "model.safetensors"), "is missing"),
+    "folder as weights": (block, "irectory"),
+    "no config": (lambda c, f: lose(c, f, "config.json"), "timm cannot load"),
+    "unknown network": (lambda c, f: reconfigure(c, f, architecture="nonet"), "timm cannot load"),
+    "other network": (lambda c, f: reconfigure(c, f, architecture="test_vit"), "timm cannot load"),
+    "other classes": (lambda c, f: replace(c, labels=("a", "b")), "does not have the 2 classes"),
+    "no folder": (lambda c, f: replace(c, folder=None), "not on this machine"),
+    "nan": (
+        lambda c, f: rework(c, f, lambda w: w["fc.weight"].fill_(float("nan"))),
+        "not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_teacher_is_a_failure_of_one_line_and_the_others_go_on(
+    toy_zoo, images, tmp_path, kind
+):
+    spoil, reason = BROKEN[kind]
+    broken = replace(spoil(toy_zoo[0], tmp_path / "broken"), name="broken")
+    seen = observe([broken, toy_zoo[1]], images)
+    assert list(seen.features) == ["bee"]
+    assert list(seen.failures) == ["broken"]
+    assert reason in seen.failures["broken"]
+    assert "\n" not in seen.failures["broken"]
+    assert seen.forward_passes == 18
+    assert not FeatureStore().read(feature_key(broken), images.digests)[0].any()
+
+
+def test_a_network_that_cannot_take_the_images_is_a_failure_too(toy_zoo, images, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("shapes differ\nand much more")
+
+    monkeypatch.setattr("zoo.teacher.normalise", fail)
+    seen = observe(toy_zoo, images)
+    assert seen.failures["ant"] == "'ant' cannot look at the images: shapes differ"
+
+
+def test_an_image_that_changed_since_reading_is_never_kept_under_its_old_digest(toy_zoo, images):
+    paint(images.paths[0], (1, 2, 3), 999)
+    with pytest.raises(ImagesError, match="changed while it was in use"):
+        observe(toy_zoo, images)
+    assert not FeatureStore().read(feature_key(toy_zoo[0]), images.digests)[0].any()
+
+
+def test_observing_writes_nothing_among_the_images(toy_zoo, images):
+    before = {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in images.root.rglob("*")}
+    observe(toy_zoo, images)
+    assert {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in images.root.rglob("*")} == before
+
+
+def test_progress_counts_up_to_the_unknown_images_of_each_teacher(toy_zoo, images):
+    said = []
+    observe(toy_zoo, images, progress=lambda *what: said.append(what))
+    assert [what for what in said if what[1] == what[2]] == [("ant", 18, 18), ("bee", 18, 18)]
+    said.clear()
+    observe(toy_zoo, images, progress=lambda *what: said.append(what))
+    assert said == []
+
+
+def test_a_loaded_teacher_is_ready_to_evaluate(toy_zoo):
+    teacher = load_teacher(toy_zoo[0])
+    assert not any(module.training for module in teacher.network.modules())
+    assert teacher.card == TeacherCard.load(toy_zoo[0].folder)
+    with pytest.raises(TeacherBroken, match="not on this machine"):
+        load_teacher(replace(toy_zoo[0], folder=None))
+
+
+def test_normalised_images_have_the_mean_taken_off_by_channel():
+    look = replace(
+        preprocessing_of({"input_size": [3, 8, 8], "mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]})
+    )
+    ones = normalise(torch.ones(2, 3, 8, 8), look)
+    assert torch.allclose(ones[1, :, 3, 3], torch.tensor([0.9, 0.4, 0.175]))
+
+
+@pytest.mark.parametrize("size", [[1, 8, 8], [3, 8, 16]])
+def test_preprocessing_that_is_not_square_rgb_is_refused(size):
+    with pytest.raises(ValueError, match="is not 3 x S x S"):
+        preprocessing_of({"input_size": size, "mean": [0, 0, 0], "std": [1, 1, 1]})

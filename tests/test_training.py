@@ -8,58 +8,19 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from training_runs import RECIPE, SHARES, run, same, weights
 
-from distill import checkpoint
 from distill.batches import Batches
 from distill.evaluation import evaluate
 from distill.recipe import Recipe
 from distill.student import create_student
-from distill.training import MEAN, STD, depthwise_in_float32, set_rate, train
+from distill.training import MEAN, STD, depthwise_in_float32, set_rate
 from zoo.decoding import decode_images
 from zoo.errors import ImagesError, ZooError
 from zoo.features import Features
 from zoo.images import read_images
 
-RECIPE = Recipe(updates=4, labeled_batch=4, unlabeled_batch=4, seed=2)
-SHARES = {"ant": 0.75, "bee": 0.25}
-
-
-@pytest.fixture(autouse=True)
-def _plain_numbers(monkeypatch):
-    """No bfloat16, so that results can be compared."""
-    monkeypatch.setattr(
-        "distill.training.autocast", lambda device: torch.autocast(device.type, enabled=False)
-    )
-
-
-@pytest.fixture
-def images(imgs):
-    return read_images(imgs)
-
-
-@pytest.fixture
-def features(images):
-    rng = np.random.default_rng(0)
-
-    def teacher(classes):
-        logits = rng.normal(0, 3, (len(images), classes)).astype(np.float32)
-        return Features(np.zeros((len(images), 2), np.float32), logits)
-
-    return {"ant": teacher(3), "bee": teacher(2)}
-
-
-def run(images, recipe=RECIPE, **options):
-    return train(
-        images, recipe, **{"arch": "test_resnet", "start": "random", "image_size": 32, **options}
-    )
-
-
-def weights(trained):
-    return torch.cat([v.flatten().float() for v in trained.network.state_dict().values()])
-
-
-def same(one, other):
-    return torch.equal(weights(one), weights(other))
+pytestmark = pytest.mark.usefixtures("plain_numbers")
 
 
 def test_one_update_is_the_formula(images, features):
@@ -212,101 +173,6 @@ def test_the_rate_climbs_and_then_falls_to_nearly_zero():
     assert optimizer.param_groups[0]["lr"] == rates[-1]
 
 
-class Killed(Exception):
-    """What stops a run in the middle."""
-
-
-def kill_at(update):
-    def progress(done, _):
-        if done == update:
-            raise Killed
-
-    return progress
-
-
-@pytest.fixture
-def kept_often(monkeypatch, tmp_path):
-    """Checkpoints after every update."""
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
-    return tmp_path / "runs"
-
-
-def killed(images, folder, recipe=RECIPE, at=3, **options):
-    before = set(folder.glob("*"))
-    with pytest.raises(Killed):
-        run(images, recipe, checkpoints=folder, progress=kill_at(at), **options)
-    (file,) = set(folder.glob("*")) - before
-    return file
-
-
-def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_often):
-    taught = {"features": features, "shares": SHARES}
-    recipe = replace(RECIPE, updates=7)
-    killed(images, kept_often, recipe, **taught)
-    calls = []
-    resumed = run(images, recipe, checkpoints=kept_often,
-                  progress=lambda done, _: calls.append(done), **taught)  # fmt: skip
-    assert calls == [4, 5, 6, 7]
-    assert same(resumed, run(images, recipe, **taught))
-    assert not list(kept_often.iterdir())
-
-
-def first_update(images, folder, recipe=RECIPE, **options):
-    calls = []
-    trained = run(images, recipe, checkpoints=folder,
-                  progress=lambda done, _: calls.append(done), **options)  # fmt: skip
-    return calls[0], trained
-
-
-def test_the_state_of_another_run_is_ignored(images, features, kept_often):
-    mine = killed(images, kept_often)
-    other = replace(RECIPE, learning_rate=0.001)
-    theirs = killed(images, kept_often, other)
-    mine.replace(theirs)
-    first, trained = first_update(images, kept_often, other)
-    assert first == 1
-    assert same(trained, run(images, other))
-
-
-def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(
-    images, features, kept_often
-):
-    killed(images, kept_often, features=features, shares=SHARES)
-    for options in (
-        {"recipe": replace(RECIPE, seed=9)},
-        {"recipe": replace(RECIPE, flip=True)},
-        {"features": features, "shares": {"ant": 0.7, "bee": 0.3}},
-        {"image_size": 48},
-        {"arch": "test_efficientnet"},
-    ):
-        killed(images, kept_often, **{"at": 1, "features": {}, "shares": {}, **options})
-    killed(images.hide_labels(2, 0), kept_often, features=features, shares=SHARES)
-    assert len(list(kept_often.iterdir())) == 7
-
-
-@pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
-def test_a_damaged_state_is_ignored(images, kept_often, damage):
-    file = killed(images, kept_often)
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2] if damage is None else damage)
-    first, trained = first_update(images, kept_often)
-    assert first == 1
-    assert same(trained, run(images))
-
-
-def test_a_state_that_cannot_be_kept_is_a_mishap_and_no_crash(images, kept_often):
-    kept_often.write_text("a file where a folder should be")
-    trained = run(images, checkpoints=kept_often)
-    assert str(kept_often) in trained.mishap
-    assert same(trained, run(images))
-
-
-def test_a_run_of_less_than_a_minute_writes_no_state(images, tmp_path):
-    with pytest.raises(Killed):
-        run(images, checkpoints=tmp_path / "runs", progress=kill_at(3))
-    assert not (tmp_path / "runs").exists()
-
-
 def test_a_teacher_without_a_classifier_cannot_teach(images, features):
     mute = Features(features["ant"].embeddings, np.zeros((len(images), 0), np.float32))
     with pytest.raises(ZooError, match="'ant' has no classifier"):
@@ -334,6 +200,6 @@ def test_depthwise_convolutions_leave_autocast_and_come_back():
     inside = depthwise_in_float32(network)
     inside.__enter__()
     assert show() == [torch.float32, torch.bfloat16]
-    assert not inside.__exit__(Killed, Killed(), None)
+    assert not inside.__exit__(RuntimeError, RuntimeError("killed"), None)
     assert show() == [torch.bfloat16, torch.bfloat16]
     assert not any("forward" in vars(module) for module in network)

@@ -88,9 +88,13 @@ class FeatureStore:
         Raises:
             OSError: the folder cannot be written; what was there before is still good.
         """
-        tensors = {"embeddings": features.embeddings, "logits": features.logits}
-        content = save(tensors, metadata=_shard_metadata(key, digests, tensors))
-        name = hashlib.sha256(content).hexdigest()
+        # safetensors writes the buffer of a view, not what the view shows
+        tensors = {
+            "embeddings": np.ascontiguousarray(features.embeddings),
+            "logits": np.ascontiguousarray(features.logits),
+        }
+        metadata = _shard_metadata(key, digests, tensors)
+        content = save(tensors, metadata=metadata)
         folder = self.folder / key
         folder.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(suffix=".part", dir=folder)
@@ -99,7 +103,7 @@ class FeatureStore:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(part).replace(folder / f"{name}.safetensors")
+            Path(part).replace(folder / f"{metadata['sha256']}.safetensors")
         except OSError:
             Path(part).unlink(missing_ok=True)
             raise
@@ -131,7 +135,7 @@ def _shard_metadata(
 ) -> dict[str, str]:
     payload = hashlib.sha256("".join([key, *digests]).encode())
     for name in sorted(tensors):
-        payload.update(np.ascontiguousarray(tensors[name]).tobytes())
+        payload.update(tensors[name].tobytes())
     return {"key": key, "digests": " ".join(digests), "sha256": payload.hexdigest()}
 
 

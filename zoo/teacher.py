@@ -184,8 +184,9 @@ def _run(
             store.write(look.key, unseen[begin : begin + SHARD], parts[-1])
         except OSError as error:
             notes.append(
-                f"What the teachers said could not be kept in {store.folder} ({error.strerror or error}): "
-                "the next run will ask them again. Free some space or set SOURCE_ZOO_CACHE."
+                f"What the teachers said could not be kept in {store.folder} "
+                f"({error.strerror or error}): the next run will ask them again. "
+                "Free some space or set SOURCE_ZOO_CACHE."
             )
     return Features(
         np.concatenate([part.embeddings for part in parts]),
