@@ -67,13 +67,13 @@ def choose_shares(
         return plan.shares, None, ()
     saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
     notes: Sequence[str] = ()
-    if saved and Path(saved.target) == task.target.absolute() and saved.digest == images.digest:
+    if saved and saved.digest == images.digest:
         ranking = saved
     else:
         ranking, notes = rank_target(task, images, bars, device=plan.device)
         notes = (*notes, "There was no ranking of these images, so the teachers were ranked first.")
     if plan.method == "nearest":
-        return {ranking.nearest(): 1.0}, ranking, notes
+        return {ranking.nearest(): 1.0}, ranking, (*notes, ranking.note)
     return ranking.weights(plan.power), ranking, (*notes, ranking.note)
 
 

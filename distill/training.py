@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zoo.card import Preprocessing
 from zoo.decoding import Progress, decode_images
-from zoo.errors import ZooError
+from zoo.errors import StudentError, ZooError
 from zoo.features import Features
 from zoo.images import Images
 from zoo.machine import autocast
@@ -86,7 +86,7 @@ def train(
         progress: called after every update.
 
     Raises:
-        ZooError: there are no labels, or a teacher with a share cannot teach.
+        ZooError: there are no labels, a teacher with a share cannot teach, or it diverged.
     """
     images.check_labels()
     sources = source_targets(features or {}, shares or {})
@@ -190,6 +190,11 @@ def fit(
                 progress(step + 1, recipe.updates)
     seconds = time.monotonic() - started
     checkpoint.remove()
+    if not all(value.half().isfinite().all() for value in average.values()):
+        raise StudentError(
+            "The training diverged: the student's weights do not fit float16. "
+            "Try another --seed, --start or --image-size."
+        )
     student.load_state_dict(average)
     network = student.network.cpu().eval()
     return Trained(network, preprocessing, history, seconds, checkpoint.mishap)

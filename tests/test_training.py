@@ -16,7 +16,7 @@ from distill.recipe import Recipe
 from distill.student import create_student
 from distill.training import MEAN, STD, depthwise_in_float32, set_rate
 from zoo.decoding import decode_images
-from zoo.errors import ImagesError, ZooError
+from zoo.errors import ImagesError, StudentError, ZooError
 from zoo.features import Features
 from zoo.images import read_images
 
@@ -203,3 +203,8 @@ def test_depthwise_convolutions_leave_autocast_and_come_back():
     assert not inside.__exit__(RuntimeError, RuntimeError("killed"), None)
     assert show() == [torch.bfloat16, torch.bfloat16]
     assert not any("forward" in vars(module) for module in network)
+
+
+def test_a_run_that_diverges_is_one_clear_line_and_no_student(images):
+    with pytest.raises(StudentError, match="training diverged"):
+        run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60))

@@ -170,9 +170,9 @@ def read_images(
     Raises:
         ImagesError: no such folder, no readable image in it, or a bad label file.
     """
-    target = target.expanduser().absolute()
-    named = read_label_file(labels.expanduser(), target) if labels else None
-    apart = unlabeled.expanduser().absolute() if unlabeled else None
+    target = target.absolute()
+    named = read_label_file(labels, target) if labels else None
+    apart = unlabeled.absolute() if unlabeled else None
     if apart and os.path.realpath(apart) == os.path.realpath(target):
         raise ImagesError(f"{apart} is the target itself: name another folder with --unlabeled.")
     found: list[tuple[Path, str | None]] = []
