@@ -7,7 +7,7 @@ import sys
 
 
 def keep_freed_memory() -> bool:
-    """Let malloc keep large blocks it gets back: fewer page faults, 1.5 to 2 times the speed.
+    """Let malloc keep large blocks it gets back: fewer page faults, faster training.
 
     It changes the whole process (glibc only, elsewhere it does nothing), so a program calls it
     for itself before its first large allocation; the `zoo` command does. Returns whether it took.
