@@ -37,17 +37,20 @@ def run_demo(folder: Path, *, seed: int, device: str) -> None:
     )
     with terminal.progress_bars() as bars:
         images = task.read(bars)
+        test = read_test(folder / "test", images, bars)
         ranking, notes = rank_target(task, images, bars, device=device)
     for text in notes:
         terminal.note(text)
     save_ranking(ranking, folder / "ranking.json")
     terminal.ranking_table(ranking)
     methods: tuple[Method, ...] = ("weighted", "transfer")
-    taught, plain = [_distill(method, task, images, folder, device) for method in methods]
+    taught, plain = [_distill(method, task, images, test, folder, device) for method in methods]
     terminal.verdict((taught, plain))
 
 
-def _distill(method: Method, task: Task, images: Images, folder: Path, device: str) -> Report:
+def _distill(
+    method: Method, task: Task, images: Images, test: Images, folder: Path, device: str
+) -> Report:
     """One student, saved in the demo's folder and tested on its held-out scans."""
     plan = Plan(
         method=method,
@@ -62,7 +65,6 @@ def _distill(method: Method, task: Task, images: Images, folder: Path, device: s
         ranking=folder / "ranking.json",
     )
     with terminal.progress_bars() as bars:
-        test = read_test(folder / "test", images, bars)
         report = distill_target(plan, task, images, bars, test=test, overwrite=False)
     for text in report.notes:
         terminal.note(text)

@@ -15,7 +15,7 @@ from zoo.decoding import Progress, decode_images
 from zoo.errors import ImagesError
 from zoo.images import Images
 from zoo.machine import autocast
-from zoo.teacher import normalise, to_device
+from zoo.teacher import to_device, to_input
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def predict(
     outputs: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for shown in pixels.split(batch):
-            scaled = shown.to(device, memory_format=torch.channels_last).float().div_(255)
+            inputs = to_input(shown, preprocessing, device)
             with autocast(device):
-                logits = network(normalise(scaled, preprocessing))
+                logits = network(inputs)
             outputs.append(logits.float().softmax(dim=1).cpu().numpy())
             if progress:
                 progress(sum(map(len, outputs)), len(images))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo.card import Preprocessing, write_whole
 from zoo.catalogue import student_start
-from zoo.errors import StudentError
+from zoo.errors import StudentError, first_line
 from zoo.teacher import preprocessing_of
 
 ALIASES = {
@@ -104,7 +104,7 @@ def create_student(
                 arch, pretrained=start == "hub", num_classes=classes, **(model_args or {})
             )
         except (RuntimeError, OSError, TypeError, ValueError) as error:
-            why = str(error).strip().splitlines()[0]
+            why = first_line(error)
             raise StudentError(
                 f"timm cannot make {arch!r} with start {start!r}: {why}. "
                 "Try --start builtin or --start random."

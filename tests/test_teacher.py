@@ -165,7 +165,7 @@ def test_damaged_entries_are_asked_again_and_come_out_right(toy_zoo, images, sho
     same(first, second)
 
 
-@pytest.mark.parametrize("call", ["os.fsync", "tempfile.mkstemp"])
+@pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.mkdir"])
 def test_a_full_disk_costs_a_note_and_nothing_else(toy_zoo, images, monkeypatch, call):
     right = observe(toy_zoo, images, store=FeatureStore(images.root.parent / "other"))
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .card import Preprocessing
-from .errors import ImagesError
+from .errors import ImagesError, first_line
 
 MAX_PIXELS = 120_000_000
 """An image of more pixels than this is skipped: it is a decompression bomb or a mosaic."""
@@ -113,8 +113,7 @@ def reason(error: BaseException) -> str:
     """Why an image cannot be decoded, in a few words."""
     if isinstance(error, UnidentifiedImageError):
         return "it is not an image"
-    why = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return why.splitlines()[0]
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

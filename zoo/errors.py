@@ -23,3 +23,8 @@ class StudentError(ZooError):
 
 class RankingError(ZooError):
     """A ranking cannot be made, read or turned into shares."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .card import TeacherCard
+from .card import TeacherCard, write_whole
 
 SHARD_FORMAT = 1
 
@@ -97,16 +96,7 @@ class FeatureStore:
         content = save(tensors, metadata=metadata)
         folder = self.folder / key
         folder.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(suffix=".part", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).replace(folder / f"{metadata['sha256']}.safetensors")
-        except OSError:
-            Path(part).unlink(missing_ok=True)
-            raise
+        write_whole(folder / f"{metadata['sha256']}.safetensors", content)
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from .errors import ZooError
+from .errors import ZooError, first_line
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -24,8 +24,9 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).tolist()  # `meta` has no numbers to give
     except (RuntimeError, AssertionError, ImportError) as error:
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ZooError(f"The device {name!r} cannot be used: {why}. Try --device cpu.") from error
+        raise ZooError(
+            f"The device {name!r} cannot be used: {first_line(error)}. Try --device cpu."
+        ) from error
     return device
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .card import Preprocessing, TeacherCard, sha256_of
 from .decoding import decode_images
-from .errors import TeacherBroken
+from .errors import TeacherBroken, first_line
 from .features import Features, FeatureStore, feature_key
 from .images import Images
 from .machine import autocast
@@ -70,16 +70,12 @@ def load_teacher(card: TeacherCard, *, device: torch.device | None = None) -> Te
     try:
         network = timm.create_model(f"local-dir:{card.folder}", pretrained=True)
     except Exception as error:  # timm and torch raise many kinds for a file that does not fit
-        raise TeacherBroken(f"timm cannot load {card.folder}: {_reason(error)}") from error
+        raise TeacherBroken(f"timm cannot load {card.folder}: {first_line(error)}") from error
     if getattr(network, "num_classes", None) != len(card.labels):
         raise TeacherBroken(
             f"{card.folder} does not have the {len(card.labels)} classes of its card."
         )
     return Teacher(card, to_device(network, device).eval(), device)
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def observe(
@@ -212,15 +208,15 @@ def embed(
     logits: list[Tensor] = []
     try:
         for shown in torch.from_numpy(pixels).split(BATCH):
-            scaled = shown.to(teacher.device, memory_format=torch.channels_last).float().div_(255)
+            inputs = to_input(shown, preprocessing, teacher.device)
             with autocast(teacher.device):
-                logits.append(network(normalise(scaled, preprocessing)).float().cpu())
+                logits.append(network(inputs).float().cpu())
             seen[-1] = seen[-1].float().cpu()
             if progress:
                 progress(sum(map(len, logits)))
     except RuntimeError as error:
         raise TeacherBroken(
-            f"{teacher.card.name!r} cannot look at the images: {_reason(error)}"
+            f"{teacher.card.name!r} cannot look at the images: {first_line(error)}"
         ) from error
     finally:
         hook.remove()
@@ -239,6 +235,12 @@ def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network on its device, its weights laid out as convolutions like them."""
     moved: Any = network.to(device)
     return moved.to(memory_format=torch.channels_last)
+
+
+def to_input(pixels: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """Decoded images [B, 3, S, S] uint8 as a network on this device takes them."""
+    scaled = pixels.to(device, memory_format=torch.channels_last).float().div_(255)
+    return normalise(scaled, preprocessing)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
