@@ -55,6 +55,7 @@ def _distill(
     plan = Plan(
         method=method,
         shares={},
+        zoo=None,
         power=None,
         arch=ARCH,
         start="builtin",

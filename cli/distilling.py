@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from distill.recipe import Recipe
 from selection import Ranking
-from zoo.catalogue import find_card
+from zoo.cache import cache_folder
+from zoo.card import TeacherCard
+from zoo.catalogue import find_card, list_cards
 from zoo.errors import ImagesError, TeacherBroken
-from zoo.features import cache_folder
 from zoo.images import Images, read_images
 
 from .workflow import Bars, Task, by_teacher, rank_target
@@ -30,6 +31,7 @@ class Plan:
     Attributes:
         method: how the student is taught.
         shares: of teachers named by hand, for the method `teachers`.
+        zoo: where to look for the teachers; None takes the ranking's, or the embedded ones.
         power: that turns scores into shares; None takes the ranking's shares.
         arch: name of the student.
         start: where its initial weights come from.
@@ -42,6 +44,7 @@ class Plan:
 
     method: Method
     shares: Mapping[str, float]
+    zoo: str | None
     power: float | None
     arch: str
     start: str
@@ -67,14 +70,46 @@ def choose_shares(
         return plan.shares, None, ()
     saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
     notes: Sequence[str] = ()
-    if saved and saved.digest == images.digest:
+    if saved and saved.digest == images.digest and plan.zoo in (None, saved.zoo):
         ranking = saved
     else:
-        ranking, notes = rank_target(task, images, bars, device=plan.device)
+        zoo = plan.zoo or "builtin"
+        ranking, notes = rank_target(task, images, bars, zoo=zoo, device=plan.device)
         notes = (*notes, "There was no ranking of these images, so the teachers were ranked first.")
+    notes = (*notes, ranking.note)
     if plan.method == "nearest":
-        return {ranking.nearest(): 1.0}, ranking, (*notes, ranking.note)
-    return ranking.weights(plan.power), ranking, (*notes, ranking.note)
+        return {ranking.nearest(): 1.0}, ranking, notes
+    return ranking.weights(plan.power), ranking, notes
+
+
+def teaching_cards(
+    shares: Mapping[str, float], zoo: str, bars: Bars
+) -> tuple[list[TeacherCard], dict[str, float], str]:
+    """The teachers with a share, on this machine, their shares, and what to tell of them.
+
+    A teacher without classes has nothing to imitate: its share goes to the others.
+
+    Raises:
+        ZooError: a teacher is unknown, cannot be had, or nobody is left to teach.
+    """
+    listed = list_cards(zoo)
+    cards = [find_card(name, listed) for name in shares]
+    if any(card.folder is None for card in cards):
+        from zoo.hub import fetch_all
+
+        cards, failures = fetch_all(cards, progress=lambda name: bars(f"pulling {name}"))
+        for name, reason in failures.items():
+            raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
+    mute = [card.name for card in cards if not card.classes]
+    kept = [card for card in cards if card.classes]
+    if mute and not kept:
+        raise TeacherBroken(
+            f"{', '.join(mute)} has no classes that a student could imitate: name a teacher that "
+            "has some, with --teacher."
+        )
+    total = sum(shares[card.name] for card in kept)
+    note = f"No classes to imitate, so no share: {', '.join(mute)}." if mute else ""
+    return kept, {card.name: shares[card.name] / total for card in kept}, note
 
 
 def distill_target(
@@ -103,7 +138,8 @@ def distill_target(
     check_folder(plan.save, overwrite=overwrite, images=shown)
     arch, device = find_arch(plan.arch), choose_device(plan.device)
     shares, ranking, notes = choose_shares(plan, task, images, bars)
-    cards = [find_card(name) for name in shares]
+    zoo = plan.zoo or (ranking.zoo if ranking else "all")
+    cards, shares, mute = teaching_cards(shares, zoo, bars)
     seen = observe(cards, images, device=device, progress=by_teacher(bars))
     for name, reason in seen.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
@@ -138,7 +174,7 @@ def distill_target(
         seconds=trained.seconds,
         student=str(plan.save),
         evaluation=result,
-        notes=tuple(text for text in (*notes, *seen.notes, trained.mishap) if text),
+        notes=tuple(text for text in (*notes, mute, *seen.notes, trained.mishap) if text),
     )
     save_student(trained, report, plan.save, cards=cards, ranking=ranking and ranking.to_json())
     return report
@@ -150,7 +186,7 @@ def make_recipe(method: Method, *, updates: int, flip: bool, seed: int) -> Recip
     return replace(recipe, consistency=1.0) if method == "fixmatch" else recipe
 
 
-def parse_shares(entries: Sequence[str]) -> dict[str, float]:
+def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
     """Shares by hand, `NAME=SHARE` or `NAME` each, normalised to sum 1.
 
     Raises:
@@ -158,6 +194,7 @@ def parse_shares(entries: Sequence[str]) -> dict[str, float]:
         TeacherNotFound: no teacher has this name.
     """
     shares: dict[str, float] = {}
+    cards = list_cards(zoo) if entries else []
     for entry in entries:
         name, equals, text = entry.partition("=")
         try:
@@ -166,9 +203,10 @@ def parse_shares(entries: Sequence[str]) -> dict[str, float]:
             share = -1.0
         if not 0 < share < float("inf"):
             raise ValueError(f"{entry!r} is not NAME=SHARE with a share above 0")
-        if find_card(name).name in shares:
+        card = find_card(name, cards)
+        if card.name in shares:
             raise ValueError(f"{name!r} is named twice")
-        shares[name] = share
+        shares[card.name] = share
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()}
 

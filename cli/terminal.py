@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from distill.report import Report
     from selection import Ranking
     from zoo.card import TeacherCard
+    from zoo.verify import Verdict
 
+    from .teachers import Pulled
     from .workflow import Bars
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -63,21 +65,78 @@ def progress_bars() -> Iterator[Bars]:
 
 
 def teacher_table(cards: Sequence[TeacherCard]) -> None:
-    """The zoo, a line a teacher."""
-    table = _table("name", "domain~", "classes>", "accuracy>", "size>", "license", "data~")
+    """The zoo, a line a teacher; a wide terminal shows more of each."""
+    wide = out.width >= 120
+    more = ("accuracy>", "data~", "network") if wide else ()
+    table = _table("name", "domain~", "classes>", "size>", "license~", *more, "")
     for card in cards:
         accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
         table.add_row(
             card.name,
             card.domain,
-            str(len(card.labels)),
-            accuracy,
-            f"{card.bytes / 1e6:.1f} MB",
+            str(card.classes or "-"),
+            f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB",
             card.license,
-            card.data,
+            *((accuracy, card.data, card.network.partition(".")[0]) if wide else ()),
+            _place(card),
         )
     _print(table)
-    say("Accuracy is on held-out images of the teacher's own domain.")
+    here = sum(card.folder is not None for card in cards)
+    say(
+        f"{len(cards)} teachers of {len({card.domain for card in cards})} domains, {here} on this "
+        "machine. * is in the default set of `zoo pull --default`; teachers without classes are "
+        "used for their features; `zoo info NAME` shows all of one."
+    )
+
+
+def _place(card: TeacherCard) -> str:
+    if not card.repo:
+        return "embedded" if card.source.startswith("builtin:") else "yours"
+    return "pulled" if card.folder else "gated" if card.gated else "*" * card.default
+
+
+def card_lines(card: TeacherCard) -> None:
+    """All of a card, a line an entry; long lists are cut."""
+    shown = {**card.to_json(), "folder": str(card.folder or "not on this machine")}
+    shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": _few(card.labels)}
+    if card.accuracy is not None:
+        images = shown.pop("accuracy_images")
+        shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
+    if card.golden:
+        shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
+    table = _table("entry", "value~")
+    for name, value in shown.items():
+        if value not in ("", (), {}, None, 0):
+            table.add_row(name, str(value))
+    _print(table)
+
+
+def _few(labels: Sequence[str]) -> str:
+    more = f", ... ({len(labels)})" if len(labels) > 12 else ""
+    return ", ".join(labels[:12]) + more
+
+
+def pull_table(rows: Sequence[Pulled]) -> None:
+    """What was fetched, a line a teacher, and the bytes in all."""
+    table = _table("teacher", "", "size>", "commit", "reason~")
+    for row in rows:
+        size = f"{row.bytes / 1e6:.1f} MB" if row.bytes else ""
+        table.add_row(row.name, row.status, size, row.revision[:12], row.reason)
+    _print(table)
+    total = sum(row.bytes for row in rows) / 1e6
+    failed = sum(row.status == "failed" for row in rows)
+    say(f"{total:.1f} MB for {len(rows) - failed} teachers" + f", {failed} failed" * bool(failed))
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> None:
+    """What was checked of each teacher, and what is wrong."""
+    table = _table("teacher", "", "checked~")
+    for row in verdicts:
+        state = "BROKEN" if row.problem else "ok"
+        table.add_row(row.name, state, row.problem or ", ".join(row.checks))
+    _print(table)
+    broken = sum(bool(row.problem) for row in verdicts)
+    say(f"{len(verdicts) - broken} of {len(verdicts)} teachers are as their cards say.")
 
 
 def ranking_table(ranking: Ranking) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selection import POWER, Ranking, rank
+from zoo.card import TeacherCard
 from zoo.catalogue import list_cards
 from zoo.decoding import Progress
 from zoo.errors import ImagesError, RankingError
@@ -73,11 +74,12 @@ def rank_target(
     images: Images,
     bars: Bars,
     *,
+    zoo: str = "builtin",
     metric: str = "parc",
     power: float = POWER,
     device: str = "cpu",
 ) -> tuple[Ranking, Sequence[str]]:
-    """Rank the embedded teachers for a task; also the mishaps on the way.
+    """Rank the teachers of a zoo for a task; also the mishaps on the way.
 
     Raises:
         RankingError: the labels can rank nobody, or every teacher failed.
@@ -85,7 +87,7 @@ def rank_target(
     from zoo.machine import choose_device
     from zoo.teacher import observe
 
-    cards = list_cards()
+    cards, absent = gather_cards(zoo, bars)
     probe = images.probe(seed=task.seed)
     seen = observe(cards, probe, device=choose_device(device), progress=by_teacher(bars))
     ranking = rank(
@@ -95,11 +97,12 @@ def rank_target(
         power=power,
         seed=task.seed,
         domains={card.name: card.domain for card in cards},
-        failures=seen.failures,
+        failures=absent | seen.failures,
         progress=bars("scoring teachers"),
     )
     described = replace(
         ranking,
+        zoo=str(Path(zoo).absolute()) if Path(zoo).is_dir() else zoo,
         target=str(task.target.absolute()),
         unlabeled=str(task.unlabeled.absolute()) if task.unlabeled else None,
         labels=str(task.labels.absolute()) if task.labels else None,
@@ -110,6 +113,24 @@ def rank_target(
         forward_passes=seen.forward_passes,
     )
     return described, seen.notes
+
+
+def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:
+    """The teachers of a zoo that a ranking takes, on this machine; and why some are not.
+
+    Of the Hub's catalogue those are the default set and what was pulled before: all of it would
+    be tens of gigabytes.
+    """
+    cards = [
+        card
+        for card in list_cards(zoo)
+        if card.folder or card.default or card.repo in zoo.split(",")
+    ]
+    if all(card.folder for card in cards):
+        return cards, {}
+    from zoo.hub import fetch_all
+
+    return fetch_all(cards, check=False, progress=lambda name: bars(f"pulling {name}"))
 
 
 def check_output(path: Path, task: Task) -> None:

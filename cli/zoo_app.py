@@ -12,7 +12,22 @@ import typer
 from zoo.errors import ZooError
 from zoo.memory import keep_freed_memory
 
-from . import terminal
+from . import teachers_app, terminal
+from .options import (
+    ZOO,
+    AnyZoo,
+    Device,
+    Domain,
+    Json,
+    Labels,
+    LabelsPerClass,
+    Power,
+    RankedZoo,
+    RequiredTarget,
+    Seed,
+    Target,
+    Unlabeled,
+)
 
 if TYPE_CHECKING:
     from zoo.images import Images
@@ -27,26 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: the same at any width, copied into docs/cli.md
 )
-
-_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
-Target = Annotated[Path | None, _TARGET]
-RequiredTarget = Annotated[Path, _TARGET]
-Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]
-Labels = Annotated[
-    Path | None,
-    typer.Option(help="CSV file with the columns path,label; it replaces the sub-folders."),
-]
-LabelsPerClass = Annotated[
-    int | None,
-    typer.Option(min=1, help="Keep so many labels of each class, hide the others: experiments."),
-]
-Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")]
-Power = Annotated[
-    float | None,
-    typer.Option(min=0, max=1000, help="Share is score to this power; 0 is equal shares."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+app.add_typer(teachers_app.app)
 
 
 class Metric(StrEnum):
@@ -65,11 +61,16 @@ class Baseline(StrEnum):
 
 
 @app.command("list")
-def list_teachers(as_json: Json = False) -> None:
-    """Show the teachers of the zoo."""
-    from zoo.catalogue import list_cards
+def list_teachers(
+    zoo: AnyZoo = "all",
+    domain: Domain = None,
+    local: Annotated[bool, typer.Option("--local", help="Only those on this machine.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the teachers of the zoo, with licence and size."""
+    from .teachers import choose_cards
 
-    cards = list_cards()
+    cards = choose_cards(zoo, domain=domain, local=local)
     if as_json:
         terminal.print_json([card.summary() for card in cards])
     else:
@@ -79,6 +80,7 @@ def list_teachers(as_json: Json = False) -> None:
 @app.command()
 def rank(
     target: RequiredTarget,
+    zoo: RankedZoo = "builtin",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
     metric: Annotated[Metric, typer.Option(help="How closeness is measured.")] = Metric.PARC,
@@ -99,7 +101,7 @@ def rank(
     with terminal.progress_bars() as bars:
         images = _read(task, bars)
         ranking, notes = workflow.rank_target(
-            task, images, bars, metric=metric.value, power=power, device=device
+            task, images, bars, zoo=zoo, metric=metric.value, power=power, device=device
         )
     workflow.save_ranking(ranking, save)
     for text in (*notes, ranking.note):
@@ -114,6 +116,7 @@ def rank(
 @app.command()
 def distill(
     target: Target = None,
+    zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
     weighted: Annotated[
         bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
     ] = False,
@@ -166,13 +169,15 @@ def distill(
     from .workflow import Task
 
     try:
-        shares = distilling.parse_shares(teacher or [])
+        shares = distilling.parse_shares(teacher or [], zoo or "all")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--teacher") from error
     taught = "teachers" if teacher else "nearest" if nearest else "weighted"
     method = baseline.value if baseline else taught
     recipe = distilling.make_recipe(method, updates=updates, flip=flip, seed=seed)
-    plan = distilling.Plan(method, shares, power, arch, start, recipe, image_size, device, save)
+    plan = distilling.Plan(
+        method, shares, zoo, power, arch, start, recipe, image_size, device, save
+    )
     if target is None:
         task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
     else:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from zoo.card import Preprocessing, write_whole
 from zoo.catalogue import student_start
 from zoo.errors import StudentError, first_line
-from zoo.teacher import preprocessing_of
 
 ALIASES = {
     "mobilenetv3": "mobilenetv3_large_100",
@@ -207,7 +206,7 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
         network = timm.create_model(
             config["architecture"], num_classes=len(labels), **config.get("model_args", {})
         )
-        preprocessing = preprocessing_of(config["pretrained_cfg"])
+        preprocessing = Preprocessing.of_timm(config["pretrained_cfg"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StudentError(
             f"{folder} is not a saved student ({type(error).__name__}: {error}): "

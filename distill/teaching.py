@@ -9,18 +9,19 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from zoo.cache import cache_folder
 from zoo.card import TeacherCard, sha256_of
 from zoo.catalogue import BUILTIN, STUDENTS
-from zoo.features import cache_folder
 from zoo.images import Images, read_images
 from zoo.memory import keep_freed_memory
+from zoo.verify import measure
 
 from .evaluation import evaluate
 from .recipe import Recipe
@@ -30,7 +31,7 @@ from .training import train
 HELD_OUT = 0.1
 """Share of each class that is never taught and gives the accuracy on the card."""
 
-RESNET: Mapping[str, Any] = {
+NARROW: Mapping[str, Any] = {
     "channels": [32, 64, 128, 256],
     "layers": [2, 2, 2, 1],
     "stem_width": 16,
@@ -59,6 +60,15 @@ SPECIFIC = replace(GENERIC, labeled_batch=64, learning_rate=1e-3)
 """For one domain, from the `objects` teacher."""
 
 
+Family = tuple[str, str, Mapping[str, Any]]
+"""A network that learnt `objects`: its timm name, the folder of its weights, its arguments."""
+
+RESNET: Family = ("resnet18d", "builtin/objects", NARROW)
+MOBILENET: Family = ("mobilenetv3_small_100", "students/mobilenetv3_small_100", {})
+EDGENEXT: Family = ("edgenext_xx_small", "builtin/objects_edgenext", {})
+"""Convolutions and attention across channels: the transformer of the zoo."""
+
+
 @dataclass(frozen=True)
 class Lesson:
     """What is taught to a network, and how.
@@ -68,36 +78,44 @@ class Lesson:
         data_license: as commonly stated.
         domain: what the images show.
         recipe: the numbers of the run.
-        start: initial weights, `random` or the name of an embedded teacher.
-        folder: the sub-folder of the data that holds the images; the lesson's name if empty.
         arch: timm's name of the network.
         model_args: further arguments of its factory.
+        start: folder of the initial weights below `zoo/`, or `random`.
+        folder: the sub-folder of the data that holds the images; the lesson's name if empty.
     """
 
     data: str
     data_license: str
     domain: str
     recipe: Recipe
-    start: str = "objects"
+    arch: str
+    model_args: Mapping[str, Any]
+    start: str = "random"
     folder: str = ""
-    arch: str = "resnet18d"
-    model_args: Mapping[str, Any] = field(default_factory=lambda: RESNET)
 
 
 def _objects(recipe: Recipe, arch: str, **model_args: Any) -> Lesson:
     return Lesson(
-        "mini-ImageNet", "ImageNet terms", "objects", recipe, "random", "objects", arch, model_args
+        "mini-ImageNet", "ImageNet terms", "objects", recipe, arch, model_args, folder="objects"
     )
 
 
 def _domain(
-    domain: str, data: str, data_license: str, *, updates: int = 1500, flip: bool = True
+    domain: str,
+    data: str,
+    data_license: str,
+    *,
+    updates: int = 1500,
+    flip: bool = True,
+    family: Family = RESNET,
 ) -> Lesson:
-    return Lesson(data, data_license, domain, replace(SPECIFIC, updates=updates, flip=flip))
+    arch, start, model_args = family
+    recipe = replace(SPECIFIC, updates=updates, flip=flip)
+    return Lesson(data, data_license, domain, recipe, arch, model_args, start)
 
 
 LESSONS: dict[str, Lesson] = {
-    "objects": _objects(replace(GENERIC, updates=6800), "resnet18d", **RESNET),
+    "objects": _objects(replace(GENERIC, updates=6800), "resnet18d", **NARROW),
     "mobilenetv3_large_100": _objects(replace(SMALL, updates=5200), "mobilenetv3_large_100"),
     "mobilenetv3_small_100": _objects(replace(SMALL, updates=8000), "mobilenetv3_small_100"),
     "digits_on_photos": _domain("digits", "MNIST-M", "unknown", flip=False),
@@ -107,6 +125,20 @@ LESSONS: dict[str, Lesson] = {
     "brain_mri": _domain("radiology", "brain tumour MRI", "CC0"),
     "aerial": _domain("aerial photos", "RSSCN7", "research"),
     "cartoons": _domain("drawings", "PACS cartoon", "research", updates=1200),
+    "food": _domain("food", "Food-101", "research", updates=5000),
+    "traffic_signs": _domain(
+        "traffic signs", "GTSRB", "GTSRB terms", updates=3500, flip=False, family=MOBILENET
+    ),
+    "objects_edgenext": _objects(
+        replace(SMALL, learning_rate=2e-3, updates=7000), "edgenext_xx_small"
+    ),
+    "plankton": _domain(
+        "plankton", "National Data Science Bowl", "competition terms", updates=3500, family=EDGENEXT
+    ),
+    "expressions": _domain("faces", "FER-2013", "research", updates=2500, family=EDGENEXT),
+    "clothing": _domain("clothing", "clothing-dataset-small", "CC0", updates=2500, family=EDGENEXT),
+    "sketches": _domain("drawings", "PACS sketch", "research", updates=2000, family=EDGENEXT),
+    "textures": _domain("textures", "DTD, 10 classes", "research", updates=1500, family=EDGENEXT),
 }
 
 
@@ -134,7 +166,7 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         lessons,
         lesson.recipe,
         arch=lesson.arch,
-        start="random" if lesson.start == "random" else str(BUILTIN / lesson.start),
+        start="random" if lesson.start == "random" else str(BUILTIN.parent / lesson.start),
         model_args=lesson.model_args,
         image_size=image_size,
         checkpoints=cache_folder() / "runs",
@@ -155,10 +187,9 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         name=name,
         domain=lesson.domain,
         source=f"builtin:{name}",
-        revision="",
         network=lesson.arch,
+        classes=len(images.classes),
         labels=images.classes,
-        params=sum(p.numel() for p in trained.network.parameters()),
         bytes=weights.stat().st_size,
         sha256=sha256_of(weights),
         license="apache-2.0",
@@ -168,7 +199,10 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         accuracy=round(result.accuracy, 4),
         accuracy_images=result.images,
         recipe=f"python -m distill.teaching --data DIR {name}: {lesson.recipe}",
+        evidence="measured",
+        folder=folder,
     )
+    card = measure(card)
     card.save(folder)
     print(f"{name}: accuracy {result.accuracy:.3f} on {result.images} held-out images", flush=True)
     return card

@@ -70,6 +70,7 @@ class Ranking:
 
     Attributes:
         target: folder of the images.
+        zoo: where the teachers were looked for.
         metric: that made the scores.
         images: that the teachers saw.
         labeled: how many of them are labelled.
@@ -85,6 +86,7 @@ class Ranking:
     """
 
     target: str = ""
+    zoo: str = "builtin"
     metric: str
     images: int
     labeled: int
@@ -256,7 +258,7 @@ _TEXT = (str,)
 _COUNT = (int,)
 _NUMBER = (int, float)
 _RANKING: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("target", "metric", "digest"), _TEXT),
+    **dict.fromkeys(("target", "zoo", "metric", "digest"), _TEXT),
     **dict.fromkeys(("unlabeled", "labels"), (*_TEXT, NoneType)),
     **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), _COUNT),
     "labels_per_class": (*_COUNT, NoneType),

@@ -1,32 +1,134 @@
-"""Find teachers: the cards of the embedded zoo, by name. New teachers: docs/teachers.md."""
+"""Find teachers: embedded ones, those of the Hub's catalogue, and a user's own, by name.
+
+A new entry of the Hub's catalogue: `tests/make_catalogue.py`.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
-from .card import CARD_FILE, TeacherCard
-from .errors import TeacherNotFound
+from .cache import cache_folder
+from .card import CARD_FILE, CARD_FORMAT, HUB, TeacherCard
+from .errors import TeacherBroken, TeacherNotFound
 
 BUILTIN = Path(__file__).parent / "builtin"
 STUDENTS = Path(__file__).parent / "students"
+CATALOGUE = Path(__file__).parent / "catalogue.json"
 
 
-def list_cards() -> list[TeacherCard]:
-    """The cards of the embedded teachers, by name."""
-    return [TeacherCard.load(path.parent) for path in sorted(BUILTIN.glob(f"*/{CARD_FILE}"))]
+def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
+    """The cards of a zoo, by name. Nothing is fetched.
+
+    Args:
+        zoo: `builtin` for the embedded teachers, `hub` for the Hub's catalogue and what else was
+            pulled, `all` for both, a folder of teachers, `OWNER/NAME` for one repository of the
+            Hub, or several of these with commas between.
+
+    Raises:
+        TeacherNotFound: there is no such zoo, or two teachers have one name.
+        TeacherBroken: a card cannot be read.
+    """
+    parts = ["builtin", "hub"] if zoo == "all" else [zoo] if Path(zoo).is_dir() else zoo.split(",")
+    found = {card.source: card for part in parts for card in _list_part(part.strip())}
+    cards = sorted(found.values(), key=lambda card: card.name)
+    for one, other in pairwise(cards):
+        if one.name == other.name:
+            raise TeacherNotFound(
+                f"Two teachers of --zoo {zoo} are called {one.name!r} ({one.source} and "
+                f"{other.source}): name fewer zoos."
+            )
+    return cards
 
 
-def find_card(name: str) -> TeacherCard:
+def _list_part(zoo: str) -> list[TeacherCard]:
+    if zoo == "builtin":
+        return _read_folder(BUILTIN)
+    if zoo == "hub":
+        return _list_hub()
+    if zoo == "all":
+        return [*_read_folder(BUILTIN), *_list_hub()]
+    folder = Path(zoo)
+    if (folder / CARD_FILE).is_file():
+        return [TeacherCard.load(folder)]
+    if folder.is_dir():
+        if cards := _read_folder(folder):
+            return cards
+        raise TeacherNotFound(
+            f"The folder {zoo} holds no teacher: each is a sub-folder with a {CARD_FILE}, "
+            "made by `zoo add` or `zoo pack`."
+        )
+    if re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", zoo):
+        return [repository_card(zoo)]
+    raise TeacherNotFound(
+        f"There is no zoo {zoo!r}: say builtin, hub, all, a folder of teachers, or OWNER/NAME."
+    )
+
+
+def repository_card(repo: str) -> TeacherCard:
+    """The card of one repository of the Hub: the catalogue's, a pulled one, or a bare one."""
+    for card in _list_hub():
+        if card.repo == repo:
+            return card
+    return TeacherCard(
+        name=repo,
+        domain="unknown",
+        source=HUB + repo,
+        network="",
+        classes=0,
+        license="unknown",
+        data="unknown",
+        data_license="unknown",
+        preprocessing=None,
+    )
+
+
+def pulled_folder(card: TeacherCard) -> Path:
+    """Where the files of a teacher of the Hub are linked, and its card pins their commit."""
+    return cache_folder() / "teachers" / card.file_name
+
+
+def _list_hub() -> list[TeacherCard]:
+    """The catalogue, each card replaced by the one of the files that were pulled."""
+    document = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    if document["format"] != CARD_FORMAT:
+        raise TeacherBroken(f"{CATALOGUE} has another format: install source-zoo again.")
+    cards = {entry["name"]: TeacherCard.from_json(entry) for entry in document["teachers"]}
+    for path in sorted((cache_folder() / "teachers").glob(f"*/{CARD_FILE}")):
+        try:
+            card = TeacherCard.load(path.parent)
+        except TeacherBroken:
+            continue  # `zoo pull` writes it anew
+        if not (path.parent / card.weights).exists():
+            card = replace(card, folder=None)
+        cards[card.name] = card
+    return list(cards.values())
+
+
+def _read_folder(folder: Path) -> list[TeacherCard]:
+    return [TeacherCard.load(path.parent) for path in folder.glob(f"*/{CARD_FILE}")]
+
+
+def find_card(name: str, cards: Sequence[TeacherCard] | None = None) -> TeacherCard:
     """The card of one teacher.
+
+    Args:
+        name: of the teacher, or OWNER/NAME of its repository.
+        cards: to look in; the embedded teachers and the Hub's if not given.
 
     Raises:
         TeacherNotFound: no teacher has this name; the message offers close ones.
     """
-    cards = {card.name: card for card in list_cards()}
-    if name in cards:
-        return cards[name]
-    close = difflib.get_close_matches(name, cards, n=1, cutoff=0.5)
+    cards = list_cards("all") if cards is None else cards
+    named = {card.repo: card for card in cards if card.repo} | {card.name: card for card in cards}
+    if name in named:
+        return named[name]
+    close = difflib.get_close_matches(name, named, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else "`zoo list` shows them all."
     raise TeacherNotFound(f"No teacher is called {name!r}. {hint}")
 

@@ -13,6 +13,10 @@ class TeacherBroken(ZooError):
     """A teacher's files are missing, damaged or do not fit its card."""
 
 
+class HubError(ZooError):
+    """A teacher cannot be fetched from the Hub, or a folder not be published there."""
+
+
 class ImagesError(ZooError):
     """A folder, label file or image cannot be used as asked."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from .cache import cache_folder
 from .card import TeacherCard, write_whole
 
 SHARD_FORMAT = 1
@@ -99,25 +99,18 @@ class FeatureStore:
         write_whole(folder / f"{metadata['sha256']}.safetensors", content)
 
 
-def cache_folder() -> Path:
-    """Where this user's cache is: `SOURCE_ZOO_CACHE`, else `XDG_CACHE_HOME`, else `~/.cache`."""
-    if own := os.environ.get("SOURCE_ZOO_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "source-zoo"
-
-
 def feature_key(card: TeacherCard) -> str:
     """All that a teacher's outputs depend on but the image: weights, preprocessing and view."""
     parts = {
         "format": SHARD_FORMAT,
         "network": card.network,
         "weights": card.sha256,
-        "preprocessing": asdict(card.preprocessing),
+        "arguments": [card.loader, card.classes, dict(card.model_args), dict(card.overlay)],
+        "preprocessing": asdict(card.input),
         "view": "clean",
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{card.name}-{digest[:32]}"
+    return f"{card.file_name}-{digest[:32]}"
 
 
 def _shard_metadata(

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .card import Preprocessing, TeacherCard, sha256_of
+from .card import Preprocessing, TeacherCard
 from .decoding import decode_images
 from .errors import TeacherBroken, first_line
 from .features import Features, FeatureStore, feature_key
 from .images import Images
 from .machine import autocast
+from .network import absence, build_network
 
 BATCH = 32
 SHARD = 2048
@@ -57,25 +58,7 @@ def load_teacher(card: TeacherCard, *, device: torch.device | None = None) -> Te
         TeacherBroken: files are missing, differ from the card, or do not fit the network.
     """
     device = device or torch.device("cpu")
-    if card.folder is None:
-        raise TeacherBroken(f"The files of {card.name!r} are not on this machine.")
-    weights = card.folder / "model.safetensors"
-    try:
-        found = sha256_of(weights)
-    except OSError as error:
-        why = "is missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
-        raise TeacherBroken(f"{weights}: {why}; install source-zoo again.") from error
-    if found != card.sha256:
-        raise TeacherBroken(f"{weights} is not the file of its card: install source-zoo again.")
-    try:
-        network = timm.create_model(f"local-dir:{card.folder}", pretrained=True)
-    except Exception as error:  # timm and torch raise many kinds for a file that does not fit
-        raise TeacherBroken(f"timm cannot load {card.folder}: {first_line(error)}") from error
-    if getattr(network, "num_classes", None) != len(card.labels):
-        raise TeacherBroken(
-            f"{card.folder} does not have the {len(card.labels)} classes of its card."
-        )
-    return Teacher(card, to_device(network, device).eval(), device)
+    return Teacher(card, to_device(build_network(card), device).eval(), device)
 
 
 def observe(
@@ -102,15 +85,20 @@ def observe(
         np.array(images.digests), return_index=True, return_inverse=True
     )
     distinct = images.subset(first)
-    looks = [_look(card, store, list(digests)) for card in cards]
     features: dict[str, Features] = {}
     failures: dict[str, str] = {}
     notes: list[str] = []
-    for geometry in dict.fromkeys(card.preprocessing.geometry for card in cards):
-        group = [look for look in looks if look.card.preprocessing.geometry == geometry]
+    looks: list[_Look] = []
+    for card in cards:
+        if card.sha256 and card.preprocessing:
+            looks.append(_look(card, store, list(digests)))
+        else:
+            failures[card.name] = absence(card)
+    for geometry in dict.fromkeys(look.card.input.geometry for look in looks):
+        group = [look for look in looks if look.card.input.geometry == geometry]
         needed = np.flatnonzero(~np.all([look.known for look in group], axis=0))
         wanted = distinct.subset(needed)
-        form = group[0].card.preprocessing
+        form = group[0].card.input
         pixels = decode_images(wanted.paths, form, digests=wanted.digests)
         for look in group:
             missing = np.flatnonzero(~look.known)
@@ -195,22 +183,33 @@ def embed(
     teacher: Teacher,
     pixels: NDArray[np.uint8],
     *,
+    mixed: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Features:
-    """Run a teacher over decoded images [N, 3, S, S].
+    """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster.
+
+    Args:
+        teacher: the teacher.
+        pixels: the images as its preprocessing wants them, but for mean and deviation.
+        mixed: False keeps to float32.
+        progress: called with the number of images that are through.
 
     Raises:
         TeacherBroken: it cannot take such images, or its outputs are not finite numbers.
     """
-    network, preprocessing = teacher.network, teacher.card.preprocessing
+    network, preprocessing = teacher.network, teacher.card.input
     seen: list[Tensor] = []
-    hook = _classifier(network).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     logits: list[Tensor] = []
+    classifier = _classifier(network) if teacher.card.classes else None
+    hook = classifier and classifier.register_forward_pre_hook(lambda _, at: seen.append(at[0]))
     try:
         for shown in torch.from_numpy(pixels).split(BATCH):
             inputs = to_input(shown, preprocessing, teacher.device)
-            with autocast(teacher.device):
+            with autocast(teacher.device) if mixed else nullcontext():
                 logits.append(network(inputs).float().cpu())
+            if hook is None:  # the network ends in its embedding
+                seen.append(logits[-1])
+                logits[-1] = logits[-1][:, :0]
             seen[-1] = seen[-1].float().cpu()
             if progress:
                 progress(sum(map(len, logits)))
@@ -219,7 +218,10 @@ def embed(
             f"{teacher.card.name!r} cannot look at the images: {first_line(error)}"
         ) from error
     finally:
-        hook.remove()
+        if hook:
+            hook.remove()
+    if any(part.ndim != 2 for part in (*seen, *logits)):
+        raise TeacherBroken(f"{teacher.card.name!r} does not answer with one vector an image.")
     features = Features(torch.cat(seen).numpy(), torch.cat(logits).numpy())
     if not (np.isfinite(features.embeddings).all() and np.isfinite(features.logits).all()):
         raise TeacherBroken(f"{teacher.card.name!r} answers with numbers that are not finite.")
@@ -239,8 +241,9 @@ def to_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 def to_input(pixels: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
     """Decoded images [B, 3, S, S] uint8 as a network on this device takes them."""
-    scaled = pixels.to(device, memory_format=torch.channels_last).float().div_(255)
-    return normalise(scaled, preprocessing)
+    moved = pixels.to(device, memory_format=torch.channels_last)
+    ordered = moved.flip(1) if preprocessing.channels == "bgr" else moved
+    return normalise(ordered.float().div_(255), preprocessing)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -248,22 +251,3 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean = images.new_tensor(preprocessing.mean)[:, None, None]
     std = images.new_tensor(preprocessing.std)[:, None, None]
     return (images - mean) / std
-
-
-def preprocessing_of(config: Mapping[str, Any]) -> Preprocessing:
-    """The `pretrained_cfg` of timm as a Preprocessing.
-
-    Raises:
-        ValueError, KeyError: it asks for something that is not supported.
-    """
-    channels, height, width = config["input_size"]
-    if channels != 3 or height != width:
-        raise ValueError(f"the input size {config['input_size']} is not 3 x S x S")
-    return Preprocessing(
-        size=height,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation=config.get("interpolation", "bilinear"),
-        crop_pct=config.get("crop_pct", 1.0),
-        crop_mode=config.get("crop_mode", "center"),
-    )

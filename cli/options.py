@@ -1,0 +1,35 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
+Target = Annotated[Path | None, _TARGET]
+RequiredTarget = Annotated[Path, _TARGET]
+Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="CSV file with the columns path,label; it replaces the sub-folders."),
+]
+LabelsPerClass = Annotated[
+    int | None,
+    typer.Option(min=1, help="Keep so many labels of each class, hide the others: experiments."),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")]
+Power = Annotated[
+    float | None,
+    typer.Option(min=0, max=1000, help="Share is score to this power; 0 is equal shares."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
+RankedZoo = Annotated[
+    str, typer.Option(help=f"{ZOO} Of hub and all: what is pulled, and the default set.")
+]
+AnyZoo = Annotated[str, typer.Option(help=ZOO)]
+Domain = Annotated[str | None, typer.Option(help="Only teachers whose domain has this in it.")]

@@ -1,0 +1,158 @@
+"""What the commands on teachers do: choose, pull, verify, add, publish and pack them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.catalogue import find_card, list_cards
+from zoo.collection import copy_teacher, describe_folder, pack
+from zoo.errors import HubError, TeacherBroken, TeacherNotFound, ZooError
+
+from .workflow import Bars
+
+if TYPE_CHECKING:
+    from zoo.card import TeacherCard
+    from zoo.verify import Verdict
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What became of one teacher.
+
+    Attributes:
+        name: of the teacher.
+        status: `pulled`, `here`, `would pull` or `failed`.
+        bytes: of its files, in a dry run those that are not here yet.
+        revision: commit that it is pinned to.
+        reason: why it failed.
+    """
+
+    name: str
+    status: str
+    bytes: int
+    revision: str
+    reason: str = ""
+
+
+def choose_cards(
+    zoo: str,
+    names: Sequence[str] = (),
+    *,
+    domain: str | None = None,
+    default: bool = False,
+    local: bool = False,
+) -> list[TeacherCard]:
+    """The teachers that the options name, each once.
+
+    Raises:
+        TeacherNotFound: there is none of a name, or no teacher fits.
+    """
+    cards = list_cards(zoo)
+    chosen = [find_card(name, cards) for name in dict.fromkeys(names)] or cards
+    if domain is not None:
+        chosen = [card for card in chosen if domain.lower() in card.domain.lower()]
+    if default:
+        chosen = [card for card in chosen if card.default]
+    if local:
+        chosen = [card for card in chosen if card.folder]
+    if not chosen:
+        domains = sorted({card.domain for card in cards})
+        raise TeacherNotFound(f"No teacher of --zoo {zoo} fits. Its domains: {', '.join(domains)}.")
+    return chosen
+
+
+def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pulled]:
+    """Bring teachers to this machine, or only say what that would fetch; a row each."""
+    from zoo.hub import fetch, find_files
+
+    rows: list[Pulled] = []
+    for card in cards:
+        try:
+            if dry_run and card.folder is None:
+                files = find_files(card)
+                rows.append(Pulled(card.name, "would pull", files.bytes, files.revision))
+                continue
+            pulled = card if dry_run else fetch(card, progress=bars(f"pulling {card.name}"))
+            status = "pulled" if pulled is not card else "here"
+            size = 0 if dry_run else pulled.bytes
+            rows.append(Pulled(card.name, status, size, pulled.revision))
+        except ZooError as error:
+            rows.append(Pulled(card.name, "failed", 0, card.revision, str(error)))
+    return rows
+
+
+def verify_all(cards: Sequence[TeacherCard], say: Callable[[int, int], None]) -> list[Verdict]:
+    """Check each teacher; the first time that a pulled one loads, note what it answers.
+
+    Raises:
+        TeacherBroken: a golden embedding cannot be kept.
+    """
+    from zoo.verify import measure, verify
+
+    verdicts: list[Verdict] = []
+    for done, card in enumerate(cards, start=1):
+        verdict = verify(card)
+        if card.repo and card.folder and not verdict.problem and not card.golden:
+            try:
+                measure(card).save(card.folder)
+            except OSError as error:
+                raise TeacherBroken(
+                    f"{card.folder} cannot be written: {error.strerror}."
+                ) from error
+            verdict = replace(verdict, checks=(*verdict.checks, "golden embedding noted"))
+        verdicts.append(verdict)
+        say(done, len(cards))
+    return verdicts
+
+
+def add(source: str, name: str, domain: str, zoo: Path, bars: Bars) -> TeacherCard:
+    """Make a folder or a repository of the Hub a teacher of the user's own zoo.
+
+    Raises:
+        ZooError: it cannot be had or loaded, or the zoo has one of this name.
+    """
+    from zoo.verify import measure
+
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        card = describe_folder(folder, name, domain)
+    else:
+        from zoo.hub import fetch
+
+        (found,) = list_cards(source) if "/" in source else [find_card(source)]
+        card = replace(fetch(found, progress=bars(f"pulling {source}")), name=name, domain=domain)
+    return copy_teacher(measure(card), zoo)
+
+
+def publish(folder: Path, repo: str, license: str | None, *, private: bool) -> str:
+    """Upload the network of a folder, its card and its licence; returns the address.
+
+    Raises:
+        ZooError: the folder holds no network, or the Hub refuses.
+    """
+    from zoo.hub import publish as upload
+    from zoo.publication import stage
+
+    with tempfile.TemporaryDirectory() as staging:
+        stage(folder, Path(staging), license)
+        return upload(Path(staging), repo, private=private)
+
+
+def pack_teachers(names: Sequence[str], zoo: str, out: Path, bars: Bars) -> list[TeacherCard]:
+    """Put teachers into one folder for another machine; those of the Hub are pulled first.
+
+    Raises:
+        ZooError: one cannot be had, or the folder cannot be written.
+    """
+    cards = choose_cards(zoo, names)
+    if any(card.repo and card.folder is None for card in cards):
+        from zoo.hub import fetch_all
+
+        cards, failures = fetch_all(cards, progress=lambda name: bars(f"pulling {name}"))
+        for name, reason in failures.items():
+            raise HubError(f"{name} cannot be packed: {reason}")
+    return pack(cards, out)
