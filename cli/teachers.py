@@ -81,7 +81,8 @@ def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pul
             size = 0 if dry_run else pulled.bytes
             rows.append(Pulled(card.name, status, size, pulled.revision))
         except ZooError as error:
-            rows.append(Pulled(card.name, "failed", 0, card.revision, str(error)))
+            reason = str(error).removeprefix(f"{card.repo}: ")
+            rows.append(Pulled(card.name, "failed", 0, card.revision, reason))
     return rows
 
 

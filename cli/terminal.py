@@ -125,7 +125,7 @@ def pull_table(rows: Sequence[Pulled]) -> None:
     _print(table)
     total = sum(row.bytes for row in rows) / 1e6
     failed = sum(row.status == "failed" for row in rows)
-    say(f"{total:.1f} MB for {len(rows) - failed} teachers" + f", {failed} failed" * bool(failed))
+    say(f"{total:.1f} MB, {len(rows) - failed} of {len(rows)} teachers.")
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> None:

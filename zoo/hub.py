@@ -6,20 +6,16 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tqdm import tqdm
 
 from .card import TeacherCard, sha256_of
 from .catalogue import pulled_folder
+from .download import Progress, download
 from .errors import HubError, ZooError
-from .hub_errors import one_line
+from .hub_errors import one_line, retry
 from .layout import CONFIG_FILE, WEIGHTS_FILES, read_layout
-
-Progress = Callable[[int, int], None]
-"""Called as `progress(bytes so far, bytes in all)`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,11 @@ def find_files(card: TeacherCard) -> Files:
         HubError: there is no network, no such repository or commit, or no weights that load.
     """
     with one_line(card.repo):
-        info = HfApi().model_info(card.repo, revision=card.revision or None, files_metadata=True)
+        info = retry(
+            lambda: HfApi().model_info(
+                card.repo, revision=card.revision or None, files_metadata=True
+            )
+        )
     entries = {entry.rfilename: entry for entry in info.siblings or []}
     wanted = WEIGHTS_FILES if card.loader == "hf-hub" else (card.weights,)
     weights = next((name for name in wanted if name in entries), None)
@@ -129,7 +129,7 @@ def fetch_all(
             bar = progress(card.name) if progress and card.repo else None
             fetched.append(fetch(card, check=check, progress=bar))
         except ZooError as error:
-            failures[card.name] = str(error)
+            failures[card.name] = str(error).removeprefix(f"{card.repo}: ")
     return fetched, failures
 
 
@@ -171,17 +171,15 @@ def _find_files_or_cached(card: TeacherCard) -> Files:
 def _download(
     card: TeacherCard, files: Files, progress: Progress | None, *, force: bool
 ) -> list[Path]:
-    bar: Any = _bar(progress)
+    weights = files.names[-1]
     with one_line(card.repo):
         return [
-            Path(
-                hf_hub_download(
-                    files.repo,
-                    name,
-                    revision=files.revision,
-                    force_download=force,
-                    tqdm_class=bar if name == files.names[-1] else _bar(None),
-                )
+            download(
+                files.repo,
+                name,
+                files.revision,
+                progress=progress if name == weights else None,
+                force=force,
             )
             for name in files.names
         ]
@@ -236,20 +234,3 @@ def _link(path: Path, link: Path) -> None:
         link.symlink_to(path)
     except OSError:
         shutil.copyfile(path, link)
-
-
-def _bar(progress: Progress | None) -> type[tqdm]:
-    """What huggingface_hub takes for a progress bar; it speaks to the callback alone."""
-
-    class Bar(tqdm):
-        monitor_interval = 0  # no thread of its own
-
-        def display(self, *_: Any, **__: Any) -> None:
-            if progress:
-                progress(int(self.n), int(self.total or 0))
-
-        def close(self) -> None:
-            self.display()
-            self.disable = True
-
-    return Bar

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from huggingface_hub import constants
 from huggingface_hub.errors import (
@@ -18,6 +20,29 @@ from huggingface_hub.errors import (
 )
 
 from .errors import HubError, ZooError, first_line
+
+WAITS = (1.0, 3.0, 6.0)
+"""Seconds before each further try at what may well work a moment later."""
+
+Answer = TypeVar("Answer")
+
+
+def retry(call: Callable[[], Answer]) -> Answer:
+    """Call, and call again when the Hub is overloaded or the connection broke."""
+    for wait in WAITS:
+        try:
+            return call()
+        except Exception as error:  # the transport has kinds of its own
+            if not _is_passing(error):
+                raise
+        time.sleep(wait)
+    return call()
+
+
+def _is_passing(error: Exception) -> bool:
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in (408, 429, 500, 502, 503, 504)
+    return type(error).__name__ in ("ReadError", "RemoteProtocolError", "ReadTimeout")
 
 
 @contextmanager
@@ -51,7 +76,9 @@ def _reason(error: Exception, repo: str) -> str:
             return f"{constants.HF_HUB_CACHE} cannot be written: set HF_HOME"
         case LocalEntryNotFoundError() | ConnectionError():
             return f"{constants.ENDPOINT} cannot be reached: run the same command again later"
-        case _ if type(error).__name__ in ("ConnectError", "ConnectTimeout", "ReadTimeout"):
+        case _ if type(error).__name__ in ("ConnectError", "ConnectTimeout"):
             return f"{constants.ENDPOINT} cannot be reached: run the same command again later"
+        case _ if _is_passing(error):
+            return "the connection broke: the same command goes on where it ended"
         case _:
             return f"{type(error).__name__}: {first_line(error)}".rstrip(".")

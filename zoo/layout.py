@@ -26,6 +26,7 @@ class Layout:
         labels: names of the classes; empty where it has none.
         preprocessing: how the network wants its images.
         license: of the weights; empty where it says none.
+        model_args: further arguments of the network's factory.
     """
 
     network: str
@@ -33,6 +34,7 @@ class Layout:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     license: str
+    model_args: Mapping[str, Any]
 
 
 def read_layout(folder: Path) -> Layout:
@@ -58,10 +60,11 @@ def read_layout(folder: Path) -> Layout:
             labels=labels if classes else (),
             preprocessing=Preprocessing.of_timm(shape),
             license=str(shape.get("license") or ""),
+            model_args=dict(config.get("model_args") or {}),
         )
     except FileNotFoundError as error:
         raise TeacherBroken(f"{path} is missing: it is not in timm's layout.") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise TeacherBroken(f"{path} cannot be used: {why}.") from error
 
@@ -73,8 +76,10 @@ def name_labels(names: Sequence[str] | Mapping[str, Any]) -> tuple[str, ...]:
         names: a list, or a mapping of number to name, or of name to number.
 
     Raises:
-        ValueError: the numbers are not 0 .. K - 1.
+        ValueError: they are one text, or the numbers are not 0 .. K - 1.
     """
+    if isinstance(names, str):
+        raise ValueError("its label_names are one text, not a list")
     if not isinstance(names, Mapping):
         return tuple(map(str, names))
     if all(isinstance(number, int) for number in names.values()):

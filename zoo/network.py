@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 from .card import TeacherCard, sha256_of
 from .errors import TeacherBroken, first_line
+from .layout import read_layout
+
+NOT_OF_A_NETWORK = {"checkpoint_path", "features_only", "pretrained_strict", "pretrained_filter_fn"}
+"""Arguments of timm's factory that would load other weights, or not all of them."""
 
 
 def build_network(card: TeacherCard) -> nn.Module:
@@ -31,7 +38,10 @@ def build_network(card: TeacherCard) -> nn.Module:
     if found != card.sha256:
         raise TeacherBroken(f"{path} is not the file of its card: {_again(card)}.")
     try:
-        network = _create(card)
+        _refuse_code(path)
+        network = _create(card, path)
+    except TeacherBroken:
+        raise
     except Exception as error:  # timm and torch raise many kinds for a file that does not fit
         raise TeacherBroken(f"timm cannot load {card.folder}: {first_line(error)}") from error
     found_classes = getattr(network, "num_classes", None)
@@ -42,23 +52,40 @@ def build_network(card: TeacherCard) -> nn.Module:
     return network.eval()
 
 
-def _create(card: TeacherCard) -> nn.Module:
-    # built with the head that the file has, or timm would load whatever fits and skip the rest
+def _create(card: TeacherCard, path: Path) -> nn.Module:
+    name, args = card.network, dict(card.model_args)
     if card.loader == "hf-hub":
-        network: Any = timm.create_model(
-            f"local-dir:{card.folder}", pretrained=True, **card.model_args
-        )
-    else:
-        file = {"file": str(card.folder and card.folder / card.weights)}
-        network = timm.create_model(
-            card.network,
-            pretrained=True,
-            pretrained_cfg_overlay=file | dict(card.overlay),
-            **card.model_args,
-        )
+        name = f"local-dir:{path.parent}"
+        layout = read_layout(path.parent)
+        args |= layout.model_args
+        if layout.network != card.network:
+            raise TeacherBroken(
+                f"{path.parent}: config.json names the network {layout.network!r}, the card "
+                f"{card.network!r}."
+            )
+    if loose := sorted(args.keys() & NOT_OF_A_NETWORK):
+        raise TeacherBroken(f"{path.parent}: {loose[0]!r} is no argument of a network.")
+    # the very file that was hashed, whatever else lies beside it or is named in the card
+    file = {"source": "", "url": "", "state_dict": None, "file": str(path)}
+    # built with the head that the file has, or timm would load whatever fits and skip the rest
+    network: Any = timm.create_model(
+        name,
+        pretrained=True,
+        pretrained_cfg_overlay={"custom_load": False, **card.overlay, **file},
+        **card.model_args,
+    )
     if not card.classes:
-        network.reset_classifier(0)
+        # some networks of older timm go back to average pooling unless told
+        pool = getattr(getattr(network, "global_pool", None), "pool_type", None)
+        network.reset_classifier(0, **({"global_pool": pool} if pool else {}))
     return network
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise an error for a pickle of more than tensors: timm before 1.0.26 would run it."""
+    if path.suffix != ".safetensors":
+        with torch.serialization.safe_globals([argparse.Namespace]):  # as timm saves it
+            torch.load(path, map_location="cpu", weights_only=True)
 
 
 def absence(card: TeacherCard) -> str:

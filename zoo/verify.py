@@ -79,6 +79,9 @@ def _check_layout(card: TeacherCard) -> None:
     layout = read_layout(folder)
     if card.classes and layout.labels != card.labels:
         raise TeacherBroken(f"{folder}: config.json and card name different classes.")
-    size = card.model_args.get("img_size")
-    if size is None and layout.preprocessing != replace(card.input, channels="rgb"):
+    # what the card may override: the order of channels, and the size together with the network's
+    wanted = replace(layout.preprocessing, channels=card.input.channels)
+    if "img_size" in card.model_args:
+        wanted = replace(wanted, size=card.input.size)
+    if wanted != card.input:
         raise TeacherBroken(f"{folder}: config.json and card want different preprocessing.")
