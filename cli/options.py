@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,38 @@ Power = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
+
+def _known_metrics(names: str) -> str:
+    from selection import METRICS
+
+    for name in names.split(","):
+        if name.strip() not in METRICS:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(METRICS)}")
+    return names
+
+
+Metrics = Annotated[
+    str,
+    typer.Option(
+        callback=_known_metrics,
+        help="How closeness is measured: one of docs/metrics.md, or some with commas, which order "
+        "by the mean of their ranks; the first makes the shares.",
+    ),
+]
+Probe = Annotated[
+    int, typer.Option(min=0, help="How many unlabelled images the teachers see, at most.")
+]
+
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
 RankedZoo = Annotated[
     str, typer.Option(help=f"{ZOO} Of hub and all: what is pulled, and the default set.")
 ]
 AnyZoo = Annotated[str, typer.Option(help=ZOO)]
 Domain = Annotated[str | None, typer.Option(help="Only teachers whose domain has this in it.")]
+
+
+class Baseline(StrEnum):
+    """A method without teachers."""
+
+    TRANSFER = "transfer"
+    FIXMATCH = "fixmatch"

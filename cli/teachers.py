@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.catalogue import find_card, list_cards
-from zoo.collection import copy_teacher, describe_folder, pack
-from zoo.errors import HubError, TeacherBroken, TeacherNotFound, ZooError
+from zoo.collection import check_words, copy_teacher, describe_folder, pack
+from zoo.errors import HubError, HubUnreachable, TeacherBroken, TeacherNotFound, ZooError
 
 from .workflow import Bars
 
@@ -52,7 +52,8 @@ def choose_cards(
         TeacherNotFound: there is none of a name, or no teacher fits.
     """
     cards = list_cards(zoo)
-    chosen = [find_card(name, cards) for name in dict.fromkeys(names)] or cards
+    named = {card.name: card for card in (find_card(name, cards) for name in names)}
+    chosen = list(named.values()) or cards
     if domain is not None:
         chosen = [card for card in chosen if domain.lower() in card.domain.lower()]
     if default:
@@ -70,41 +71,40 @@ def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pul
     from zoo.hub import fetch, find_files
 
     rows: list[Pulled] = []
+    ask = True
     for card in cards:
         try:
             if dry_run and card.folder is None:
-                files = find_files(card)
+                files = find_files(card, ask=ask)
                 rows.append(Pulled(card.name, "would pull", files.bytes, files.revision))
                 continue
-            pulled = card if dry_run else fetch(card, progress=bars(f"pulling {card.name}"))
+            pulled = card
+            if not dry_run:
+                pulled = fetch(card, ask=ask, progress=bars(f"pulling {card.name}"))
             status = "pulled" if pulled is not card else "here"
             size = 0 if dry_run else pulled.bytes
             rows.append(Pulled(card.name, status, size, pulled.revision))
         except ZooError as error:
+            ask = ask and not isinstance(error, HubUnreachable)
             reason = str(error).removeprefix(f"{card.repo}: ")
             rows.append(Pulled(card.name, "failed", 0, card.revision, reason))
     return rows
 
 
 def verify_all(cards: Sequence[TeacherCard], say: Callable[[int, int], None]) -> list[Verdict]:
-    """Check each teacher; the first time that a pulled one loads, note what it answers.
-
-    Raises:
-        TeacherBroken: a golden embedding cannot be kept.
-    """
+    """Check each teacher; the first time that a pulled one loads, note what it answers."""
     from zoo.verify import measure, verify
 
     verdicts: list[Verdict] = []
     for done, card in enumerate(cards, start=1):
         verdict = verify(card)
         if card.repo and card.folder and not verdict.problem and not card.golden:
+            noted = "golden embedding noted"
             try:
                 measure(card).save(card.folder)
-            except OSError as error:
-                raise TeacherBroken(
-                    f"{card.folder} cannot be written: {error.strerror}."
-                ) from error
-            verdict = replace(verdict, checks=(*verdict.checks, "golden embedding noted"))
+            except OSError:
+                noted = "golden embedding not noted: the folder cannot be written"
+            verdict = replace(verdict, checks=(*verdict.checks, noted))
         verdicts.append(verdict)
         say(done, len(cards))
     return verdicts
@@ -118,13 +118,16 @@ def add(source: str, name: str, domain: str, zoo: Path, bars: Bars) -> TeacherCa
     """
     from zoo.verify import measure
 
+    check_words(name, domain)
     folder = Path(source).expanduser()
     if folder.is_dir():
         card = describe_folder(folder, name, domain)
+    elif folder.exists():
+        raise TeacherBroken(f"{source} is not a folder.")
     else:
         from zoo.hub import fetch
 
-        (found,) = list_cards(source) if "/" in source else [find_card(source)]
+        found = find_card(source, list_cards(source if "/" in source else "all"))
         card = replace(fetch(found, progress=bars(f"pulling {source}")), name=name, domain=domain)
     return copy_teacher(measure(card), zoo)
 

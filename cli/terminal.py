@@ -82,7 +82,7 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
         )
     _print(table)
     here = sum(card.folder is not None for card in cards)
-    say(
+    _print(
         f"{len(cards)} teachers of {len({card.domain for card in cards})} domains, {here} on this "
         "machine. * is in the default set of `zoo pull --default`; teachers without classes are "
         "used for their features; `zoo info NAME` shows all of one."
@@ -140,21 +140,27 @@ def verdict_table(verdicts: Sequence[Verdict]) -> None:
 
 
 def ranking_table(ranking: Ranking) -> None:
-    """Teachers by closeness, with intervals and shares."""
-    table = _table("", "teacher", "domain", f"{ranking.metric}>", "95 % interval~", "share>")
-    for place, row in enumerate(ranking.teachers, start=1):
+    """Teachers by closeness, with intervals and shares; equal places are ties."""
+    first, *others = ranking.metric.split(",")
+    named = [f"{name}>" for name in others]
+    table = _table("", "teacher", "domain", f"{first}>", "95 % interval~", *named, "share>")
+    for row in ranking.teachers:
         if row.score is None:
-            table.add_row("", row.name, row.domain, "failed", row.reason, "")
+            table.add_row("", row.name, row.domain, "failed", row.reason, *("" for _ in named), "")
             continue
-        interval = "" if row.low is None else f"{row.low:.3f} to {row.high:.3f}"
-        table.add_row(
-            str(place), row.name, row.domain, f"{row.score:.3f}", interval, f"{row.share:.1%}"
-        )
+        interval = "" if row.low is None else f"{row.low:.2f} to {row.high:.2f}"
+        more = [f"{row.scores[name]:.3f}" for name in others]
+        share = "control" if row.status == "control" else f"{row.share:.1%}"
+        place = str(row.place or "")
+        table.add_row(place, row.name, row.domain, f"{row.score:.3f}", interval, *more, share)
     _print(table)
+    chances = [row.chance for row in ranking.teachers if row.chance is not None]
+    chance = f"labels dealt at random score up to {max(chances):.3f}; " if chances else ""
     say(
         f"{ranking.labeled} labelled of {ranking.images} images, {ranking.classes} classes; "
-        f"{ranking.forward_passes} forward passes."
+        f"{chance}{ranking.forward_passes} forward passes."
     )
+    say("Teachers of one place cannot be told apart; no better than a control, no share.")
 
 
 def report_lines(report: Report) -> None:
@@ -221,5 +227,5 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _print(table: Table) -> None:
+def _print(table: Table | str) -> None:
     out.print(table, soft_wrap=False)

@@ -77,6 +77,7 @@ def rank_target(
     zoo: str = "builtin",
     metric: str = "parc",
     power: float = POWER,
+    pool: int = 500,
     device: str = "cpu",
 ) -> tuple[Ranking, Sequence[str]]:
     """Rank the teachers of a zoo for a task; also the mishaps on the way.
@@ -84,12 +85,14 @@ def rank_target(
     Raises:
         RankingError: the labels can rank nobody, or every teacher failed.
     """
+    from zoo.controls import observe_controls
     from zoo.machine import choose_device
     from zoo.teacher import observe
 
     cards, absent = gather_cards(zoo, bars)
-    probe = images.probe(seed=task.seed)
-    seen = observe(cards, probe, device=choose_device(device), progress=by_teacher(bars))
+    probe = images.probe(pool=pool, seed=task.seed)
+    place = choose_device(device)
+    seen = observe(cards, probe, device=place, progress=by_teacher(bars))
     ranking = rank(
         seen.features,
         probe.labels,
@@ -98,6 +101,7 @@ def rank_target(
         seed=task.seed,
         domains={card.name: card.domain for card in cards},
         failures=absent | seen.failures,
+        controls=observe_controls(probe, device=place),
         progress=bars("scoring teachers"),
     )
     described = replace(
@@ -121,11 +125,8 @@ def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str
     Of the Hub's catalogue those are the default set and what was pulled before: all of it would
     be tens of gigabytes.
     """
-    cards = [
-        card
-        for card in list_cards(zoo)
-        if card.folder or card.default or card.repo in zoo.split(",")
-    ]
+    named = [part.strip() for part in zoo.split(",")]
+    cards = [card for card in list_cards(zoo) if card.folder or card.default or card.repo in named]
     if all(card.folder for card in cards):
         return cards, {}
     from zoo.hub import fetch_all

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +15,15 @@ from . import teachers_app, terminal
 from .options import (
     ZOO,
     AnyZoo,
+    Baseline,
     Device,
     Domain,
     Json,
     Labels,
     LabelsPerClass,
+    Metrics,
     Power,
+    Probe,
     RankedZoo,
     RequiredTarget,
     Seed,
@@ -43,21 +45,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: the same at any width, copied into docs/cli.md
 )
 app.add_typer(teachers_app.app)
-
-
-class Metric(StrEnum):
-    """How closeness is measured."""
-
-    PARC = "parc"
-    KNN = "knn"
-    PROBE = "probe"
-
-
-class Baseline(StrEnum):
-    """A method without teachers."""
-
-    TRANSFER = "transfer"
-    FIXMATCH = "fixmatch"
 
 
 @app.command("list")
@@ -83,7 +70,8 @@ def rank(
     zoo: RankedZoo = "builtin",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
-    metric: Annotated[Metric, typer.Option(help="How closeness is measured.")] = Metric.PARC,
+    metric: Metrics = "parc",
+    probe: Probe = 500,
     power: Annotated[
         float, typer.Option(min=0, max=1000, help="Share is score to this power.")
     ] = 12.0,
@@ -101,7 +89,7 @@ def rank(
     with terminal.progress_bars() as bars:
         images = _read(task, bars)
         ranking, notes = workflow.rank_target(
-            task, images, bars, zoo=zoo, metric=metric.value, power=power, device=device
+            task, images, bars, zoo=zoo, metric=metric, power=power, pool=probe, device=device
         )
     workflow.save_ranking(ranking, save)
     for text in (*notes, ranking.note):

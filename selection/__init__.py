@@ -1,12 +1,13 @@
 """Selection: how close each teacher is to the target task."""
 
-from .metrics import BOOTSTRAPS, METRICS, check_labels, knn, parc, probe
+from .checks import check_labels
+from .metrics import METRICS, knn, parc, probe
 from .neighbours import find_nearest
-from .ranking import RankedTeacher, Ranking, rank
+from .ranking import RankedTeacher, Ranking
+from .scoring import rank
 from .shares import POWER
 
 __all__ = [
-    "BOOTSTRAPS",
     "METRICS",
     "POWER",
     "RankedTeacher",

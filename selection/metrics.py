@@ -1,8 +1,8 @@
 """How close a teacher is to the target task: scores of (features, labels), higher is closer.
 
-To add one, write a function with the signature of `Metric` and its bootstrap, and name both in the
-two tables at the end. A label of -1 marks an unlabelled image: it may help to fit a projection or a
-scale, and is never scored.
+To add one, write a function with the signature of `Metric` and name it in METRICS. A label of -1
+marks an unlabelled image: it may help to fit a projection or a scale, and is never scored. What
+does not depend on the labels can be computed once for all resamples: SCORERS.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from zoo.errors import RankingError
 from zoo.features import Features
 from zoo.probe import decompose, ridge_leave_one_out, standardise
 
+from .checks import check_input
 from .neighbours import find_nearest
-from .pairs import Pairs, correlate, sort_pairs
+from .pairs import Scorer, correlate, sort_pairs
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Metric = Callable[[Features, Labels], float]
-Bootstrap = Callable[[Features, Labels, np.random.Generator, int], Floats]
 
 
 def parc(features: Features, labels: Labels) -> float:
@@ -36,10 +36,9 @@ def parc(features: Features, labels: Labels) -> float:
 
     The projection is fitted on all rows, labelled or not; without unlabelled rows this is the
     published form. That form fails with few labels: N images standardised in N - 1 directions are
-    all equally far. O(N D min(N, D) + L^2 log L) for L labelled of N images.
+    all equally far. O(N D min(N, D) + M log M) for M pairs (`selection.pairs.MOST`).
     """
-    pairs = _sort_parc_pairs(features, labels)
-    return correlate(pairs, np.ones(np.count_nonzero(labels >= 0)))
+    return _score(_prepare_parc, features, labels)
 
 
 def knn(features: Features, labels: Labels) -> float:
@@ -50,7 +49,7 @@ def knn(features: Features, labels: Labels) -> float:
     Unlabelled rows play no part. The only image of its class is always a miss. Fails where classes
     part along directions of little variance. O(L^2 D) for L labelled images.
     """
-    return float(_hit_by_knn(features, labels).mean())
+    return _score(_prepare_knn, features, labels)
 
 
 def probe(features: Features, labels: Labels) -> float:
@@ -63,77 +62,19 @@ def probe(features: Features, labels: Labels) -> float:
     matters a little. Fails to separate good teachers: with L < D many reach 1.
     O(N D + L D min(L, D)) for L labelled of N images.
     """
-    return float(_hit_by_probe(features, labels).mean())
+    return _score(_prepare_probe, features, labels)
 
 
-def bootstrap_parc(
-    features: Features, labels: Labels, rng: np.random.Generator, resamples: int
-) -> Floats:
-    """PARC of each resample, [resamples]; the projection and the distances stay as they are.
-
-    An image drawn twice makes no pair with itself. O(L^2) per resample of L labelled images.
-    """
-    pairs = _sort_parc_pairs(features, labels)
-    drawn = draw_counts(labels[labels >= 0], rng, resamples)
-    return np.array([correlate(pairs, counts) for counts in drawn], dtype=np.float64)
+def _score(
+    prepare: Callable[[Features, Labels], Scorer], features: Features, labels: Labels
+) -> float:
+    known = labels[check_input(features, labels)]
+    return prepare(features, labels)(known)(np.ones(len(known)))
 
 
-def bootstrap_knn(
-    features: Features, labels: Labels, rng: np.random.Generator, resamples: int
-) -> Floats:
-    """Accuracy of each resample, [resamples]; each image keeps its neighbour."""
-    hits = _hit_by_knn(features, labels)
-    return draw_counts(labels[labels >= 0], rng, resamples) @ hits / len(hits)
-
-
-def bootstrap_probe(
-    features: Features, labels: Labels, rng: np.random.Generator, resamples: int
-) -> Floats:
-    """Accuracy of each resample, [resamples]; the probes are not refitted."""
-    hits = _hit_by_probe(features, labels)
-    return draw_counts(labels[labels >= 0], rng, resamples) @ hits / len(hits)
-
-
-def check_labels(labels: Labels) -> None:
-    """Refuse labels from which no metric can tell teachers apart.
-
-    Raises:
-        RankingError: nothing is labelled, all is one class, or no class has two images.
-    """
-    if (labels < -1).any():
-        raise ValueError("labels are classes 0, 1, 2, ... or -1 for an unlabelled image")
-    sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
-    if not len(sizes):
-        raise RankingError(
-            "No image is labelled. Put images into one folder per class, or give a label file."
-        )
-    if len(sizes) == 1:
-        raise RankingError("All labelled images are of one class. Label images of a second class.")
-    if sizes.max() == 1:
-        raise RankingError("No class has two labelled images. Label more images of each class.")
-
-
-def draw_counts(labels: Labels, rng: np.random.Generator, resamples: int) -> Floats:
-    """Draw images with replacement, within each class as many as it has: [resamples, N] counts.
-
-    A resample in which every class is copies of one image has no pair to score: it is redrawn.
-    """
-    counts = np.empty((resamples, len(labels)))
-    rows = np.arange(resamples)
-    while len(rows):
-        paired = np.zeros(len(rows), dtype=np.bool_)
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels == label)
-            size = len(members)
-            drawn = rng.multinomial(size, np.full(size, 1 / size), size=len(rows))
-            counts[np.ix_(rows, members)] = drawn
-            paired |= np.count_nonzero(drawn, axis=1) > 1
-        rows = rows[~paired]
-    return counts
-
-
-def _sort_parc_pairs(features: Features, labels: Labels) -> Pairs:
-    labeled = _check_input(features, labels)
+def _prepare_parc(features: Features, labels: Labels) -> Scorer:
+    """The projection and the distances stay as they are in every resample."""
+    labeled = check_input(features, labels)
     rows = decompose(features.embeddings)[0][:, :32] * np.sqrt(len(labels))
     if rows.shape[1] < 2:
         raise RankingError("its features vary in one direction only")
@@ -141,44 +82,40 @@ def _sort_parc_pairs(features: Features, labels: Labels) -> Pairs:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if lengths.min() < 1e-6:
         raise RankingError("its principal components are constant for an image")
-    rows /= lengths
-    # Rounding lets duplicates of an image tie, whatever the order of the sums.
-    distances = (1 - rows @ rows.T).round(10)
-    pairs = sort_pairs(distances, labels[labeled])
+    pairs = sort_pairs(rows / lengths)
     if len(pairs.runs) == 1:
         raise RankingError("its features put every pair of images equally far apart")
-    return pairs
+    return correlate(pairs)
 
 
-def _hit_by_knn(features: Features, labels: Labels) -> NDArray[np.bool_]:
-    labeled = _check_input(features, labels)
-    known = labels[labeled]
-    return known[find_nearest(features.embeddings[labeled], k=1)[:, 0]] == known
+def _prepare_knn(features: Features, labels: Labels) -> Scorer:
+    """Each image keeps its neighbour in every resample."""
+    nearest = find_nearest(features.embeddings[check_input(features, labels)], k=1)[:, 0]
+    return _hit_rate(lambda known: known[nearest] == known)
 
 
-def _hit_by_probe(features: Features, labels: Labels) -> NDArray[np.bool_]:
-    labeled = _check_input(features, labels)
-    known = np.unique(labels[labeled], return_inverse=True)[1]
-    scores, _ = ridge_leave_one_out(standardise(features.embeddings)[labeled], known)
-    return scores.argmax(axis=1) == known
+def _prepare_probe(features: Features, labels: Labels) -> Scorer:
+    """The probes are not refitted in a resample; for other labels they are."""
+    rows = standardise(features.embeddings)[check_input(features, labels)]
+
+    def hit(known: Labels) -> NDArray[np.bool_]:
+        classes = np.unique(known, return_inverse=True)[1]
+        return ridge_leave_one_out(rows, classes)[0].argmax(axis=1) == classes
+
+    return _hit_rate(hit)
 
 
-def _check_input(features: Features, labels: Labels) -> NDArray[np.int64]:
-    """Row numbers of the labelled images, once labels and features can be scored."""
-    if labels.shape != (len(features),):
-        raise ValueError(f"{len(features)} images, labels of shape {labels.shape}")
-    check_labels(labels)
-    labeled = np.flatnonzero(labels >= 0)
-    if not np.isfinite(features.embeddings).all():
-        raise RankingError("its features hold numbers that are not finite")
-    if not np.ptp(features.embeddings[labeled], axis=0).any():
-        raise RankingError("its features are the same for every labelled image")
-    return labeled
+def _hit_rate(hit: Callable[[Labels], NDArray[np.bool_]]) -> Scorer:
+    def label(known: Labels) -> Callable[[Floats], float]:
+        hits = hit(known)
+        return lambda counts: float(counts @ hits / counts.sum())
+
+    return label
 
 
 METRICS: dict[str, Metric] = {"parc": parc, "knn": knn, "probe": probe}
-BOOTSTRAPS: dict[str, Bootstrap] = {
-    "parc": bootstrap_parc,
-    "knn": bootstrap_knn,
-    "probe": bootstrap_probe,
+SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
+    "parc": _prepare_parc,
+    "knn": _prepare_knn,
+    "probe": _prepare_probe,
 }

@@ -7,23 +7,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zoo.card import write_whole
 from zoo.errors import RankingError
-from zoo.features import Features
 
-from .metrics import BOOTSTRAPS, METRICS, check_labels
-from .shares import POWER, SHAREABLE, normalise, share_by_power
+from .shares import SHAREABLE, normalise, share_by_power
 
-RANKING_FORMAT = 1
+RANKING_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,12 +28,15 @@ class RankedTeacher:
     Attributes:
         name: of the teacher, unique in the ranking.
         domain: what its images show.
-        score: by the ranking's metric, higher is closer; None if the teacher failed.
-        low: where the 95 % bootstrap interval begins; None without one.
+        score: by the ranking's first metric, higher is closer; None if the teacher failed.
+        low: where its 95 % interval begins; None without one.
         high: where it ends.
-        share: of the teaching, 0 or more; 0 if the teacher failed.
-        status: `ok` or `failed`.
-        reason: why it failed, one line; empty if it did not.
+        share: of the teaching, 0 or more; 0 if the teacher failed or is a control.
+        status: `ok`, `failed`, or `control` for features that know nothing of any domain.
+        reason: why it failed or has no share, one line; empty otherwise.
+        chance: what 95 % of random labels score below; None without a test.
+        place: 1 + the number of teachers that are clearly better; None for who has no place.
+        scores: by each metric, where there are several.
     """
 
     name: str
@@ -47,18 +45,21 @@ class RankedTeacher:
     low: float | None
     high: float | None
     share: float
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "control"]
     reason: str = ""
+    chance: float | None = None
+    place: int | None = None
+    scores: Mapping[str, float] = field(default_factory=lambda: {})
 
     def __post_init__(self) -> None:
-        if self.status not in ("ok", "failed"):
-            raise ValueError(f"the status of {self.name!r} is neither 'ok' nor 'failed'")
+        if self.status not in ("ok", "failed", "control"):
+            raise ValueError(f"the status of {self.name!r} is not 'ok', 'failed' or 'control'")
         if (self.score is None) != (self.status == "failed"):
             raise ValueError(f"the status of {self.name!r} does not fit its score")
         if not (math.isfinite(self.share) and self.share >= 0):
             raise ValueError(f"the share of {self.name!r} is not a number of 0 or more")
-        if self.status == "failed" and self.share > 0:
-            raise ValueError(f"{self.name!r} has a share, but it failed")
+        if self.status != "ok" and self.share > 0:
+            raise ValueError(f"{self.name!r} has a share, but its status is {self.status!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +72,11 @@ class Ranking:
     Attributes:
         target: folder of the images.
         zoo: where the teachers were looked for.
-        metric: that made the scores.
+        metric: that made the scores; several with commas between, the first makes the shares.
         images: that the teachers saw.
         labeled: how many of them are labelled.
         classes: among the labelled ones.
-        teachers: the closest first, those that failed last.
+        teachers: the closest first, those that failed last; controls stand where they score.
         unlabeled: folder of more images without labels.
         labels: CSV file of the labels.
         labels_per_class: how many labels were kept; None for all.
@@ -112,9 +113,18 @@ class Ranking:
     @property
     def note(self) -> str:
         """What to tell people besides the table; empty if nothing."""
-        if max(self._scores().values()) > 0:
-            return ""
-        return "No teacher scored above 0: unless edited, shares are equal."
+        best = max(self._scores().values())
+        controls = {row.name: row.score for row in self.teachers if row.status == "control"}
+        if controls and best <= (bar := max(score or 0.0 for score in controls.values())):
+            (name,) = [name for name, score in controls.items() if score == bar][:1]
+            return (
+                f"No teacher scored above the control {name!r}: teachers may be of no use here. "
+                "Compare with `zoo distill --baseline transfer`."
+            )
+        metric = self.metric.partition(",")[0]
+        if metric not in SHAREABLE:
+            return f"Scores by {metric} have no zero, so unless edited, shares are equal."
+        return "" if best > 0 else "No teacher scored above 0: unless edited, shares are equal."
 
     def weights(self, power: float | None = None) -> dict[str, float]:
         """Share of each teacher in the teaching: above 0, sum 1; who has none is left out.
@@ -129,12 +139,18 @@ class Ranking:
         """
         if power is None:
             return normalise({teacher.name: teacher.share for teacher in self.teachers})
-        if power != 0 and self.metric not in SHAREABLE:
+        metric = self.metric.partition(",")[0]
+        if power != 0 and metric not in SHAREABLE:
             raise RankingError(
-                f"Scores of {self.metric!r} cannot become shares: they have no zero. "
+                f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric parc."
             )
-        return share_by_power(self._scores(), power)
+        scores = self._scores()
+        bar = max(
+            (row.score or 0.0 for row in self.teachers if row.status == "control"), default=-2
+        )
+        above = {name: score for name, score in scores.items() if score > bar}
+        return share_by_power(above or scores, power)
 
     def nearest(self) -> str:
         """The teacher of highest score; of equal ones, that which stands first."""
@@ -169,89 +185,11 @@ class Ranking:
             ) from error
 
     def _scores(self) -> dict[str, float]:
-        return {row.name: row.score for row in self.teachers if row.score is not None}
-
-
-def rank(
-    features: Mapping[str, Features],
-    labels: NDArray[np.int64],
-    *,
-    metric: str = "parc",
-    power: float = POWER,
-    seed: int = 0,
-    resamples: int = 200,
-    domains: Mapping[str, str] = {},
-    failures: Mapping[str, str] = {},
-    progress: Callable[[int, int], None] | None = None,
-) -> Ranking:
-    """Order teachers by how close they are to the task that labels describe.
-
-    Every teacher meets the same resamples, so its interval does not depend on who else is ranked.
-    Where no score is above 0 shares are equal, and `Ranking.note` says so.
-
-    Args:
-        features: of each teacher for the same N images, by name.
-        labels: [N], -1 for an unlabelled image.
-        metric: a name in `METRICS`.
-        power: the larger, the more the nearest teachers get; finite, 0 is equal shares.
-        seed: of the resamples.
-        resamples: for the intervals; 0 for none.
-        domains: what each teacher's images show, by name.
-        failures: why a teacher could not be run, by name; it becomes a failed row.
-        progress: called with (done, total) after each teacher.
-
-    Raises:
-        RankingError: the labels can rank nobody, or every teacher failed.
-    """
-    if metric not in METRICS:
-        raise RankingError(f"No metric is called {metric!r}. Choose one of {', '.join(METRICS)}.")
-    if not (math.isfinite(power) and power >= 0):
-        raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
-    check_labels(labels)
-    rows = [_fail(name, reason) for name, reason in failures.items()]
-    for done, (name, outputs) in enumerate(features.items(), start=1):
-        rows.append(_measure(name, outputs, labels, metric, seed, resamples))
-        if progress:
-            progress(done, len(features))
-    scores = {row.name: row.score for row in rows if row.score is not None}
-    if not scores:
-        reasons = "; ".join(f"{row.name}: {row.reason}" for row in rows) or "none was given"
-        raise RankingError(f"No teacher could be ranked ({reasons}).")
-    shares = share_by_power(scores, power if max(scores.values()) > 0 else 0.0)
-    rows.sort(key=lambda row: (-scores.get(row.name, -math.inf), row.name))
-    return Ranking(
-        metric=metric,
-        images=len(labels),
-        labeled=int(np.count_nonzero(labels >= 0)),
-        classes=len(np.unique(labels[labels >= 0])),
-        teachers=tuple(
-            replace(row, domain=domains.get(row.name, ""), share=shares.get(row.name, 0.0))
-            for row in rows
-        ),
-        seed=seed,
-        power=power,
-    )
-
-
-def _measure(
-    name: str,
-    outputs: Features,
-    labels: NDArray[np.int64],
-    metric: str,
-    seed: int,
-    resamples: int,
-) -> RankedTeacher:
-    try:
-        score = METRICS[metric](outputs, labels)
-        drawn = BOOTSTRAPS[metric](outputs, labels, np.random.default_rng(seed), resamples)
-    except RankingError as error:
-        return _fail(name, str(error))
-    low, high = map(float, np.percentile(drawn, (2.5, 97.5))) if resamples else (None, None)
-    return RankedTeacher(name, "", score, low, high, 0.0, "ok")
-
-
-def _fail(name: str, reason: str) -> RankedTeacher:
-    return RankedTeacher(name, "", None, None, None, 0.0, "failed", reason)
+        return {
+            row.name: row.score
+            for row in self.teachers
+            if row.score is not None and row.status == "ok"
+        }
 
 
 _TEXT = (str,)
@@ -268,6 +206,9 @@ _TEACHER: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("name", "domain", "status", "reason"), _TEXT),
     **dict.fromkeys(("score", "low", "high"), (*_NUMBER, NoneType)),
     "share": _NUMBER,
+    "chance": (*_NUMBER, NoneType),
+    "place": (*_COUNT, NoneType),
+    "scores": (dict,),
 }
 
 

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 from test_metrics import compare_pairs_slowly, draw_task
 
-from selection.metrics import BOOTSTRAPS, METRICS, draw_counts
+from selection.metrics import METRICS, SCORERS
+from selection.resampling import PERMUTATIONS, draw_counts, measure
 
 
 def test_each_resample_holds_as_many_images_of_a_class_as_there_are():
@@ -35,7 +36,7 @@ def test_bootstrapped_parc_equals_spearman_over_explicit_copies(ties):
     matrix = np.zeros((20, 20))
     matrix[upper], _ = compare_pairs_slowly(features.embeddings, labels)
     matrix += matrix.T
-    fast = BOOTSTRAPS["parc"](features, labels, np.random.default_rng(5), 20)
+    _, fast, _ = measure("parc", features, labels, resamples=20, seed=5)
     for score, counts in zip(fast, draw_counts(known, np.random.default_rng(5), 20), strict=True):
         copies = np.repeat(np.arange(20), counts.astype(int))
         pairs = [(i, j) for at, i in enumerate(copies) for j in copies[at + 1 :] if i != j]
@@ -49,7 +50,7 @@ def test_bootstrapped_accuracy_is_that_of_the_images_drawn(name):
     features, labels = draw_task(20, images=30, signal=0.3)
     labels[:6] = -1
     known = labels[6:]
-    fast = BOOTSTRAPS[name](features, labels, np.random.default_rng(5), 1000)
+    _, fast, _ = measure(name, features, labels, resamples=1000, seed=5)
     drawn = draw_counts(known, np.random.default_rng(5), 1000)
     # 24 unknown hits, 1000 equations: the hits are found, and they are hits of this score.
     hits = np.linalg.lstsq(drawn, fast * 24, rcond=None)[0]
@@ -58,14 +59,30 @@ def test_bootstrapped_accuracy_is_that_of_the_images_drawn(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_every_metric_has_a_bootstrap_that_follows_its_generator(name):
-    assert METRICS.keys() == BOOTSTRAPS.keys()
+def test_every_metric_has_resamples_that_follow_their_seed(name):
     features, labels = draw_task(21)
-    bootstrap = BOOTSTRAPS[name]
-    once = bootstrap(features, labels, np.random.default_rng(1), 50)
-    assert once.shape == (50,)
-    assert once.dtype == np.float64
-    assert np.array_equal(once, bootstrap(features, labels, np.random.default_rng(1), 50))
-    assert not np.array_equal(once, bootstrap(features, labels, np.random.default_rng(2), 50))
-    assert once.min() < METRICS[name](features, labels) < once.max()
-    assert bootstrap(features, labels, np.random.default_rng(1), 0).shape == (0,)
+    score, once, _ = measure(name, features, labels, resamples=50, seed=1)
+    assert score == pytest.approx(METRICS[name](features, labels), abs=1e-12)
+    assert (once.ndim, once.dtype) == (1, np.float64)
+    assert len(once) in (50, 30)
+    assert np.array_equal(once, measure(name, features, labels, resamples=50, seed=1)[1])
+    assert not np.array_equal(once, measure(name, features, labels, resamples=50, seed=2)[1])
+    assert once.min() < score < once.max()
+    assert [len(rows) for rows in measure(name, features, labels, resamples=0)[1:]] == [0, 0]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_labels_dealt_at_random_score_less_than_true_ones(name):
+    features, labels = draw_task(22, images=60, signal=3)
+    labels[:10] = -1
+    score, _, dealt = measure(name, features, labels)
+    assert len(dealt) in (PERMUTATIONS, 30)
+    assert score > np.nanpercentile(dealt, 95)
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_kept_geometry_scores_dealt_labels_as_the_metric_does(name):
+    features, labels = draw_task(23, images=40)
+    dealt = np.random.default_rng(0).permutation(labels)
+    kept = SCORERS[name](features, labels)(dealt)(np.ones(40))
+    assert kept == pytest.approx(METRICS[name](features, dealt), abs=1e-12)

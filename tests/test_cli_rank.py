@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from conftest import paint_folder, snapshot
 
-from cli import zoo_app
-from selection import POWER
+from selection import METRICS, POWER
 
 KEYS = {"format", "target", "metric", "images", "labeled", "classes", "teachers"}
-ROW = {"name", "domain", "score", "low", "high", "share", "status", "reason"}
+ROW = {"name", "domain", "score", "low", "high", "share", "status", "reason"} | {
+    "chance",
+    "place",
+    "scores",
+}
 
 
 @pytest.fixture
@@ -26,10 +29,8 @@ def test_rank_prints_the_document_that_it_saves(rank, imgs):
     assert (shown["images"], shown["labeled"], shown["classes"]) == (18, 12, 3)
     assert shown["metric"] == "parc"
     assert all(row.keys() == ROW for row in shown["teachers"])
-    assert {row["name"]: row["domain"] for row in shown["teachers"]} == {
-        "ant": "ants",
-        "bee": "bees",
-    }
+    domains = {row["name"]: row["domain"] for row in shown["teachers"]}
+    assert domains == {"ant": "ants", "bee": "bees"}
     scores = [row["score"] for row in shown["teachers"]]
     assert scores == sorted(scores, reverse=True)
     assert sum(row["share"] for row in shown["teachers"]) == pytest.approx(1)
@@ -40,7 +41,8 @@ def test_rank_shows_people_a_table_and_where_it_is_saved(rank):
     ran = rank()
     assert ran.code == 0
     assert "parc" in ran.out
-    assert "12 labelled of 18 images, 3 classes; 36 forward passes" in ran.out
+    assert "12 labelled of 18 images, 3 classes; labels dealt at random score up to" in ran.out
+    assert "36 forward passes" in ran.out
     assert "ranking.json" in ran.out
 
 
@@ -93,7 +95,7 @@ def test_labels_replaces_the_folders(rank, tmp_path):
     assert shown["labels"] == str(tmp_path / "labels.csv")
 
 
-@pytest.mark.parametrize("metric", list(zoo_app.Metric))
+@pytest.mark.parametrize("metric", METRICS)
 def test_metric_chooses_the_score(rank, metric):
     shown = rank("--metric", metric, "--json").json
     scores = {row["name"]: row["score"] for row in shown["teachers"]}
@@ -102,10 +104,18 @@ def test_metric_chooses_the_score(rank, metric):
     assert (scores == usual) == (metric == "parc")
 
 
-def test_the_command_offers_every_metric():
-    from selection import METRICS
+def test_several_metrics_stand_side_by_side(rank):
+    ran = rank("--metric", "knn,parc")
+    assert ran.code == 0
+    assert {"knn", "parc"} <= {*ran.out.split()}
+    row = rank("--metric", "knn,parc", "--json").json["teachers"][0]
+    assert row["scores"].keys() == {"knn", "parc"}
+    assert row["score"] == row["scores"]["knn"]
 
-    assert {metric.value for metric in zoo_app.Metric} == METRICS.keys()
+
+def test_probe_says_how_many_unlabelled_images_are_shown(rank):
+    assert rank("--probe", 2, "--json").json["forward_passes"] == 28
+    assert rank("--probe", 6, "--json").json["forward_passes"] == 8
 
 
 def test_power_turns_scores_into_shares(rank):
@@ -119,6 +129,15 @@ def test_power_turns_scores_into_shares(rank):
         expected = [score**power / sum(s**power for s in scores) for score in scores]
         assert got == pytest.approx(expected)
     assert shares() == shares("--power", POWER)
+
+
+def test_controls_stand_among_the_teachers_without_a_place_or_share(command, imgs, toy_zoo):
+    from zoo.controls import NAMES
+
+    pytest.MonkeyPatch().undo()
+    shown = command("rank", "--target", imgs, "--json").json
+    assert {row["name"] for row in shown["teachers"]} == {"ant", "bee"}
+    assert len(NAMES) == 3
 
 
 def test_labels_per_class_hides_the_other_labels(rank):

@@ -15,7 +15,7 @@ KEYS = {"format", "method", "arch", "updates", "seconds", "teachers", "labeled",
 def edit(changes, path="ranking.json"):
     document = json.loads(Path(path).read_text())
     for row in document["teachers"]:
-        row["share"] = changes[row["name"]]
+        row["share"] = changes.get(row["name"], row["share"])
     Path(path).write_text(json.dumps(document))
 
 

@@ -9,8 +9,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import svd_flip
 
-from selection.metrics import METRICS, check_labels, knn, parc, probe
-from selection.pairs import correlate, sort_pairs
+from selection.checks import check_labels
+from selection.metrics import METRICS, knn, parc, probe
 from zoo.errors import RankingError
 from zoo.features import Features
 from zoo.probe import STRENGTHS, deal_folds
@@ -75,23 +75,6 @@ def test_parc_equals_the_literal_definition_where_duplicates_make_ties():
     distances, different = compare_pairs_slowly(twice.embeddings, labels)
     assert len(np.unique(distances)) < len(distances) / 2
     assert parc(twice, labels) == pytest.approx(spearmanr(distances, different)[0], abs=1e-9)
-
-
-@pytest.mark.parametrize("levels", [2, 3, 10, 1000])
-@pytest.mark.parametrize("classes", [2, 5])
-def test_the_area_identity_equals_spearman_with_any_number_of_ties(levels, classes):
-    rng = np.random.default_rng(levels)
-    distances = rng.integers(0, levels, size=(30, 30)).astype(float)
-    distances += distances.T
-    labels = np.arange(30) % classes
-    upper = np.triu_indices(30, k=1)
-    slow = spearmanr(distances[upper], (labels[:, None] != labels)[upper])[0]
-    assert correlate(sort_pairs(distances, labels), np.ones(30)) == pytest.approx(slow, abs=1e-12)
-
-
-def test_equal_distances_say_nothing():
-    labels = np.array([0, 0, 1, 1])
-    assert correlate(sort_pairs(np.ones((4, 4)), labels), np.array([1.0, 2, 3, 4])) == 0
 
 
 def test_parc_of_separated_classes_is_at_its_ceiling():

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from selection import ranking as module
-from selection.metrics import METRICS
-from selection.ranking import RankedTeacher, Ranking, rank
+from selection import scoring
+from selection.metrics import METRICS, SCORERS
+from selection.ranking import RankedTeacher, Ranking
+from selection.resampling import measure
+from selection.scoring import rank
 from zoo.errors import RankingError
 from zoo.features import Features
 
@@ -37,7 +40,7 @@ def make_ranking(scores, shares=None, **changes):
     return replace(start, **changes)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SCORERS)
 def test_teachers_come_in_order_of_their_score(metric):
     ranking = rank(make_zoo(), LABELS, metric=metric)
     assert [row.name for row in ranking.teachers] == ["near", "middle", "far"]
@@ -88,8 +91,7 @@ def test_the_interval_holds_the_middle_95_percent_of_the_resamples():
     assert row.score is not None
     assert row.low is not None
     assert row.high is not None
-    zoo, rng = make_zoo(), np.random.default_rng(0)
-    drawn = module.BOOTSTRAPS["knn"](zoo["middle"], LABELS, rng, 1000)
+    _, drawn, _ = measure("knn", make_zoo()["middle"], LABELS, resamples=1000)
     assert np.mean(drawn < row.low) <= 0.025
     assert np.mean(drawn > row.high) <= 0.025
     assert np.mean((drawn >= row.low) & (drawn <= row.high)) >= 0.95
@@ -106,7 +108,7 @@ def test_the_number_of_resamples_is_heeded_and_none_makes_no_interval():
 def test_a_teachers_row_does_not_depend_on_the_company():
     alone = rank({"middle": make_features(1.8)}, LABELS).teachers[0]
     among = rank(make_zoo(), LABELS).teachers[1]
-    assert replace(alone, share=0) == replace(among, share=0)
+    assert replace(alone, share=0, place=1) == replace(among, share=0, place=1)
 
 
 def test_domains_are_written_beside_their_teachers():
@@ -115,7 +117,7 @@ def test_domains_are_written_beside_their_teachers():
     assert [row.domain for row in ranking.teachers] == ["", "", "birds", "cars"]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SCORERS)
 @pytest.mark.parametrize(("value", "why"), [(0.5, "same for every"), (math.nan, "not finite")])
 def test_a_teacher_that_cannot_be_scored_fails_alone(metric, value, why):
     broken = Features(np.full((40, 3), value, np.float32), np.zeros((40, 0), np.float32))
@@ -169,9 +171,54 @@ def test_a_power_that_a_file_cannot_hold_is_refused(power):
 
 def test_scores_that_are_all_below_chance_give_equal_shares_and_a_note(monkeypatch):
     scores = iter([-0.1, -0.3, 0.0])
-    monkeypatch.setitem(module.METRICS, "parc", lambda features, labels: next(scores))
+    nothing = np.empty(0)
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: (next(scores), nothing, nothing))
     ranking = rank(make_zoo(), LABELS)
+    monkeypatch.undo()
     assert [row.share for row in ranking.teachers] == pytest.approx([1 / 3] * 3)
     assert [row.score for row in ranking.teachers] == [0.0, -0.1, -0.3]
     assert "No teacher scored above 0" in ranking.note
     assert rank(make_zoo(), LABELS, metric="knn").note == ""
+
+
+def test_teachers_that_cannot_be_told_apart_share_a_place():
+    near = make_features(4)
+    twin = Features(near.embeddings * 1.0001, near.logits)
+    ranking = rank({**make_zoo(), "near": near, "twin": twin, "none": make_features(0)}, LABELS)
+    places = {row.name: row.place for row in ranking.teachers}
+    assert places["near"] == places["twin"] == 1
+    assert places["none"] == 5
+    assert [*places.values()] == sorted(places.values())
+
+
+def test_who_scores_no_better_than_a_control_has_no_share_and_says_so():
+    controls = {"noise": make_features(1.8)}
+    zoo = {"far": make_features(0.9), "near": make_features(4), "good": make_features(3)}
+    rows = {row.name: row for row in rank(zoo, LABELS, controls=controls).teachers}
+    assert rows["noise"].status == "control"
+    assert (rows["noise"].share, rows["noise"].place) == (0, None)
+    assert (rows["far"].share, rows["far"].reason) == (0, "no better than a control")
+    assert rows["near"].share + rows["good"].share == pytest.approx(1)
+    assert rows["near"].share > rows["good"].share > 0
+
+
+def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_note_says_so():
+    ranking = rank({"far": make_features(0.9)}, LABELS, controls={"noise": make_features(4)})
+    assert ranking.weights() == {"far": 1.0}
+    assert "No teacher scored above the control 'noise'" in ranking.note
+    assert ranking.nearest() == "far"
+
+
+def test_several_metrics_order_by_the_mean_of_their_ranks():
+    zoo = {f"t{i}": make_features(0.4 * i, seed=i) for i in range(6)}
+    ranking = rank(zoo, LABELS, metric="knn, parc")
+    scores = {name: [METRICS[m](zoo[name], LABELS) for m in ("knn", "parc")] for name in zoo}
+    ranks = sum(
+        scipy.stats.rankdata([-scores[name][column] for name in zoo]) for column in range(2)
+    )
+    slow = sorted(zip(ranks, [-scores[name][0] for name in zoo], zoo, strict=True))
+    assert [row.name for row in ranking.teachers] == [name for _, _, name in slow]
+    for row in ranking.teachers:
+        assert [row.scores["knn"], row.scores["parc"]] == pytest.approx(scores[row.name])
+        assert row.score == row.scores["knn"]
+    assert ranking.metric == "knn,parc"

@@ -8,7 +8,8 @@ import pytest
 from test_ranking import LABELS, make_ranking, make_zoo
 
 from selection import ranking as module
-from selection.ranking import RankedTeacher, Ranking, rank
+from selection.ranking import RankedTeacher, Ranking
+from selection.scoring import rank
 from zoo.errors import RankingError
 
 
@@ -23,6 +24,7 @@ def test_a_ranking_comes_back_from_its_file(tmp_path):
     ranking = replace(
         rank(make_zoo(), LABELS, failures={"lost": "no «file»"}, domains={"near": "Vögel"}),
         target="imgs",
+        zoo="builtin,my-zoo",
         unlabeled="more",
         labels="labels.csv",
         labels_per_class=4,
@@ -36,16 +38,17 @@ def test_a_ranking_comes_back_from_its_file(tmp_path):
 
 def test_the_file_is_one_flat_json_object_that_people_can_read():
     document = make_ranking([0.5], unlabeled=None, target="imgs").to_json()
-    assert list(document)[:7] == [
+    assert list(document)[:8] == [
         "format",
         "target",
+        "zoo",
         "metric",
         "images",
         "labeled",
         "classes",
         "teachers",
     ]
-    assert document["format"] == 1
+    assert document["format"] == 2
     assert document["teachers"] == [
         {
             "name": "a",
@@ -56,6 +59,9 @@ def test_the_file_is_one_flat_json_object_that_people_can_read():
             "share": 1.0,
             "status": "ok",
             "reason": "",
+            "chance": None,
+            "place": None,
+            "scores": {},
         }
     ]
     assert document.keys() == {"format", *(field.name for field in fields(Ranking))}
@@ -88,7 +94,7 @@ def test_a_missing_file_names_the_command_that_makes_one(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "3", '"a"', "null", "{}", '{"format": 1}', "[" * 100_000, "1" * 5000, "\udcff"],
+    ["", "{", "[]", "3", '"a"', "null", "{}", '{"format": 2}', "[" * 100_000, "1" * 5000, "\udcff"],
 )
 def test_a_file_that_is_no_ranking_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "ranking.json"
@@ -124,8 +130,9 @@ def test_a_missing_entry_of_a_teacher_is_named_with_its_row(tmp_path, entry):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"format": 2}, "its format is 2, not 1"),
+        ({"format": 1}, "its format is 1, not 2"),
         ({"format": "1"}, "'format' of the file cannot be '1'"),
+        ({"zoo": None}, "'zoo' of the file cannot be None"),
         ({"target": 3}, "'target' of the file cannot be 3"),
         ({"images": 3.5}, "'images' of the file"),
         ({"images": True}, "'images' of the file cannot be True"),
@@ -154,8 +161,8 @@ def test_a_wrong_entry_is_named(tmp_path, changes, what):
         ({"score": math.nan}, "'score' of teacher 2 cannot be nan"),
         ({"score": None}, "status of 'b' does not fit its score"),
         ({"status": "failed"}, "status of 'b' does not fit its score"),
-        ({"status": "failed", "score": None}, "'b' has a share, but it failed"),
-        ({"status": "fine"}, "neither 'ok' nor 'failed'"),
+        ({"status": "failed", "score": None}, "'b' has a share, but its status is 'failed'"),
+        ({"status": "fine"}, "is not 'ok', 'failed' or 'control'"),
         ({"name": "a"}, "'a' is in it twice"),
         ({"name": 7}, "'name' of teacher 2 cannot be 7"),
     ],

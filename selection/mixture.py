@@ -1,0 +1,81 @@
+"""A mixture of Gaussians with full covariances, fitted by expectation and maximisation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+FLOOR = 1e-6
+"""Added to every variance."""
+
+
+def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int = 0) -> Floats:
+    """Probability of each component for each row, [N, K], once EM has settled.
+
+    Full covariances with 1e-6 added to each variance, started at the clusters of k-means++ and
+    Lloyd, stopped when the mean log likelihood grows by less than 1e-3 or after 100 rounds: the
+    defaults of scikit-learn's GaussianMixture. O(N K R^2) a round.
+
+    Args:
+        rows: [N, R].
+        components: K, from 1 to N.
+        rounds: of EM, at most.
+        seed: of the first centres.
+    """
+    shares = np.eye(components)[_cluster(rows, components, np.random.default_rng(seed))]
+    before = -np.inf
+    for _ in range(rounds):
+        logs = _log_joint(rows, shares)
+        peaks = logs.max(axis=1, keepdims=True)
+        shares = np.exp(logs - peaks)
+        totals = shares.sum(axis=1, keepdims=True)
+        shares /= totals
+        now = float((peaks + np.log(totals)).mean())
+        if abs(now - before) < 1e-3:
+            break
+        before = now
+    return shares
+
+
+def _log_joint(rows: Floats, shares: Floats) -> Floats:
+    """Log density of each row with each component, [N, K], at the maximum for these shares."""
+    count, width = rows.shape
+    sizes = shares.sum(axis=0) + 10 * np.finfo(np.float64).eps
+    logs = np.empty_like(shares)
+    for part, (share, size) in enumerate(zip(shares.T, sizes, strict=True)):
+        offsets = rows - share @ rows / size
+        covariance = (offsets.T * share) @ offsets / size + FLOOR * np.eye(width)
+        root: Floats = np.linalg.cholesky(covariance)
+        whitened: Floats = np.linalg.solve(root, offsets.T)
+        logs[:, part] = (
+            np.log(size / count)
+            - 0.5 * np.square(whitened).sum(axis=0)
+            - np.log(np.diag(root)).sum()
+            - 0.5 * width * np.log(2 * np.pi)
+        )
+    return logs
+
+
+def _cluster(rows: Floats, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Cluster of each row, [N]: k-means++ (Arthur and Vassilvitskii, 2007), then Lloyd."""
+    centres = rows[[rng.integers(len(rows))]]
+    nearest = np.square(rows - centres).sum(axis=1)
+    while len(centres) < count:
+        # where all rows are centres already, any row will do
+        chances = nearest if nearest.any() else np.ones(len(rows))
+        drawn = rng.choice(len(rows), p=chances / chances.sum())
+        centres = np.vstack([centres, rows[drawn]])
+        nearest = np.minimum(nearest, np.square(rows - rows[drawn]).sum(axis=1))
+    found = np.full(len(rows), -1, dtype=np.intp)
+    for _ in range(300):
+        before = found
+        found = (np.square(centres).sum(axis=1) - 2 * rows @ centres.T).argmin(axis=1)
+        if (found == before).all():
+            break
+        members = np.eye(count)[found]
+        sizes = members.sum(axis=0)
+        filled = sizes > 0
+        centres[filled] = (members.T @ rows)[filled] / sizes[filled, None]
+    return found

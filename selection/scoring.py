@@ -1,0 +1,195 @@
+"""rank: score every teacher, say what is chance and what is a tie, and deal out shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import RankingError
+from zoo.features import Features
+
+from .checks import check_labels
+from .metrics import METRICS, Floats, Labels
+from .ranking import RankedTeacher, Ranking
+from .resampling import RESAMPLES, measure
+from .shares import POWER, SHAREABLE, share_by_power
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """A row in the making: its score by each metric, resamples and permutations of the first."""
+
+    name: str
+    scores: dict[str, float]
+    drawn: Floats
+    dealt: Floats
+
+    @property
+    def score(self) -> float:
+        return next(iter(self.scores.values()))
+
+
+def rank(
+    features: Mapping[str, Features],
+    labels: NDArray[np.int64],
+    *,
+    metric: str = "parc",
+    power: float = POWER,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    domains: Mapping[str, str] = {},
+    failures: Mapping[str, str] = {},
+    controls: Mapping[str, Features] = {},
+    progress: Callable[[int, int], None] | None = None,
+) -> Ranking:
+    """Order teachers by how close they are to the task that labels describe.
+
+    Every teacher meets the same resamples, so its interval does not depend on who else is ranked.
+    Several metrics order by the mean of their ranks. Shares come from the first metric: who scores
+    no better than a control gets none, unless nobody does better. Where no score is above 0, or
+    scores of this metric cannot become shares, shares are equal.
+
+    Args:
+        features: of each teacher for the same N images, by name.
+        labels: [N], -1 for an unlabelled image.
+        metric: a name in `METRICS`, or several with commas between.
+        power: the larger, the more the nearest teachers get; finite, 0 is equal shares.
+        seed: of the resamples.
+        resamples: for the intervals; 0 for none.
+        domains: what each teacher's images show, by name.
+        failures: why a teacher could not be run, by name; it becomes a failed row.
+        controls: features of the same images that know nothing of any domain, by name.
+        progress: called with (done, total) after each teacher.
+
+    Raises:
+        RankingError: the labels can rank nobody, or every teacher failed.
+    """
+    metrics = [name.strip() for name in metric.split(",")]
+    for name in metrics:
+        if name not in METRICS:
+            raise RankingError(f"No metric is called {name!r}. Choose among {', '.join(METRICS)}.")
+    if not (math.isfinite(power) and power >= 0):
+        raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
+    check_labels(labels)
+    everyone = {**features, **controls}
+    failed = dict(failures)
+    scored: list[_Scored] = []
+    for done, (name, outputs) in enumerate(everyone.items(), start=1):
+        try:
+            scored.append(_measure(name, outputs, labels, metrics, seed, resamples))
+        except RankingError as error:
+            failed[name] = str(error)
+        if progress:
+            progress(done, len(everyone))
+    teachers = [row for row in scored if row.name in features]
+    if not teachers:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
+    bar = max((row.score for row in scored if row.name in controls), default=-math.inf)
+    shares = _share(teachers, metrics[0], power, bar)
+    order = _order(scored)
+    places = _place([row for row in order if row.name in features])
+    rows = [
+        _row(row, domains, shares, places, metrics, bar)
+        if row.name in features
+        else _row(row, domains, {}, {}, metrics, bar)
+        for row in order
+    ]
+    rows += [
+        RankedTeacher(name, domains.get(name, ""), None, None, None, 0.0, "failed", reason)
+        for name, reason in sorted(failed.items())
+        if name not in controls
+    ]
+    return Ranking(
+        metric=",".join(metrics),
+        images=len(labels),
+        labeled=int(np.count_nonzero(labels >= 0)),
+        classes=len(np.unique(labels[labels >= 0])),
+        teachers=tuple(rows),
+        seed=seed,
+        power=power,
+    )
+
+
+def _measure(
+    name: str,
+    outputs: Features,
+    labels: Labels,
+    metrics: list[str],
+    seed: int,
+    resamples: int,
+) -> _Scored:
+    first, *others = metrics
+    score, drawn, dealt = measure(first, outputs, labels, resamples=resamples, seed=seed)
+    scores = {first: score, **{other: METRICS[other](outputs, labels) for other in others}}
+    if not all(math.isfinite(value) for value in scores.values()):
+        raise RankingError("its score is not a finite number")
+    return _Scored(name, scores, drawn, dealt)
+
+
+def _order(scored: list[_Scored]) -> list[_Scored]:
+    """By the mean over metrics of the rank, then by the first score, then by name."""
+    table = np.array([[*row.scores.values()] for row in scored])
+    # of equal scores each has the mean of their ranks
+    ranks = (table[:, None] < table[None]).sum(axis=1) + (table[:, None] == table[None]).sum(
+        axis=1
+    ) / 2
+    means = ranks.mean(axis=1)
+    by = sorted(range(len(scored)), key=lambda i: (means[i], -scored[i].score, scored[i].name))
+    return [scored[i] for i in by]
+
+
+def _place(order: list[_Scored]) -> dict[str, int]:
+    """1 + the number of teachers that are clearly better: in 97.5 % of the resamples."""
+    places: dict[str, int] = {}
+    least = 1
+    for row in order:
+        better = sum(
+            bool(
+                other.score > row.score
+                and (not len(other.drawn) or np.mean(other.drawn > row.drawn) >= 0.975)
+            )
+            for other in order
+        )
+        places[row.name] = least = max(least, 1 + better)
+    return places
+
+
+def _share(teachers: list[_Scored], metric: str, power: float, bar: float) -> dict[str, float]:
+    """Shares of those that score better than the best control; of all, where none does."""
+    scores = {row.name: row.score for row in teachers}
+    above = {name: score for name, score in scores.items() if score > bar} or scores
+    known = metric in SHAREABLE and max(above.values()) > 0
+    return share_by_power(above, power if known else 0.0)
+
+
+def _row(
+    row: _Scored,
+    domains: Mapping[str, str],
+    shares: Mapping[str, float],
+    places: Mapping[str, int],
+    metrics: list[str],
+    bar: float,
+) -> RankedTeacher:
+    control = row.name not in places
+    low, high = (
+        map(float, np.nanpercentile(row.drawn, (2.5, 97.5))) if len(row.drawn) else (None, None)
+    )
+    beaten = not control and row.score <= bar
+    return RankedTeacher(
+        name=row.name,
+        domain=domains.get(row.name, ""),
+        score=row.score,
+        low=low,
+        high=high,
+        share=shares.get(row.name, 0.0),
+        status="control" if control else "ok",
+        reason="no better than a control" if beaten else "",
+        chance=float(np.nanpercentile(row.dealt, 95)) if len(row.dealt) else None,
+        place=places.get(row.name),
+        scores=row.scores if len(metrics) > 1 else {},
+    )

@@ -1,0 +1,81 @@
+"""Controls: features that know nothing of any domain; a teacher has to score better."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+
+from .card import Preprocessing, TeacherCard
+from .catalogue import STUDENTS
+from .decoding import decode_images
+from .features import Features, FeatureStore
+from .images import Images
+from .teacher import Teacher, embed, observe, to_device
+
+STATISTICS = "image statistics"
+RANDOM = "random network"
+START = "initial student"
+NAMES = (STATISTICS, RANDOM, START)
+
+_FORM = Preprocessing(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
+_GRID = 4
+
+
+def observe_controls(
+    images: Images,
+    *,
+    store: FeatureStore | None = None,
+    device: torch.device | None = None,
+) -> dict[str, Features]:
+    """Features of the controls for N images, by name; kept in the store like those of teachers.
+
+    `image statistics` are the mean and deviation of each channel in the cells of a 4 x 4 grid;
+    `random network` is a ResNet-18-D whose weights were drawn and never taught, its batch norms
+    at rest; `initial student` is the embedded start of students, as `objects` taught it.
+    """
+    store = store or FeatureStore()
+    digests, first, again = np.unique(
+        np.array(images.digests), return_index=True, return_inverse=True
+    )
+    distinct = images.subset(first)
+    found: dict[str, Features] = {}
+    for name, run in ((STATISTICS, _describe), (RANDOM, _embed_randomly)):
+        key = f"control-{name.replace(' ', '-')}-1"
+        known, features = store.read(key, list(digests))
+        if features is None or not known.all():
+            features = run(decode_images(distinct.paths, _FORM, digests=distinct.digests), device)
+            with suppress(OSError):  # the next run computes it again
+                store.write(key, list(digests), features)
+        found[name] = features.rows(again)
+    start = replace(TeacherCard.load(STUDENTS / "mobilenetv3_small_100"), name=START)
+    return found | observe([start], images, store=store, device=device).features
+
+
+def _describe(pixels: NDArray[np.uint8], device: torch.device | None) -> Features:
+    """Mean and deviation of each channel in each cell of a grid, [N, 96]."""
+    del device
+    count, channels, size, _ = pixels.shape
+    edge = size // _GRID
+    cells = pixels[:, :, : edge * _GRID, : edge * _GRID].reshape(
+        count, channels, _GRID, edge, _GRID, edge
+    )
+    means = cells.mean(axis=(3, 5), dtype=np.float32)
+    deviations = cells.astype(np.float32).std(axis=(3, 5))
+    rows = np.concatenate([means.reshape(count, -1), deviations.reshape(count, -1)], axis=1)
+    return Features(rows, np.empty((count, 0), np.float32))
+
+
+def _embed_randomly(pixels: NDArray[np.uint8], device: torch.device | None) -> Features:
+    device = device or torch.device("cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = timm.create_model("resnet18d", num_classes=0)
+    card = TeacherCard(
+        RANDOM, "", "", "resnet18d", 0, "", "", "", preprocessing=_FORM, evidence="measured"
+    )
+    return embed(Teacher(card, to_device(network, device).eval(), device), pixels)
