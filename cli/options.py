@@ -29,25 +29,35 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def _known_metrics(names: str) -> str:
-    from selection import METRICS
+def _known_metrics(names: str | None) -> str | None:
+    from selection import METRICS, UNLABELED
 
-    for name in names.split(","):
-        if name.strip() not in METRICS:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(METRICS)}")
+    for name in (names or "").split(",") if names is not None else ():
+        if name.strip() not in METRICS | UNLABELED:
+            known = ", ".join([*METRICS, *UNLABELED])
+            raise typer.BadParameter(f"{name!r} is not one of {known}")
     return names
 
 
 Metrics = Annotated[
-    str,
+    str | None,
     typer.Option(
         callback=_known_metrics,
-        help="How closeness is measured: one of docs/metrics.md, or some with commas, which order "
-        "by the mean of their ranks; the first makes the shares.",
+        help="How closeness is measured, see docs/metrics.md. Several with commas order by the "
+        "mean of their ranks, and the first makes the shares.",
     ),
 ]
 Probe = Annotated[
     int, typer.Option(min=0, help="How many unlabelled images the teachers see, at most.")
+]
+Shortlist = Annotated[
+    int | None,
+    typer.Option(min=1, help="Rank only so many teachers, those of the nearest fingerprints."),
+]
+
+Top = Annotated[
+    int | None,
+    typer.Option(min=1, help="Shares for so many teachers only, close and not saying the same."),
 ]
 
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."

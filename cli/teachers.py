@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from zoo.catalogue import find_card, list_cards
 from zoo.collection import check_words, copy_teacher, describe_folder, pack
 from zoo.errors import HubError, HubUnreachable, TeacherBroken, TeacherNotFound, ZooError
+from zoo.images import read_images
 
+from .shortlisting import fingerprint
 from .workflow import Bars
 
 if TYPE_CHECKING:
@@ -110,8 +112,18 @@ def verify_all(cards: Sequence[TeacherCard], say: Callable[[int, int], None]) ->
     return verdicts
 
 
-def add(source: str, name: str, domain: str, zoo: Path, bars: Bars) -> TeacherCard:
+def add(
+    source: str, name: str, domain: str, zoo: Path, bars: Bars, *, images: Path | None = None
+) -> TeacherCard:
     """Make a folder or a repository of the Hub a teacher of the user's own zoo.
+
+    Args:
+        source: the folder or repository.
+        name: of the new teacher.
+        domain: what its images show.
+        zoo: the user's folder of teachers.
+        bars: of the work.
+        images: a folder of images of its domain, to fingerprint it by.
 
     Raises:
         ZooError: it cannot be had or loaded, or the zoo has one of this name.
@@ -129,7 +141,12 @@ def add(source: str, name: str, domain: str, zoo: Path, bars: Bars) -> TeacherCa
 
         found = find_card(source, list_cards(source if "/" in source else "all"))
         card = replace(fetch(found, progress=bars(f"pulling {source}")), name=name, domain=domain)
-    return copy_teacher(measure(card), zoo)
+    if images is None:
+        return copy_teacher(measure(card), zoo)
+    mark = fingerprint(read_images(images, progress=bars("reading images")), bars)
+    added = copy_teacher(measure(card), zoo)
+    mark.save(added.folder or zoo)
+    return added
 
 
 def publish(folder: Path, repo: str, license: str | None, *, private: bool) -> str:

@@ -92,13 +92,35 @@ def add(
     name: Annotated[str, typer.Option(help="What the teacher will be called.")],
     domain: Annotated[str, typer.Option(help="What its images show, in a word or two.")],
     zoo: Annotated[Path, typer.Option(help="Your own folder of teachers.")] = Path("my-zoo"),
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images of that domain, for `zoo rank --shortlist`."),
+    ] = None,
 ) -> None:
     """Make a network a teacher of your own zoo; then `zoo rank --zoo builtin,my-zoo`."""
     from . import teachers
 
     with terminal.progress_bars() as bars:
-        card = teachers.add(source, name, domain, zoo, bars)
+        card = teachers.add(source, name, domain, zoo, bars, images=images)
     terminal.say(f"{card.name} is in {card.folder}: use it with --zoo builtin,{zoo}")
+
+
+@app.command()
+def index(zoo: AnyZoo = "all") -> None:
+    """Put the fingerprints of a zoo into the index file that `zoo rank --shortlist` searches.
+
+    That does it too when the file is missing or old: only very many teachers take time.
+    """
+    from .shortlisting import read_index
+
+    indexed = read_index(zoo)
+    for text in indexed.notes:
+        terminal.note(text)
+    made = indexed.shortlist
+    terminal.say(
+        f"{len(made.names)} of {indexed.teachers} teachers, {len(made.prototypes)} prototypes, "
+        f"{indexed.size / 1e6:.1f} MB: {indexed.path}"
+    )
 
 
 @app.command()

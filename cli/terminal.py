@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def fall_silent() -> None:
+    """Say nothing more on stdout; problems still go to stderr."""
+    sys.stdout = out.file = io.StringIO()
 
 
 def print_json(document: Any) -> None:

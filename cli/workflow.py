@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from selection import POWER, Ranking, rank
+from selection import BLIND_METRIC, METRIC, POWER, Ranking, rank
 from zoo.card import TeacherCard
 from zoo.catalogue import list_cards
 from zoo.decoding import Progress
 from zoo.errors import ImagesError, RankingError
 from zoo.images import Images, read_images
+
+from .shortlisting import choose_nearest
 
 Bars = Callable[[str], Progress]
 """Called as `bars(what)`: the progress of one piece of work."""
@@ -51,8 +53,12 @@ class Task:
         """The folders of images, where nothing is ever written."""
         return [folder for folder in (self.target, self.unlabeled) if folder is not None]
 
-    def read(self, bars: Bars) -> Images:
+    def read(self, bars: Bars, *, blind: bool = False) -> Images:
         """The images with the labels that the task leaves known.
+
+        Args:
+            bars: of the reading.
+            blind: whether images without any label will do.
 
         Raises:
             ImagesError: the folders or labels cannot be used.
@@ -63,6 +69,8 @@ class Task:
             labels=self.labels,
             progress=bars("reading images"),
         )
+        if blind and not images.labeled and self.labels_per_class is None:
+            return images
         images.check_labels()
         if self.labels_per_class is None:
             return images
@@ -75,29 +83,55 @@ def rank_target(
     bars: Bars,
     *,
     zoo: str = "builtin",
-    metric: str = "parc",
+    metric: str | None = None,
     power: float = POWER,
+    top: int | None = None,
     pool: int = 500,
+    shortlist: int | None = None,
     device: str = "cpu",
 ) -> tuple[Ranking, Sequence[str]]:
     """Rank the teachers of a zoo for a task; also the mishaps on the way.
+
+    Args:
+        task: where the images came from.
+        images: some labelled, or none.
+        bars: of each piece of work.
+        zoo: where the teachers are.
+        metric: how closeness is measured; None for the default with or without labels.
+        power: that turns scores into shares.
+        top: how many teachers get a share; None for all.
+        pool: how many unlabelled images the teachers see, at most.
+        shortlist: rank only so many, those whose fingerprints are nearest; None ranks all.
+        device: where to compute.
 
     Raises:
         RankingError: the labels can rank nobody, or every teacher failed.
     """
     from zoo.controls import observe_controls
     from zoo.machine import choose_device
+    from zoo.processes import join
     from zoo.teacher import observe
 
-    cards, absent = gather_cards(zoo, bars)
     probe = images.probe(pool=pool, seed=task.seed)
     place = choose_device(device)
+    notes: tuple[str, ...] = ()
+    if shortlist is None:
+        cards, absent = gather_cards(zoo, bars)
+    else:
+        nearest, notes = choose_nearest(zoo, shortlist, probe, bars, place)
+        cards, absent = fetch_missing(nearest, bars)
+    with join() as processes:
+        if processes.count > 1:
+            # each looks with its part of the teachers; what they say meets in the store
+            observe(processes.own(cards), probe, device=place, progress=by_teacher(bars))
+            processes.wait()
     seen = observe(cards, probe, device=place, progress=by_teacher(bars))
     ranking = rank(
         seen.features,
         probe.labels,
-        metric=metric,
+        metric=metric or (METRIC if images.labeled else BLIND_METRIC),
         power=power,
+        top=top,
         seed=task.seed,
         domains={card.name: card.domain for card in cards},
         failures=absent | seen.failures,
@@ -116,7 +150,7 @@ def rank_target(
         digest=images.digest,
         forward_passes=seen.forward_passes,
     )
-    return described, seen.notes
+    return described, (*notes, *seen.notes)
 
 
 def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:
@@ -127,6 +161,11 @@ def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str
     """
     named = [part.strip() for part in zoo.split(",")]
     cards = [card for card in list_cards(zoo) if card.folder or card.default or card.repo in named]
+    return fetch_missing(cards, bars)
+
+
+def fetch_missing(cards: list[TeacherCard], bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:
+    """The same teachers, on this machine; and why some are not."""
     if all(card.folder for card in cards):
         return cards, {}
     from zoo.hub import fetch_all

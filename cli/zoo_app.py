@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +28,9 @@ from .options import (
     RankedZoo,
     RequiredTarget,
     Seed,
+    Shortlist,
     Target,
+    Top,
     Unlabeled,
 )
 
@@ -70,8 +73,10 @@ def rank(
     zoo: RankedZoo = "builtin",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
-    metric: Metrics = "parc",
+    metric: Metrics = None,
     probe: Probe = 500,
+    top: Top = None,
+    shortlist: Shortlist = None,
     power: Annotated[
         float, typer.Option(min=0, max=1000, help="Share is score to this power.")
     ] = 12.0,
@@ -87,9 +92,18 @@ def rank(
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
     with terminal.progress_bars() as bars:
-        images = _read(task, bars)
+        images = _read(task, bars, blind=True)
         ranking, notes = workflow.rank_target(
-            task, images, bars, zoo=zoo, metric=metric, power=power, pool=probe, device=device
+            task,
+            images,
+            bars,
+            zoo=zoo,
+            metric=metric,
+            power=power,
+            top=top,
+            pool=probe,
+            shortlist=shortlist,
+            device=device,
         )
     workflow.save_ranking(ranking, save)
     for text in (*notes, ranking.note):
@@ -247,9 +261,9 @@ def demo(
     run_demo(save, seed=seed, device=device)
 
 
-def _read(task: Task, bars: Bars) -> Images:
+def _read(task: Task, bars: Bars, *, blind: bool = False) -> Images:
     """The task's images; what is odd about them goes to stderr."""
-    images = task.read(bars)
+    images = task.read(bars, blind=blind)
     terminal.note(images.skipped_note)
     if lonely := images.lonely_classes():
         terminal.note(
@@ -262,6 +276,8 @@ def _read(task: Task, bars: Bars) -> Images:
 def main() -> None:
     """Run the command; a mistake of the user's is one line on stderr and exit code 1."""
     keep_freed_memory()  # of this process only: see docs/performance.md
+    if os.environ.get("RANK", "0") != "0":
+        terminal.fall_silent()  # of the processes of torchrun the first speaks
     try:
         app()
     except ZooError as error:

@@ -4,12 +4,16 @@ from .checks import check_labels
 from .metrics import METRICS, knn, parc, probe
 from .neighbours import find_nearest
 from .ranking import RankedTeacher, Ranking
-from .scoring import rank
+from .scoring import BLIND_METRIC, METRIC, rank
 from .shares import POWER
+from .unlabeled import UNLABELED
 
 __all__ = [
+    "BLIND_METRIC",
+    "METRIC",
     "METRICS",
     "POWER",
+    "UNLABELED",
     "RankedTeacher",
     "Ranking",
     "check_labels",

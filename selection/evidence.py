@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,9 +67,9 @@ def hscore(features: Features, labels: NDArray[np.int64]) -> float:
     gram *= 1 - shrinkage
     gram[np.diag_indices_from(gram)] += shrinkage * variance
     if shrinkage > 0:
-        solved: Floats = np.linalg.solve(gram, right)
+        solved = cast(Floats, np.linalg.solve(gram, right))
     else:  # features of one direction that need no shrinkage
-        solved = np.linalg.pinv(gram, hermitian=True) @ right
+        solved = cast(Floats, np.linalg.pinv(gram, hermitian=True)) @ right
     return float((1 - shrinkage) * np.sum(left.T * solved))
 
 

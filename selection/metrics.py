@@ -17,8 +17,12 @@ from zoo.features import Features
 from zoo.probe import decompose, ridge_leave_one_out, standardise
 
 from .checks import check_input
+from .evidence import hscore, logme
 from .neighbours import find_nearest
 from .pairs import Scorer, correlate, sort_pairs
+from .separation import gbc, ncti, transrate
+from .similarity import cka, cka_rbf
+from .transfer import leep, nce, nleep
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -75,7 +79,7 @@ def _score(
 def _prepare_parc(features: Features, labels: Labels) -> Scorer:
     """The projection and the distances stay as they are in every resample."""
     labeled = check_input(features, labels)
-    rows = decompose(features.embeddings)[0][:, :32] * np.sqrt(len(labels))
+    rows = decompose(features.embeddings, 32)[0] * np.sqrt(len(labels))
     if rows.shape[1] < 2:
         raise RankingError("its features vary in one direction only")
     rows = rows[labeled] - rows[labeled].mean(axis=1, keepdims=True)
@@ -113,7 +117,21 @@ def _hit_rate(hit: Callable[[Labels], NDArray[np.bool_]]) -> Scorer:
     return label
 
 
-METRICS: dict[str, Metric] = {"parc": parc, "knn": knn, "probe": probe}
+METRICS: dict[str, Metric] = {
+    "parc": parc,
+    "knn": knn,
+    "probe": probe,
+    "logme": logme,
+    "hscore": hscore,
+    "leep": leep,
+    "nce": nce,
+    "nleep": nleep,
+    "gbc": gbc,
+    "transrate": transrate,
+    "ncti": ncti,
+    "cka": cka,
+    "cka_rbf": cka_rbf,
+}
 SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
     "parc": _prepare_parc,
     "knn": _prepare_knn,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 FLOOR = 1e-6
-"""Added to every variance."""
+"""Added to every variance; where it would be lost in rounding, 1e-10 of the total variance is."""
 
 
 def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int = 0) -> Floats:
@@ -24,10 +26,11 @@ def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int
         rounds: of EM, at most.
         seed: of the first centres.
     """
+    floor = max(FLOOR, 1e-10 * float(rows.var(axis=0).sum()))
     shares = np.eye(components)[_cluster(rows, components, np.random.default_rng(seed))]
     before = -np.inf
     for _ in range(rounds):
-        logs = _log_joint(rows, shares)
+        logs = _log_joint(rows, shares, floor)
         peaks = logs.max(axis=1, keepdims=True)
         shares = np.exp(logs - peaks)
         totals = shares.sum(axis=1, keepdims=True)
@@ -39,16 +42,16 @@ def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int
     return shares
 
 
-def _log_joint(rows: Floats, shares: Floats) -> Floats:
+def _log_joint(rows: Floats, shares: Floats, floor: float) -> Floats:
     """Log density of each row with each component, [N, K], at the maximum for these shares."""
     count, width = rows.shape
     sizes = shares.sum(axis=0) + 10 * np.finfo(np.float64).eps
     logs = np.empty_like(shares)
     for part, (share, size) in enumerate(zip(shares.T, sizes, strict=True)):
         offsets = rows - share @ rows / size
-        covariance = (offsets.T * share) @ offsets / size + FLOOR * np.eye(width)
-        root: Floats = np.linalg.cholesky(covariance)
-        whitened: Floats = np.linalg.solve(root, offsets.T)
+        covariance = (offsets.T * share) @ offsets / size + floor * np.eye(width)
+        root = cast(Floats, np.linalg.cholesky(covariance))
+        whitened = cast(Floats, np.linalg.solve(root, offsets.T))
         logs[:, part] = (
             np.log(size / count)
             - 0.5 * np.square(whitened).sum(axis=0)
@@ -59,15 +62,17 @@ def _log_joint(rows: Floats, shares: Floats) -> Floats:
 
 
 def _cluster(rows: Floats, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Cluster of each row, [N]: k-means++ (Arthur and Vassilvitskii, 2007), then Lloyd."""
+    """Cluster of each row, [N]: greedy k-means++ (Arthur and Vassilvitskii, 2007), then Lloyd."""
+    tries = 2 + int(np.log(count))
     centres = rows[[rng.integers(len(rows))]]
     nearest = np.square(rows - centres).sum(axis=1)
     while len(centres) < count:
         # where all rows are centres already, any row will do
         chances = nearest if nearest.any() else np.ones(len(rows))
-        drawn = rng.choice(len(rows), p=chances / chances.sum())
-        centres = np.vstack([centres, rows[drawn]])
-        nearest = np.minimum(nearest, np.square(rows - rows[drawn]).sum(axis=1))
+        drawn = rng.choice(len(rows), size=tries, p=chances / chances.sum())
+        left = [np.minimum(nearest, np.square(rows - rows[row]).sum(axis=1)) for row in drawn]
+        best = int(np.argmin([each.sum() for each in left]))
+        centres, nearest = np.vstack([centres, rows[drawn[best]]]), left[best]
     found = np.full(len(rows), -1, dtype=np.intp)
     for _ in range(300):
         before = found

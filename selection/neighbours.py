@@ -1,6 +1,9 @@
-"""Nearest neighbours among images, exact, with FAISS; the only file that imports it."""
+"""Neighbours, centres and an index of vectors, by FAISS; the only file that imports it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +26,7 @@ def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     count, width = embeddings.shape
     if not 1 <= k < count:
         raise ValueError(f"{count} images have no {k} neighbours each")
-    rows = embeddings.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+    unit = unit_rows(embeddings)
     index = faiss.IndexFlatIP(width)
     index.add(unit)
     found: NDArray[np.int64] = index.search(unit, k + 1)[1]
@@ -33,3 +34,70 @@ def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     # Among duplicates FAISS may find k + 1 others: then the farthest goes.
     itself[~itself.any(axis=1), -1] = True
     return found[~itself].reshape(count, k)
+
+
+def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows [N, D] at length 1; a row of zeros stays one."""
+    wide = rows.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    return (wide / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def find_centres(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDArray[np.float32]:
+    """Centres of the directions of N images by spherical k-means, unit length.
+
+    Args:
+        embeddings: [N, D], finite.
+        k: how many at most; fewer different images are their own centres.
+        seed: of the first centres.
+
+    Returns:
+        [min(k, different images), D].
+    """
+    import faiss
+
+    unit = unit_rows(embeddings)
+    distinct: NDArray[np.float32] = np.unique(unit, axis=0) if len(unit) <= 50 * k else unit
+    if len(distinct) <= k:
+        return distinct
+    # min_points keeps FAISS from writing a warning to stderr
+    means: Any = faiss.Kmeans(
+        unit.shape[1], k, niter=20, seed=seed, spherical=True, min_points_per_centroid=1
+    )
+    means.train(unit)
+    return unit_rows(means.centroids)
+
+
+@dataclass(frozen=True, eq=False)
+class FlatIndex:
+    """Vectors in float16, searched one and all by inner product."""
+
+    vectors: Any
+
+    @classmethod
+    def build(cls, rows: NDArray[np.float32]) -> Self:
+        """The index of rows [T, A]."""
+        import faiss
+
+        kind = faiss.ScalarQuantizer.QT_fp16
+        index = faiss.IndexScalarQuantizer(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+        index.add(rows)
+        return cls(index)
+
+    @classmethod
+    def from_bytes(cls, content: NDArray[np.uint8]) -> Self:
+        """The index that `to_bytes` gave."""
+        import faiss
+
+        return cls(faiss.deserialize_index(content))
+
+    def to_bytes(self) -> NDArray[np.uint8]:
+        """The index as FAISS writes it into a file."""
+        import faiss
+
+        return faiss.serialize_index(self.vectors)
+
+    def search(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        """Numbers of the `count` rows whose product with a query [A] is largest, best first."""
+        found: NDArray[np.int64] = self.vectors.search(query[None], count)[1]
+        return found[0]

@@ -58,7 +58,7 @@ def sort_pairs(rows: NDArray[np.float64], *, most: int = MOST, seed: int = 0) ->
         )
     # rounding lets duplicates of an image tie, whatever the order of the sums
     far = (1 - near).round(10)
-    order = far.argsort(kind="stable")
+    order = far.argsort()
     first, second, far = first[order], second[order], far[order]
     return Pairs(first, second, np.flatnonzero(np.r_[True, far[1:] != far[:-1]]))
 

@@ -17,6 +17,7 @@ from zoo.card import write_whole
 from zoo.errors import RankingError
 
 from .shares import SHAREABLE, normalise, share_by_power
+from .unlabeled import UNLABELED
 
 RANKING_FORMAT = 2
 
@@ -122,6 +123,11 @@ class Ranking:
                 "Compare with `zoo distill --baseline transfer`."
             )
         metric = self.metric.partition(",")[0]
+        if metric in UNLABELED:
+            return (
+                f"Ranked without labels, by {metric}: a weak guess. Label a few images of each "
+                "class to rank by them."
+            )
         if metric not in SHAREABLE:
             return f"Scores by {metric} have no zero, so unless edited, shares are equal."
         return "" if best > 0 else "No teacher scored above 0: unless edited, shares are equal."

@@ -15,8 +15,14 @@ from zoo.features import Features
 from .checks import check_labels
 from .metrics import METRICS, Floats, Labels
 from .ranking import RankedTeacher, Ranking
+from .redundancy import choose
 from .resampling import RESAMPLES, measure
 from .shares import POWER, SHAREABLE, share_by_power
+from .unlabeled import UNLABELED
+
+METRIC = "parc"
+"""The default with labels, and without: docs/metrics.md has the table that chose them."""
+BLIND_METRIC = "agreement"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +43,9 @@ def rank(
     features: Mapping[str, Features],
     labels: NDArray[np.int64],
     *,
-    metric: str = "parc",
+    metric: str = METRIC,
     power: float = POWER,
+    top: int | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     domains: Mapping[str, str] = {},
@@ -56,8 +63,11 @@ def rank(
     Args:
         features: of each teacher for the same N images, by name.
         labels: [N], -1 for an unlabelled image.
-        metric: a name in `METRICS`, or several with commas between.
+        metric: a name in `METRICS`, or in `UNLABELED` to do without labels, or several with
+            commas between.
         power: the larger, the more the nearest teachers get; finite, 0 is equal shares.
+        top: give shares to so many teachers only, that are close and do not say the same; None
+            for all.
         seed: of the resamples.
         resamples: for the intervals; 0 for none.
         domains: what each teacher's images show, by name.
@@ -70,17 +80,21 @@ def rank(
     """
     metrics = [name.strip() for name in metric.split(",")]
     for name in metrics:
-        if name not in METRICS:
-            raise RankingError(f"No metric is called {name!r}. Choose among {', '.join(METRICS)}.")
+        if name not in METRICS | UNLABELED:
+            known = ", ".join([*METRICS, *UNLABELED])
+            raise RankingError(f"No metric is called {name!r}. Choose among {known}.")
     if not (math.isfinite(power) and power >= 0):
         raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
-    check_labels(labels)
+    if not set(metrics) <= UNLABELED.keys():
+        check_labels(labels)
     everyone = {**features, **controls}
     failed = dict(failures)
     scored: list[_Scored] = []
+    blind = {name: UNLABELED[name](everyone) for name in metrics if name in UNLABELED}
     for done, (name, outputs) in enumerate(everyone.items(), start=1):
         try:
-            scored.append(_measure(name, outputs, labels, metrics, seed, resamples))
+            known = {metric: scores[name] for metric, scores in blind.items()}
+            scored.append(_measure(name, outputs, labels, metrics, known, seed, resamples))
         except RankingError as error:
             failed[name] = str(error)
         if progress:
@@ -91,6 +105,8 @@ def rank(
         raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
     bar = max((row.score for row in scored if row.name in controls), default=-math.inf)
     shares = _share(teachers, metrics[0], power, bar)
+    if top is not None:
+        shares = choose(shares, features, top)
     order = _order(scored)
     places = _place([row for row in order if row.name in features])
     rows = [
@@ -120,12 +136,17 @@ def _measure(
     outputs: Features,
     labels: Labels,
     metrics: list[str],
+    known: Mapping[str, float],
     seed: int,
     resamples: int,
 ) -> _Scored:
-    first, *others = metrics
-    score, drawn, dealt = measure(first, outputs, labels, resamples=resamples, seed=seed)
-    scores = {first: score, **{other: METRICS[other](outputs, labels) for other in others}}
+    first = metrics[0]
+    score, drawn, dealt = known.get(first, 0.0), np.empty(0), np.empty(0)
+    if first not in known:
+        score, drawn, dealt = measure(first, outputs, labels, resamples=resamples, seed=seed)
+    scores = {first: score}
+    for other in metrics[1:]:
+        scores[other] = known[other] if other in known else METRICS[other](outputs, labels)
     if not all(math.isfinite(value) for value in scores.values()):
         raise RankingError("its score is not a finite number")
     return _Scored(name, scores, drawn, dealt)

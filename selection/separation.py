@@ -115,7 +115,7 @@ def ncti_terms(features: Features, labels: NDArray[np.int64]) -> tuple[float, fl
 
 def _reduce(features: Features) -> Floats:
     """At most 64 principal components of all rows, [N, R], unscaled."""
-    basis, values = decompose(features.embeddings)
+    basis, values = decompose(features.embeddings, COMPONENTS)
     return basis[:, :WIDTH] * np.sqrt(values[:WIDTH])
 
 

@@ -9,7 +9,9 @@ from zoo.errors import RankingError
 POWER = 12.0
 """Recollected from the paper, not checked; the larger, the more the nearest teachers get."""
 
-SHAREABLE = frozenset({"knn", "parc", "probe"})
+SHAREABLE = frozenset(
+    {"knn", "parc", "probe", "cka", "cka_rbf", "agreement", "clusters", "confidence"}
+)
 """Metrics whose scores lie in 0..1 wherever they say something; logarithms, for one, do not."""
 
 

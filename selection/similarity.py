@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,7 +55,7 @@ def cka_rbf(features: Features, labels: NDArray[np.int64]) -> float:
         raise RankingError("half of its features are duplicates")
     members = (labels[labeled][:, None] == np.unique(labels[labeled])).astype(np.float64)
     shares = members @ members.mean(axis=0)  # of each image's class
-    squares = together = expected = 0.0
+    squares = together = 0.0
     sums = np.empty(len(rows))
     for start in range(0, len(rows), BLOCK):
         part = slice(start, start + BLOCK)
@@ -63,7 +65,7 @@ def cka_rbf(features: Features, labels: NDArray[np.int64]) -> float:
         together += float(np.sum((kernel @ members) * members[part]))
     expected = 2 * float(sums @ shares) - float(sums.sum()) * float(shares.mean())
     spread = squares - 2 * float(sums @ sums) / len(rows) + (float(sums.sum()) / len(rows)) ** 2
-    return (together - expected) / np.sqrt(max(spread, 0.0)) / _gram_norm(_centre_rows(members))
+    return (together - expected) / (math.sqrt(spread) * _gram_norm(_centre_rows(members)))
 
 
 def cka_between(one: Features, other: Features) -> float:

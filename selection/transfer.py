@@ -59,15 +59,14 @@ def nleep(features: Features, labels: NDArray[np.int64]) -> float:
     """LEEP with a mixture of Gaussians for the teacher's classes, at most 0; chance above -H(Y).
 
     The features are cut to the principal components that hold 80 % of their variance, and 5
-    Gaussians per target class are fitted to them (Li et al., CVPR 2021). The paper
-    leaves the covariance open; they are full here, as in the code that is in use
-    (`selection.mixture`). With 5 C images or fewer there are C components less until they fit, as
-    there. k-means starts from one seed: a rotation or scale matters only through that and the
-    1e-6 added to variances, the order of images through the seed.
+    Gaussians per target class are fitted to them (Li et al., CVPR 2021). Their covariances are
+    full, as in the public implementations (`selection.mixture`). With 5 C images or fewer there
+    are C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
+    matters only through that and the 1e-6 added to variances, the order of images through the seed.
 
     Components and mixture are fitted on all rows, labelled or not. O(N D min(N, D)), then
-    O(N C R^2) per round of EM for R components. Fails with few rows: a Gaussian on a handful of
-    images holds nothing but them, and the score is near 0 for every teacher.
+    O(N C R^2) per round of EM for R components: not for tens of thousands of images. Fails with few
+    rows: a Gaussian on a handful of images holds nothing but them, and every teacher nears 0.
     """
     labeled = check_input(features, labels)
     basis, values = decompose(features.embeddings)

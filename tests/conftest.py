@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,10 +115,41 @@ def _toy_cards(tmp_path_factory):
     ]
 
 
+def hub_card(name, **changes):
+    """An entry of the Hub's catalogue: its files are nowhere."""
+    from zoo.card import TeacherCard
+
+    card = TeacherCard(
+        name=name,
+        domain=f"{name}s",
+        source=f"hf-hub:owner/{name}-net",
+        network="test_resnet",
+        classes=2,
+        license="mit",
+        data="noise",
+        data_license="CC0",
+        preprocessing=None,
+        params=5_000_000,
+        bytes=20_000_000,
+    )
+    return replace(card, **changes)
+
+
 @pytest.fixture
-def toy_zoo(_toy_cards, monkeypatch):
-    """The zoo is two toy teachers, ant and bee; returns their cards."""
+def toy_catalogue(tmp_path_factory, monkeypatch):
+    """The Hub's catalogue is two cards: cat, in the default set, and gated dog."""
+    cards = [hub_card("cat", default=True), hub_card("dog", gated=True)]
+    path = tmp_path_factory.mktemp("hub") / "catalogue.json"
+    path.write_text(json.dumps({"format": 2, "teachers": [card.to_json() for card in cards]}))
+    monkeypatch.setattr("zoo.catalogue.CATALOGUE", path)
+    return cards
+
+
+@pytest.fixture
+def toy_zoo(_toy_cards, toy_catalogue, monkeypatch):
+    """Embedded are two toy teachers, ant and bee, on the Hub two more; returns ant and bee."""
     monkeypatch.setattr("zoo.catalogue.BUILTIN", _toy_cards[0].folder.parent)
+    monkeypatch.setattr("zoo.controls.observe_controls", lambda *_, **__: {})
     return _toy_cards
 
 

@@ -29,6 +29,8 @@ ONLY_IN = {
     "sklearn": {"cli/demo.py"},
     "safetensors": {"zoo/", "distill/"},
     "pickle": set[str](),
+    "huggingface_hub": {"zoo/download.py", "zoo/hub.py", "zoo/hub_errors.py"},
+    "tqdm": set[str](),
 }
 """A library, and the files or folders that may import it."""
 
@@ -82,6 +84,7 @@ def test_a_file_imports_only_what_it_may(path):
         ("distill/new.py", "if True:\n    from cli.terminal import note", ["cli"]),
         ("cli/zoo_app.py", "import rich.table\nimport typer", ["rich"]),
         ("cli/terminal.py", "import torch, typer", ["torch"]),
+        ("zoo/teacher.py", "import huggingface_hub, tqdm", ["huggingface_hub", "tqdm"]),
         ("distill/new.py", "from . import recipe\nfrom zoo.card import TeacherCard", []),
     ],
 )

@@ -18,8 +18,8 @@ def card(tmp_path):
         name="ant",
         domain="ants 🐜",
         source="builtin:ant",
-        revision="",
         network="test_resnet",
+        classes=3,
         labels=("[red]", "a, b", "größe"),
         params=3,
         bytes=4,
@@ -40,6 +40,55 @@ def test_a_saved_card_is_read_back_as_it_was(card, tmp_path):
     assert TeacherCard.load(tmp_path) == card
 
 
+WHOLE = {
+    "classes": 0,
+    "labels": (),
+    "revision": "1f" * 20,
+    "weights": "pytorch_model.bin",
+    "loader": "overlay",
+    "model_args": {"img_size": 32, "depth": 2},
+    "overlay": {"num_classes": 512},
+    "evidence": "seen",
+    "gated": True,
+    "default": True,
+    "note": "mind [this]\nand that",
+    "golden": ((1.5, -2e-05, 0.0), (0.25, 3.0, -1e9)),
+}
+
+
+def test_a_card_with_every_entry_is_read_back_as_it_was(card, tmp_path):
+    whole = replace(card, preprocessing=replace(LOOK, channels="bgr"), **WHOLE)
+    whole.save(tmp_path)
+    assert TeacherCard.load(tmp_path) == whole
+    text = (tmp_path / CARD_FILE).read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) < 500
+    assert "[1.5,-2e-05,0.0]" in text
+
+
+def test_a_card_whose_files_nobody_saw_is_read_back_as_it_was(card, tmp_path):
+    unknown = replace(card, preprocessing=None, network="", sha256="", accuracy=None)
+    unknown.save(tmp_path)
+    assert TeacherCard.load(tmp_path) == unknown
+    with pytest.raises(TeacherBroken, match="Nobody knows yet how 'ant'"):
+        unknown.input  # noqa: B018
+
+
+def test_json_leaves_out_what_is_as_by_default_and_nothing_else(card):
+    assert card.to_json().keys() == {
+        "name", "domain", "source", "network", "classes", "license", "data", "data_license",
+        "preprocessing", "labels", "params", "bytes", "sha256", "accuracy", "accuracy_images",
+        "recipe",
+    }  # fmt: skip
+    assert WHOLE.keys() - {"labels"} <= replace(card, **WHOLE).to_json().keys()
+    assert "labels" not in replace(card, **WHOLE).to_json()
+
+
+def test_the_repository_is_known_of_teachers_of_the_hub_alone(card):
+    assert card.repo == ""
+    assert replace(card, source="hf-hub:owner/net").repo == "owner/net"
+    assert replace(card, name="owner/net").file_name == "owner--net"
+
+
 def test_a_card_does_not_tell_where_it_lay(card, tmp_path):
     card.save(tmp_path)
     document = json.loads((tmp_path / CARD_FILE).read_text(encoding="utf-8"))
@@ -50,13 +99,21 @@ def test_a_card_does_not_tell_where_it_lay(card, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.pop("labels"),
+        lambda d: d.pop("classes"),
+        lambda d: d.update(labels=["a", "b"]),
+        lambda d: d.update(loader="pickle"),
+        lambda d: d.update(evidence="certain"),
+        lambda d: d.update(weights="../model.safetensors"),
+        lambda d: d.update(weights="/etc/passwd"),
+        lambda d: d["preprocessing"].update(channels="grb"),
+        lambda d: d["preprocessing"].pop("mean"),
         lambda d: d.pop("preprocessing"),
         lambda d: d.update(preprocessing=3),
         lambda d: d["preprocessing"].update(size="32"),
         lambda d: d["preprocessing"].update(size=1),
         lambda d: d["preprocessing"].update(crop_mode="border"),
-        lambda d: d.update(format=2),
+        lambda d: d.update(format=1),
+        lambda d: d.update(format=3),
         lambda d: d.pop("format"),
         lambda d: d.update(colour="blue"),
     ],
@@ -71,7 +128,7 @@ def test_a_card_with_wrong_entries_is_refused_in_one_line(card, tmp_path, change
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"3", b"{", b"\xff\xfe{}"])
+@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"3", b"{", b"\xff\xfe{}"])
 def test_what_is_no_json_object_is_refused(tmp_path, content):
     (tmp_path / CARD_FILE).write_bytes(content)
     with pytest.raises(TeacherBroken, match="cannot be used"):
@@ -92,6 +149,7 @@ def test_a_folder_without_a_card_is_refused(tmp_path):
         {"crop_pct": float("nan")},
         {"interpolation": "nearest"},
         {"crop_mode": "border"},
+        {"channels": "grb"},
     ],
 )
 def test_preprocessing_out_of_range_is_a_programmers_mistake(change):

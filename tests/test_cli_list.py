@@ -11,8 +11,11 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_list_shows_every_teacher_as_json(command, toy_zoo):
-    ant, bee = command("list", "--json").json
-    assert (ant["name"], bee["name"]) == ("ant", "bee")
+    ant, bee, cat, dog = command("list", "--json").json
+    assert [row["name"] for row in (ant, bee, cat, dog)] == ["ant", "bee", "cat", "dog"]
+    assert [row["default"] for row in (ant, bee, cat, dog)] == [False, False, True, False]
+    assert [row["gated"] for row in (ant, bee, cat, dog)] == [False, False, False, True]
+    assert [row["local"] for row in (ant, bee, cat, dog)] == [True, True, False, False]
     for row, card in zip((ant, bee), toy_zoo, strict=True):
         wanted = {
             "name": card.name,
@@ -37,7 +40,7 @@ def test_list_shows_people_a_line_a_teacher(command, toy_zoo):
     for card in toy_zoo:
         (line,) = [line for line in ran.out.splitlines() if card.name in line.split()[:1]]
         assert card.domain in line
-        assert "50.0%" in line
+        assert "embedded" in line
         assert re.search(r"\bmit\b", line)
 
 
@@ -55,7 +58,7 @@ def test_a_broken_card_is_one_line(command, toy_zoo, tmp_path, monkeypatch):
         ("list", "--nonsense"),
         ("rank",),
         ("rank", "--target"),
-        ("rank", "--target", "x", "--metric", "leep"),
+        ("rank", "--target", "x", "--metric", "nonsense"),
         ("rank", "--target", "x", "--power", "-1"),
         ("rank", "--target", "x", "--power", "nan"),
         ("rank", "--target", "x", "--power", "inf"),
@@ -78,6 +81,15 @@ def test_a_broken_card_is_one_line(command, toy_zoo, tmp_path, monkeypatch):
         ("eval", "student"),
         ("predict", "student"),
         ("demo", "--seed", "x"),
+        ("info",),
+        ("pull",),
+        ("pull", "--dry-run"),
+        ("add", "student"),
+        ("add", "student", "--name", "x"),
+        ("add", "student", "--domain", "x"),
+        ("push", "student"),
+        ("pack", "out"),
+        ("pack", "--teachers", "ant"),
     ],
     ids=" ".join,
 )
@@ -91,10 +103,10 @@ def test_a_usage_error_exits_with_two_and_keeps_stdout_clean(command, toy_zoo, w
 def test_a_message_of_several_lines_is_still_one(command, monkeypatch):
     from zoo.errors import ZooError
 
-    def fail():
+    def fail(zoo):
         raise ZooError("first [red]line[/red]\nsecond :cat: line")
 
-    monkeypatch.setattr("zoo.catalogue.list_cards", fail)
+    monkeypatch.setattr("cli.teachers.list_cards", fail)
     assert command("list").mistake == "Error: first [red]line[/red] second :cat: line"
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zoo.cache import cache_folder
 from zoo.card import Preprocessing, TeacherCard
-from zoo.features import Features, FeatureStore, cache_folder, feature_key
+from zoo.features import Features, FeatureStore, feature_key
 
 ROOT = Path(__file__).parent.parent
 WRITER = """
@@ -202,11 +203,15 @@ def test_a_writer_killed_midway_leaves_only_true_rows(store, wait):
 
 def test_the_key_holds_all_that_outputs_depend_on_and_nothing_else():
     look = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    card = TeacherCard("a", "b", "c", "", "n", ("x",), 1, 1, "0" * 64, "l", "d", "e", look)
+    card = TeacherCard("a", "b", "c", "n", 1, "l", "d", "e", look, sha256="0" * 64)
     base = feature_key(card)
     others = [
         replace(card, sha256="1" * 64),
         replace(card, network="m"),
+        replace(card, classes=0),
+        replace(card, loader="timm"),
+        replace(card, model_args={"img_size": 32}),
+        replace(card, overlay={"num_classes": 2}),
         *(
             replace(card, preprocessing=replace(look, **change))
             for change in [
@@ -216,10 +221,11 @@ def test_the_key_holds_all_that_outputs_depend_on_and_nothing_else():
                 {"interpolation": "bicubic"},
                 {"crop_pct": 0.9},
                 {"crop_mode": "squash"},
+                {"channels": "bgr"},
             ]
         ),
     ]
-    assert len({feature_key(other) for other in others} | {base}) == 9
+    assert len({feature_key(other) for other in others} | {base}) == 14
     same = replace(card, accuracy=0.5, domain="z", license="z", folder=Path("z"))
     assert feature_key(same) == base
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import svd_flip
 
 from selection.checks import check_labels
-from selection.metrics import METRICS, knn, parc, probe
+from selection.metrics import METRICS, SCORERS, knn, parc, probe
 from zoo.errors import RankingError
 from zoo.features import Features
 from zoo.probe import STRENGTHS, deal_folds

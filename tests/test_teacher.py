@@ -12,12 +12,12 @@ from conftest import COLORS, build_teacher, paint
 from safetensors.torch import load_file, save_file
 
 import zoo.teacher
-from zoo.card import TeacherCard, sha256_of
+from zoo.card import Preprocessing, TeacherCard, sha256_of
 from zoo.decoding import decode_images
 from zoo.errors import ImagesError, TeacherBroken
 from zoo.features import FeatureStore, feature_key
 from zoo.images import read_images
-from zoo.teacher import load_teacher, normalise, observe, preprocessing_of
+from zoo.teacher import load_teacher, normalise, observe
 
 
 @pytest.fixture
@@ -215,10 +215,13 @@ BROKEN = {
     "wrong sha": (lambda c, f: replace(c, sha256="0" * 64), "not the file of its card"),
     "no weights": (lambda c, f: lose(c, f, "model.safetensors"), "is missing"),
     "folder as weights": (block, "irectory"),
-    "no config": (lambda c, f: lose(c, f, "config.json"), "timm cannot load"),
-    "unknown network": (lambda c, f: reconfigure(c, f, architecture="nonet"), "timm cannot load"),
-    "other network": (lambda c, f: reconfigure(c, f, architecture="test_vit"), "timm cannot load"),
-    "other classes": (lambda c, f: replace(c, labels=("a", "b")), "does not have the 2 classes"),
+    "no config": (lambda c, f: lose(c, f, "config.json"), "config.json is missing"),
+    "unknown network": (
+        lambda c, f: replace(reconfigure(c, f, architecture="nonet"), network="nonet"),
+        "timm cannot load",
+    ),
+    "other network": (lambda c, f: reconfigure(c, f, architecture="test_vit"), "names the network"),
+    "other classes": (lambda c, f: replace(c, labels=(), classes=2), "a network of 3 classes"),
     "no folder": (lambda c, f: replace(c, folder=None), "not on this machine"),
     "nan": (
         lambda c, f: rework(c, f, lambda w: w["fc.weight"].fill_(float("nan"))),
@@ -282,9 +285,8 @@ def test_a_loaded_teacher_is_ready_to_evaluate(toy_zoo):
 
 
 def test_normalised_images_have_the_mean_taken_off_by_channel():
-    look = replace(
-        preprocessing_of({"input_size": [3, 8, 8], "mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]})
-    )
+    shape = {"input_size": [3, 8, 8], "mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]}
+    look = Preprocessing.of_timm(shape)
     ones = normalise(torch.ones(2, 3, 8, 8), look)
     assert torch.allclose(ones[1, :, 3, 3], torch.tensor([0.9, 0.4, 0.175]))
 
@@ -292,4 +294,4 @@ def test_normalised_images_have_the_mean_taken_off_by_channel():
 @pytest.mark.parametrize("size", [[1, 8, 8], [3, 8, 16]])
 def test_preprocessing_that_is_not_square_rgb_is_refused(size):
     with pytest.raises(ValueError, match="is not 3 x S x S"):
-        preprocessing_of({"input_size": size, "mean": [0, 0, 0], "std": [1, 1, 1]})
+        Preprocessing.of_timm({"input_size": size, "mean": [0, 0, 0], "std": [1, 1, 1]})

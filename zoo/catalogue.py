@@ -34,16 +34,42 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
         TeacherNotFound: there is no such zoo, or two teachers have one name.
         TeacherBroken: a card cannot be read.
     """
-    parts = ["builtin", "hub"] if zoo == "all" else [zoo] if Path(zoo).is_dir() else zoo.split(",")
-    found = {card.source: card for part in parts for card in _list_part(part.strip())}
+    found: dict[str, TeacherCard] = {}
+    for card in (card for part in _split(zoo) for card in _list_part(part)):
+        # a repository is one teacher; two folders may call different networks the same
+        key = card.repo or f"{card.source} {card.sha256}"
+        if key not in found or card.folder:  # of two copies, the one whose files are here
+            found[key] = card
     cards = sorted(found.values(), key=lambda card: card.name)
     for one, other in pairwise(cards):
         if one.name == other.name:
             raise TeacherNotFound(
-                f"Two teachers of --zoo {zoo} are called {one.name!r} ({one.source} and "
-                f"{other.source}): name fewer zoos."
+                f"Two teachers of --zoo {zoo} are called {one.name!r} "
+                f"({one.folder or one.source} and {other.folder or other.source}): "
+                "name fewer zoos."
             )
     return cards
+
+
+def absolute_zoo(zoo: str) -> str:
+    """The same zoo, named so that it is found from any working folder."""
+    return ",".join(
+        str(Path(part).expanduser().absolute()) if _is_folder(part) else part
+        for part in _split(zoo)
+    )
+
+
+def _split(zoo: str) -> list[str]:
+    return [zoo] if _is_folder(zoo) else [part.strip() for part in zoo.split(",")]
+
+
+def _is_folder(zoo: str) -> bool:
+    if zoo in ("", "builtin", "hub", "all"):
+        return False
+    try:
+        return Path(zoo).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # no path at all, or the home of nobody
+        return False
 
 
 def _list_part(zoo: str) -> list[TeacherCard]:
@@ -53,11 +79,14 @@ def _list_part(zoo: str) -> list[TeacherCard]:
         return _list_hub()
     if zoo == "all":
         return [*_read_folder(BUILTIN), *_list_hub()]
-    folder = Path(zoo)
-    if (folder / CARD_FILE).is_file():
-        return [TeacherCard.load(folder)]
-    if folder.is_dir():
-        if cards := _read_folder(folder):
+    if _is_folder(zoo):
+        folder = Path(zoo).expanduser()
+        try:
+            alone = (folder / CARD_FILE).is_file()
+            cards = [TeacherCard.load(folder)] if alone else _read_folder(folder)
+        except OSError as error:
+            raise TeacherBroken(f"The folder {zoo} cannot be read: {error.strerror}.") from error
+        if cards:
             return cards
         raise TeacherNotFound(
             f"The folder {zoo} holds no teacher: each is a sub-folder with a {CARD_FILE}, "
@@ -111,7 +140,8 @@ def _list_hub() -> list[TeacherCard]:
 
 
 def _read_folder(folder: Path) -> list[TeacherCard]:
-    return [TeacherCard.load(path.parent) for path in folder.glob(f"*/{CARD_FILE}")]
+    # a leading dot is what a killed `zoo add` leaves behind
+    return [TeacherCard.load(path.parent) for path in folder.glob(f"[!.]*/{CARD_FILE}")]
 
 
 def find_card(name: str, cards: Sequence[TeacherCard] | None = None) -> TeacherCard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,24 @@ from pathlib import Path
 
 from .card import TeacherCard, sha256_of
 from .errors import TeacherBroken
+from .fingerprint import fingerprint_path
 from .layout import CONFIG_FILE, WEIGHTS_FILES, read_layout
+
+
+def check_words(name: str, domain: str) -> None:
+    """Make sure that a teacher can be called so, in a folder and on the command line.
+
+    Raises:
+        TeacherBroken: it cannot.
+    """
+    if not re.fullmatch(r"[^\W_][^/\\,=:]*", name) or name != name.strip():
+        raise TeacherBroken(
+            f"A teacher cannot be called {name!r}: begin with a letter or digit, without any of "
+            "/ \\ , = : in it."
+        )
+    for text in (name, domain):
+        if not (text.strip() and text.isprintable()):
+            raise TeacherBroken(f"Names and domains are words that can be printed, not {text!r}.")
 
 
 def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:
@@ -55,13 +73,15 @@ def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
     if card.folder is None:
         raise TeacherBroken(f"The files of {card.name!r} are not on this machine: pull it first.")
     place = zoo / card.file_name
-    if place.exists():
-        raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
     part = zoo / f".{card.file_name}.{os.getpid()}.part"
     try:
+        if place.exists():
+            raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
         part.mkdir(parents=True)
         for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
             shutil.copyfile(card.folder / file, part / file)
+        if mark := fingerprint_path(card):
+            shutil.copyfile(mark, part / mark.name)
         card.save(part)
         part.rename(place)
     except OSError as error:
@@ -79,13 +99,22 @@ def pack(cards: Sequence[TeacherCard], zoo: Path) -> list[TeacherCard]:
     """
     if zoo.exists() and (not zoo.is_dir() or any(zoo.iterdir())):
         raise TeacherBroken(f"{zoo} is not an empty folder: choose another.")
-    return [copy_teacher(card, zoo) for card in cards]
+    packed: list[TeacherCard] = []
+    try:
+        for card in cards:
+            packed.append(copy_teacher(card, zoo))
+    except TeacherBroken:
+        for card in packed:
+            shutil.rmtree(card.folder or zoo, ignore_errors=True)
+        raise
+    return packed
 
 
 def _tested(folder: Path) -> tuple[float | None, int]:
     """Accuracy of a student of this project on held-out images, and their number."""
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        return float(report["evaluation"]["accuracy"]), int(report["evaluation"]["images"])
+        accuracy, images = float(report["evaluation"]["accuracy"]), report["evaluation"]["images"]
+        return (accuracy, int(images)) if 0 <= accuracy <= 1 else (None, 0)
     except (OSError, ValueError, TypeError, KeyError):
         return None, 0

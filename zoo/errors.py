@@ -17,6 +17,10 @@ class HubError(ZooError):
     """A teacher cannot be fetched from the Hub, or a folder not be published there."""
 
 
+class HubUnreachable(HubError):
+    """The Hub does not answer at all: nor will it for the next teacher."""
+
+
 class ImagesError(ZooError):
     """A folder, label file or image cannot be used as asked."""
 
@@ -31,4 +35,6 @@ class RankingError(ZooError):
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line; its kind if it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    # torch says what is wrong in the second
+    return f"{first} {more[0].strip()}" if more and first.endswith(":") else first

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .teacher import Teacher, embed
 
@@ -30,9 +32,13 @@ def embed_images(teacher: Teacher) -> NDArray[np.float32]:
     return embed(teacher, draw_images(teacher.card.input.size), mixed=False).embeddings
 
 
-def distance(found: NDArray[np.float32], golden: NDArray[np.float32]) -> float:
-    """Relative distance of embeddings [2, D], the larger of two images, at least 0."""
-    if found.shape != golden.shape:
-        return float("inf")
-    gap = np.linalg.norm(found - golden, axis=1)
-    return float(np.max(gap / np.maximum(np.linalg.norm(golden, axis=1), 1e-12)))
+def distance(found: NDArray[np.float32], golden: ArrayLike) -> float:
+    """Relative distance of embeddings [2, D], the larger of two images; infinite if not alike."""
+    try:
+        known = np.asarray(golden, dtype=np.float32)
+    except (ValueError, TypeError):  # rows of different widths, or no numbers
+        return math.inf
+    if found.shape != known.shape or not np.isfinite(known).all():
+        return math.inf
+    gap = np.linalg.norm(found - known, axis=1)
+    return float(np.max(gap / np.maximum(np.linalg.norm(known, axis=1), 1e-12)))

@@ -74,6 +74,8 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
         pretrained_cfg_overlay={"custom_load": False, **card.overlay, **file},
         **card.model_args,
     )
+    if network.num_classes != network.pretrained_cfg["num_classes"]:
+        raise TeacherBroken(f"{path.parent}: arguments and file name different classes.")
     if not card.classes:
         # some networks of older timm go back to average pooling unless told
         pool = getattr(getattr(network, "global_pool", None), "pool_type", None)

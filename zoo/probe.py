@@ -18,8 +18,14 @@ def standardise(embeddings: ArrayLike) -> NDArray[np.float64]:
     return (rows - rows.mean(axis=0)) / np.where(varies, rows.std(axis=0), np.inf)
 
 
-def decompose(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def decompose(
+    embeddings: ArrayLike, most: int | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Principal coordinates of N images, the widest first, in O(N D min(N, D)).
+
+    Args:
+        embeddings: [N, D].
+        most: how many coordinates; None for all.
 
     Returns:
         The left singular vectors of the centred rows, [N, R], and their squared singular values,
@@ -31,7 +37,7 @@ def decompose(embeddings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.fl
     rows = rows - rows.mean(axis=0)
     wide = rows.shape[0] <= rows.shape[1]
     values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
-    kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1]
+    kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]
     values, vectors = values[kept], vectors[:, kept]
     basis = vectors if wide else rows @ vectors / np.sqrt(values)
     largest = np.abs(basis).argmax(axis=0)

@@ -25,22 +25,34 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
         license: an identifier of the Hub, such as `cc-by-4.0`; None for the folder's own.
 
     Raises:
-        TeacherBroken: the folder is not in that layout, or states no licence.
+        TeacherBroken: the folder is not in that layout, states no licence, or cannot be copied.
     """
+    try:
+        _stage(folder, staging, license)
+    except OSError as error:
+        raise TeacherBroken(f"{folder} cannot be copied: {error.strerror or error}.") from error
+
+
+def _stage(folder: Path, staging: Path, license: str | None) -> None:
     layout = read_layout(folder)
     weights = next((entry for entry in WEIGHTS_FILES if (folder / entry).is_file()), None)
     if weights is None:
         raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
     card = TeacherCard.load(folder) if (folder / CARD_FILE).is_file() else None
     stated = license or (card.license if card else layout.license)
-    if not stated or stated == "unknown":
+    # students say `other`: nobody chose it
+    if not stated or (license is None and stated in ("unknown", "other")):
         raise TeacherBroken(f"{folder} states no licence: say which with --license.")
     shutil.copyfile(folder / weights, staging / weights)
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     config["pretrained_cfg"]["license"] = stated
     _write(staging / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
     own = folder / README
-    text = own.read_text(encoding="utf-8") if own.is_file() else card and _model_card(card)
+    text = (
+        own.read_text(encoding="utf-8", errors="replace")
+        if own.is_file()
+        else card and _model_card(card)
+    )
     if not text:
         text = f"# {layout.network}\n\nClasses: {', '.join(layout.labels) or layout.classes}.\n"
     _write(staging / README, _state_license(text, stated))
@@ -52,9 +64,10 @@ def _write(path: Path, text: str) -> None:
 
 def _state_license(text: str, license: str) -> str:
     """The model card with this licence in its front matter."""
-    head = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
+    head = re.match(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     kept = head[1] if head else "library_name: timm\npipeline_tag: image-classification\n"
-    kept = re.sub(r"^license:.*\n", "", kept, flags=re.MULTILINE)
+    # with the lines of a list or folded text below it
+    kept = re.sub(r"^license:.*\n(?:[ \t]+\S.*\n|- .*\n)*", "", kept, flags=re.MULTILINE)
     return f"---\nlicense: {license}\n{kept}---\n{text[head.end() if head else 0 :]}"
 
 

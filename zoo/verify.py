@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from .card import TeacherCard
 from .errors import TeacherBroken
 from .golden import TOLERANCE, distance, embed_images
@@ -45,7 +43,7 @@ def verify(card: TeacherCard) -> Verdict:
         found = embed_images(teacher)
         passed.append("answers")
         if card.golden:
-            gap = distance(found, np.array(card.golden, dtype=np.float32))
+            gap = distance(found, card.golden)
             if gap > TOLERANCE:
                 raise TeacherBroken(
                     f"{card.name!r} answers otherwise than its card says "

@@ -1,0 +1,170 @@
+"""Which of very many teachers live near a target: fingerprints in one index, none of them run.
+
+A teacher is close when each part of the target has a prototype of it nearby: `closeness`. That
+costs a product with every prototype, so a linear stand-in comes first: how well each teacher
+covers some hundred anchors, one vector a teacher, in one flat FAISS index. Only the best by that
+are measured exactly; a zoo of up to MEASURED teachers is measured whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.tensor_file import read_tensors, write_tensors
+
+from .neighbours import FlatIndex, find_centres, unit_rows
+
+FORMAT = "1"
+CENTRES = 16
+"""Parts that the target is seen as."""
+ANCHORS = 1024
+SHARPNESS = 80.0
+"""How fast the weight of an anchor falls with its distance from a centre of the target."""
+MEASURED = 1000
+"""Teachers measured exactly; recall and time: docs/shortlist.md."""
+CHUNK = 4096
+FULL = 32767
+"""Prototypes are fixed-point numbers: numpy makes float32 of them far faster than of float16."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Images as a few parts.
+
+    Attributes:
+        centres: [C, D], unit length.
+        shares: [C] of the images, adding up to 1.
+    """
+
+    centres: NDArray[np.float32]
+    shares: NDArray[np.float32]
+
+    @classmethod
+    def of_images(cls, embeddings: NDArray[np.floating], seed: int = 0) -> Target:
+        """The parts of images [N, D] in the space of the reference network."""
+        unit = unit_rows(embeddings)
+        centres = find_centres(unit, CENTRES, seed)
+        nearest = (unit @ centres.T).argmax(axis=1)
+        counts = np.bincount(nearest, minlength=len(centres))
+        return cls(centres, (counts / len(unit)).astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Shortlist:
+    """The fingerprints of T teachers, ready to be searched.
+
+    Attributes:
+        names: [T] of the teachers.
+        starts: [T + 1], the first prototype of each teacher, and how many there are.
+        prototypes: [starts[T], D] int16, FULL times their values.
+        anchors: [A, D], unit length.
+        coverage: of each teacher, the similarity of its nearest prototype to each anchor.
+        key: of what it was built from.
+        refused: teachers whose fingerprints could not be used.
+    """
+
+    names: tuple[str, ...]
+    starts: NDArray[np.int64]
+    prototypes: NDArray[np.int16]
+    anchors: NDArray[np.float32]
+    coverage: FlatIndex
+    key: str = ""
+    refused: tuple[str, ...] = ()
+
+    def search(self, target: Target, count: int) -> list[tuple[str, float]]:
+        """The `count` teachers closest to a target and their closeness in -1..1, best first."""
+        wanted = min(max(count, MEASURED), len(self.names))
+        if wanted < len(self.names):
+            likely = self.coverage.search(self._weights(target), wanted)
+        else:
+            likely = np.arange(len(self.names))
+        close = self.closeness(target, likely)
+        order = np.argsort(-close, kind="stable")[:count]
+        return [(self.names[likely[row]], float(close[row])) for row in order]
+
+    def closeness(self, target: Target, teachers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Mean over the target's parts of the similarity of a teacher's nearest prototype."""
+        counts = self.starts[teachers + 1] - self.starts[teachers]
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        rows: NDArray[np.int64] = np.repeat(self.starts[teachers] - first, counts) + np.arange(
+            counts.sum()
+        )
+        near = self.prototypes[rows].astype(np.float32) @ (target.centres.T / np.float32(FULL))
+        return np.maximum.reduceat(near, first, axis=0) @ target.shares
+
+    def _weights(self, target: Target) -> NDArray[np.float32]:
+        """How much of the target lies at each anchor, [A]."""
+        near = target.centres @ self.anchors.T
+        heat = np.exp(SHARPNESS * (near - near.max(axis=1, keepdims=True)))
+        return target.shares @ (heat / heat.sum(axis=1, keepdims=True))
+
+    def save(self, path: Path) -> None:
+        """Write it as one file, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {
+            "starts": self.starts,
+            "prototypes": self.prototypes,
+            "anchors": self.anchors,
+            "faiss": self.coverage.to_bytes(),
+        }
+        names = {"names": json.dumps(self.names), "refused": json.dumps(self.refused)}
+        write_tensors(path, arrays, {"format": FORMAT, "key": self.key, **names})
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> Shortlist:
+        """Read what `save` wrote for the same fingerprints.
+
+        Raises:
+            OSError: there is no such file.
+            ValueError: it is damaged, or of other fingerprints.
+        """
+        arrays, metadata = read_tensors(path)
+        if (metadata.get("format"), metadata.get("key")) != (FORMAT, key):
+            raise ValueError(f"{path} is of other fingerprints")
+        return cls(
+            tuple(json.loads(metadata["names"])),
+            arrays["starts"],
+            arrays["prototypes"],
+            arrays["anchors"],
+            FlatIndex.from_bytes(arrays["faiss"]),
+            key,
+            tuple(json.loads(metadata["refused"])),
+        )
+
+
+def build_shortlist(
+    fingerprints: Mapping[str, NDArray[np.float16]],
+    *,
+    key: str = "",
+    refused: Sequence[str] = (),
+    seed: int = 0,
+) -> Shortlist:
+    """Index prototypes [k, D] of unit length by teacher; at least one teacher."""
+    counts = [len(prototypes) for prototypes in fingerprints.values()]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    rows = np.concatenate([_fixed(prototypes) for prototypes in fingerprints.values()])
+    draw = np.random.default_rng(seed)
+    shown = draw.permutation(len(rows))[: 40 * ANCHORS]
+    anchors = find_centres(rows[np.sort(shown)].astype(np.float32), ANCHORS, seed)
+    coverage = np.empty((len(counts), len(anchors)), dtype=np.float32)
+    for begin in range(0, len(counts), CHUNK):
+        end = min(begin + CHUNK, len(counts))
+        some = rows[starts[begin] : starts[end]].astype(np.float32)
+        near = some @ (anchors.T / np.float32(FULL))
+        coverage[begin:end] = np.maximum.reduceat(near, starts[begin:end] - starts[begin], axis=0)
+    index = FlatIndex.build(coverage)
+    return Shortlist(tuple(fingerprints), starts, rows, anchors, index, key, tuple(refused))
+
+
+def _fixed(prototypes: NDArray[np.float16]) -> NDArray[np.int16]:
+    return np.rint(prototypes.astype(np.float32).clip(-1, 1) * FULL).astype(np.int16)

@@ -1,0 +1,59 @@
+"""Several processes under torchrun: who this one is, and waiting for the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+Item = TypeVar("Item")
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for the slowest teacher of another."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one torchrun.
+
+    Attributes:
+        rank: of this process, from 0.
+        count: how many there are; 1 without torchrun.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that speaks and saves."""
+        return self.rank == 0
+
+    def own(self, items: Sequence[Item]) -> list[Item]:
+        """This process's part of independent work: every so many-th item."""
+        return [*items[self.rank :: self.count]]
+
+    def wait(self) -> None:
+        """Until every process has come this far."""
+        if self.count > 1:
+            import torch.distributed
+
+            torch.distributed.barrier()
+
+
+@contextmanager
+def join() -> Iterator[Processes]:
+    """The processes that torchrun started (its RANK and WORLD_SIZE), or this one alone."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    import torch.distributed
+
+    torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield Processes(torch.distributed.get_rank(), count)
+    finally:
+        torch.distributed.destroy_process_group()
