@@ -115,8 +115,8 @@ def ncti_terms(features: Features, labels: NDArray[np.int64]) -> tuple[float, fl
 
 def _reduce(features: Features) -> Floats:
     """At most 64 principal components of all rows, [N, R], unscaled."""
-    basis, values = decompose(features.embeddings, COMPONENTS)
-    return basis[:, :WIDTH] * np.sqrt(values[:WIDTH])
+    basis, values = decompose(features.embeddings, WIDTH)
+    return basis * np.sqrt(values)
 
 
 def _average(rows: Floats, labels: NDArray[np.int64]) -> tuple[Floats, NDArray[np.intp]]:

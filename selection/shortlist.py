@@ -92,9 +92,8 @@ class Shortlist:
         """Mean over the target's parts of the similarity of a teacher's nearest prototype."""
         counts = self.starts[teachers + 1] - self.starts[teachers]
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        rows: NDArray[np.int64] = np.repeat(self.starts[teachers] - first, counts) + np.arange(
-            counts.sum()
-        )
+        begin: NDArray[np.int64] = np.repeat(self.starts[teachers] - first, counts)
+        rows = begin + np.arange(len(begin))
         near = self.prototypes[rows].astype(np.float32) @ (target.centres.T / np.float32(FULL))
         return np.maximum.reduceat(near, first, axis=0) @ target.shares
 
