@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.cache import cache_folder
 from zoo.catalogue import absolute_zoo, list_cards
@@ -14,8 +14,6 @@ from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.fingerprint import PROTOTYPES, Fingerprint, fingerprint_path, reference_card
 
 if TYPE_CHECKING:
-    import torch
-
     from selection.shortlist import Shortlist
     from zoo.card import TeacherCard
     from zoo.images import Images
@@ -42,7 +40,7 @@ class Indexed:
     notes: tuple[str, ...]
 
 
-def fingerprint(images: Images, bars: Bars, device: torch.device | None = None) -> Fingerprint:
+def fingerprint(images: Images, bars: Bars, device: Any = None) -> Fingerprint:
     """The fingerprint of a domain, from images of it.
 
     Raises:
@@ -57,7 +55,7 @@ def fingerprint(images: Images, bars: Bars, device: torch.device | None = None) 
     return Fingerprint(centres.astype(np.float16), reference_card().sha256, len(shown))
 
 
-def embed(images: Images, bars: Bars, device: torch.device | None = None):
+def embed(images: Images, bars: Bars, device: Any = None):
     """What the reference network makes of images, [N, D].
 
     Raises:
@@ -132,7 +130,7 @@ def _build(zoo: str, paths: dict[str, Path], reference: str, key: str) -> Shortl
 
 
 def choose_nearest(
-    zoo: str, count: int, images: Images, bars: Bars, device: torch.device | None = None
+    zoo: str, count: int, images: Images, bars: Bars, device: Any = None
 ) -> tuple[list[TeacherCard], tuple[str, ...]]:
     """The teachers of a zoo whose fingerprints are nearest to the images; and what to tell.
 

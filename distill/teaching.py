@@ -137,7 +137,7 @@ LESSONS: dict[str, Lesson] = {
     ),
     "expressions": _domain("faces", "FER-2013", "research", updates=2500, family=EDGENEXT),
     "clothing": _domain("clothing", "clothing-dataset-small", "CC0", updates=2500, family=EDGENEXT),
-    "sketches": _domain("drawings", "PACS sketch", "research", updates=2000, family=EDGENEXT),
+    "sketches": _domain("sketches", "PACS sketch", "research", updates=2000, family=EDGENEXT),
     "textures": _domain("textures", "DTD, 10 classes", "research", updates=1500, family=EDGENEXT),
 }
 

@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused_and_no_code_of_it_runs(hub, user, tmp_path
 def test_a_flipped_byte_is_named_and_healed(hub, user, command, imgs):
     timm_repository(hub.root, "lab/net")
     card = pulled(user, "lab/net")
-    path = card.folder / card.weights
+    path = user.folder("lab/net") / card.weights
     content = bytearray(path.read_bytes())
     content[-1000] ^= 1
     path.write_bytes(content)
@@ -181,7 +181,9 @@ def test_a_student_is_pushed_pulled_and_verified_and_nothing_private_leaves(
         assert str(tmp_path).encode() not in path.read_bytes()
     card = pulled(user, "me/pets")
     assert (card.license, card.labels) == ("cc-by-4.0", ("blue", "green", "red"))
-    assert (card.folder / card.weights).read_bytes() == (student / card.weights).read_bytes()
+    assert (user.folder("me/pets") / card.weights).read_bytes() == (
+        student / card.weights
+    ).read_bytes()
     assert command("verify", "me/pets").code == 0
 
 
