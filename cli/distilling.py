@@ -11,7 +11,7 @@ from distill.recipe import Recipe
 from selection import Ranking
 from zoo.cache import cache_folder
 from zoo.card import TeacherCard
-from zoo.catalogue import find_card, list_cards
+from zoo.catalogue import absolute_zoo, find_card, list_cards
 from zoo.errors import ImagesError, TeacherBroken
 from zoo.images import Images, read_images
 
@@ -70,7 +70,8 @@ def choose_shares(
         return plan.shares, None, ()
     saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
     notes: Sequence[str] = ()
-    if saved and saved.digest == images.digest and plan.zoo in (None, saved.zoo):
+    wanted = saved.zoo if saved and plan.zoo is None else absolute_zoo(plan.zoo or "builtin")
+    if saved and saved.digest == images.digest and wanted == saved.zoo:
         ranking = saved
     else:
         zoo = plan.zoo or "builtin"

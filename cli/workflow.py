@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selection import BLIND_METRIC, METRIC, POWER, Ranking, rank
 from zoo.card import TeacherCard
-from zoo.catalogue import list_cards
+from zoo.catalogue import absolute_zoo, list_cards
 from zoo.decoding import Progress
 from zoo.errors import ImagesError, RankingError
 from zoo.images import Images, read_images
@@ -140,7 +140,7 @@ def rank_target(
     )
     described = replace(
         ranking,
-        zoo=str(Path(zoo).absolute()) if Path(zoo).is_dir() else zoo,
+        zoo=absolute_zoo(zoo),
         target=str(task.target.absolute()),
         unlabeled=str(task.unlabeled.absolute()) if task.unlabeled else None,
         labels=str(task.labels.absolute()) if task.labels else None,

@@ -75,7 +75,7 @@ class User:
         """How the command ended; it must not have hung."""
         with self.start(*words, **env) as run:
             try:
-                out, err = run.communicate(timeout=60)
+                out, err = run.communicate(timeout=120)
             finally:
                 run.kill()
         assert "Traceback" not in err, err

@@ -42,7 +42,7 @@ def test_files_are_what_the_card_says(card):
     assert "F32" not in kinds
     assert card.data
     assert card.data_license
-    assert card.accuracy > 5 / len(card.labels) or card.accuracy > 0.8
+    assert card.accuracy > min(0.8, 2.5 / len(card.labels))
     assert card.accuracy_images >= 100
 
 

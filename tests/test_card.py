@@ -101,6 +101,24 @@ def test_a_card_does_not_tell_where_it_lay(card, tmp_path):
     [
         lambda d: d.pop("classes"),
         lambda d: d.update(labels=["a", "b"]),
+        lambda d: d.update(labels="abc"),
+        lambda d: d.update(labels=[1, 2, 3]),
+        lambda d: d.update(name=3),
+        lambda d: d.update(domain=None),
+        lambda d: d.update(source=3),
+        lambda d: d.update(bytes="4"),
+        lambda d: d.update(gated="yes"),
+        lambda d: d.update(accuracy="0.5"),
+        lambda d: d.update(accuracy=float("nan")),
+        lambda d: d.update(model_args=[]),
+        lambda d: d.update(golden="ab"),
+        lambda d: d.update(weights=".."),
+        lambda d: d.update(weights=""),
+        lambda d: d["preprocessing"].update(mean=["a", "b", "c"]),
+        lambda d: d["preprocessing"].update(mean=[0.5, 0.5]),
+        lambda d: d["preprocessing"].update(std=[0.5, 0, 0.5]),
+        lambda d: d["preprocessing"].update(std=[float("inf")] * 3),
+        lambda d: d["preprocessing"].update(size=32.5),
         lambda d: d.update(loader="pickle"),
         lambda d: d.update(evidence="certain"),
         lambda d: d.update(weights="../model.safetensors"),
@@ -128,7 +146,9 @@ def test_a_card_with_wrong_entries_is_refused_in_one_line(card, tmp_path, change
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"3", b"{", b"\xff\xfe{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"null", b"[" * 100_000, b"[]", b"3", b"{", b"\xff\xfe{}"]
+)
 def test_what_is_no_json_object_is_refused(tmp_path, content):
     (tmp_path / CARD_FILE).write_bytes(content)
     with pytest.raises(TeacherBroken, match="cannot be used"):

@@ -51,9 +51,7 @@ def test_a_second_ranking_asks_no_teacher(rank):
     assert rank("--json").json["forward_passes"] == 0
 
 
-def test_rank_without_labels_is_one_line(command, tmp_path, toy_zoo):
-    folder = paint_folder(tmp_path / "loose", per_class=0, loose=3)
-    assert "has no labels" in command("rank", "--target", folder).mistake
+def test_images_that_are_not_there_are_one_line(command, tmp_path, toy_zoo):
     assert "does not exist" in command("rank", "--target", tmp_path / "no").mistake
     (tmp_path / "empty").mkdir()
     assert "No readable image" in command("rank", "--target", tmp_path / "empty").mistake

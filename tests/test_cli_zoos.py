@@ -185,6 +185,17 @@ def test_a_ranking_remembers_its_zoo_and_distilling_uses_it(command, distil, img
     assert "| eel | 100.0% | folder:eel |" in Path("student/README.md").read_text()
 
 
+def test_the_same_zoo_in_other_words_needs_no_second_ranking(command, distil, imgs, quiet):
+    quiet("eel")
+    shown = command("rank", "--target", imgs, "--zoo", "builtin, quiet", "--json").json
+    assert shown["zoo"] == f"builtin,{Path('quiet').absolute()}"
+    share(eel=1)
+    for words in ("builtin,./quiet", f"builtin,{Path('quiet').absolute()}"):
+        ran = distil("--target", imgs, "--zoo", words, "--overwrite", "--json")
+        assert ran.json["teachers"] == {"eel": 1.0}
+        assert "ranked first" not in ran.err
+
+
 def test_zoo_of_a_run_comes_before_that_of_the_ranking(command, distil, imgs, quiet):
     quiet("eel")
     command("rank", "--target", imgs, "--zoo", "quiet")

@@ -60,7 +60,7 @@ def test_a_teacher_is_pulled_once_pinned_and_kept_in_the_cache_of_the_hub(hub, n
 
 def test_a_killed_download_goes_on_where_it_ended(hub, user):
     net = raw_repository(hub.root, NAME, size=35 * MB)
-    hub.faults[NAME] = Fault(bytes_per_second=60 * MB)
+    hub.faults[NAME] = Fault(bytes_per_second=25 * MB)
     with user.start("pull", NAME) as run:
         while not user.parts or user.parts[0].stat().st_size < 12 * MB:
             time.sleep(0.01)
@@ -192,7 +192,7 @@ def test_a_server_that_is_down_costs_one_wait_for_all_teachers(hub, net, user):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         begun = time.monotonic()
         rows = user.pull("lab/a", "lab/b", "--dry-run", HF_ENDPOINT=url, HF_HUB_ETAG_TIMEOUT="1")
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 30
     assert f"{url} cannot be reached" in rows[0]["reason"]
     assert "did not answer" in rows[1]["reason"]
 

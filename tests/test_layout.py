@@ -135,6 +135,9 @@ def test_what_timm_does_not_need_may_be_missing(read, name):
         (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": [1, 48, 48]}}, "not 3 x S x S"),
         (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": 48}}, "cannot be used"),
         (CONFIG | {"pretrained_cfg": SHAPE | {"mean": 0.5}}, "cannot be used"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"mean": ["a", "b", "c"]}}, "cannot be used"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"std": [1, 1]}}, "is not three numbers"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"std": [1, 1, 0]}}, "not above 0"),
         (
             CONFIG | {"pretrained_cfg": SHAPE | {"interpolation": "random"}},
             "interpolation 'random'",

@@ -15,7 +15,9 @@ from zoo.errors import RankingError
 from zoo.features import Features
 from zoo.probe import STRENGTHS, deal_folds
 
-every_metric = pytest.mark.parametrize("metric", [METRICS[name] for name in SCORERS], ids=SCORERS.keys())
+every_metric = pytest.mark.parametrize(
+    "metric", [METRICS[name] for name in SCORERS], ids=SCORERS.keys()
+)
 
 
 def wrap(rows):

@@ -9,6 +9,7 @@ from test_ranking import make_ranking
 from selection.metrics import METRICS
 from selection.ranking import RankedTeacher
 from selection.shares import SHAREABLE, share_by_power
+from selection.unlabeled import UNLABELED
 from zoo.errors import RankingError
 
 
@@ -64,7 +65,9 @@ def test_scores_that_are_logarithms_never_become_shares():
 
 
 def test_every_metric_whose_scores_become_shares_is_listed():
-    assert METRICS.keys() == SHAREABLE
+    bounded = {"parc", "knn", "probe", "cka", "cka_rbf"}
+    assert bounded | UNLABELED.keys() == SHAREABLE
+    assert bounded <= METRICS.keys()
 
 
 def test_the_nearest_is_the_highest_score_whatever_the_shares_and_the_order():

@@ -47,7 +47,7 @@ def test_clusters_is_the_cosine_to_centres_beyond_that_of_shuffled_columns(zoo):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def cohesion(rows):
-        fit = KMeans(10, n_init=10, random_state=0).fit(normalise(rows))
+        fit = KMeans(10, n_init=10, random_state=0).fit(normalise(rows))  # pyright: ignore
         return (normalise(rows) @ normalise(fit.cluster_centers_).T).max(axis=1).mean()
 
     for name, score in clusters(zoo).items():

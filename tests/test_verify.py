@@ -193,6 +193,20 @@ def test_a_teacher_at_another_size_than_its_config_says_still_has_its_statistics
     assert "want different preprocessing" in verify(smaller).problem
 
 
+def test_a_network_of_another_size_than_its_images_is_found(tmp_path):
+    from distill.student import create_student, save_network
+    from zoo.card import Preprocessing
+    from zoo.collection import describe_folder
+
+    look = Preprocessing(64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    args = {"img_size": 32, "dynamic_img_size": False}
+    network = create_student("test_vit", 2, start="random", model_args=args).network
+    save_network(network, tmp_path, arch="test_vit", labels=("a", "b"), preprocessing=look,
+                 license="mit", model_args=args)  # fmt: skip
+    verdict = verify(describe_folder(tmp_path, "fly", "flies"))
+    assert "cannot look at the images" in verdict.problem
+
+
 def test_another_networks_weights_do_not_pass_for_these(fly, tmp_path):
     """The hash in the card is true, everything loads: only the golden embedding knows."""
     other = build_teacher(tmp_path / "gnat", "gnat", seed=9)

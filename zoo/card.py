@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, Self, get_args
 
 from .errors import TeacherBroken
@@ -20,6 +22,18 @@ HUB = "hf-hub:"
 
 Loader = Literal["timm", "hf-hub", "overlay"]
 Evidence = Literal["measured", "timm", "seen", "recalled", ""]
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "float | None": (float, int, NoneType),
+    "tuple[str, ...]": (list, tuple),
+    "tuple[tuple[float, ...], ...]": (list, tuple),
+    "Mapping[str, Any]": (dict,),
+}
+"""What an entry of a card may be in JSON, by its annotation."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,11 @@ class Preprocessing:
     channels: Literal["rgb", "bgr"] = "rgb"
 
     def __post_init__(self) -> None:
+        channels = (*self.mean, *self.std)
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, channels)):
+            raise ValueError(f"mean {self.mean} or std {self.std} is not three numbers")
+        if type(self.size) is not int or min(self.std) <= 0:
+            raise ValueError(f"size {self.size!r} is not whole or std {self.std} not above 0")
         if self.size < 8 or not 0 < self.crop_pct <= 1:
             raise ValueError(f"size {self.size} or crop_pct {self.crop_pct} is out of range")
         if self.interpolation not in ("bilinear", "bicubic"):
@@ -148,7 +167,7 @@ class TeacherCard:
             raise ValueError(f"{len(self.labels)} labels for {self.classes} classes")
         if self.loader not in get_args(Loader) or self.evidence not in get_args(Evidence):
             raise ValueError(f"unknown loader {self.loader!r} or evidence {self.evidence!r}")
-        if Path(self.weights).name != self.weights:
+        if not self.weights or self.weights == ".." or Path(self.weights).name != self.weights:
             raise ValueError(f"weights {self.weights!r} is not the name of a file")
 
     @property
@@ -195,10 +214,16 @@ class TeacherCard:
         entries = dict(document)
         if unknown := sorted(entries.keys() - {entry.name for entry in fields(cls)}):
             raise ValueError(f"unknown entries {unknown}")
+        for entry in fields(cls):
+            kinds = _KINDS.get(str(entry.type))
+            if kinds and entry.name in entries and type(entries[entry.name]) not in kinds:
+                raise ValueError(f"{entry.name} cannot be {entries[entry.name]!r}")
         shape: Any = entries.pop("preprocessing")
         if shape:
             shape = {**shape, "mean": tuple(shape["mean"]), "std": tuple(shape["std"])}
         entries["labels"] = tuple(entries.get("labels", ()))
+        if any(type(label) is not str for label in entries["labels"]):
+            raise ValueError("labels are words")
         entries["golden"] = tuple(tuple(row) for row in entries.get("golden", ()))
         shape = Preprocessing(**shape) if shape else None
         return cls(**entries, preprocessing=shape, folder=folder)
@@ -220,11 +245,13 @@ class TeacherCard:
         """
         path = folder / CARD_FILE
         try:
-            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            document: dict[str, Any] = json.loads(
+                path.read_text(encoding="utf-8"), parse_constant=_refuse
+            )
             if document.pop("format", None) != CARD_FORMAT:
                 raise ValueError(f"its format is not {CARD_FORMAT}")
             return cls.from_json(document, folder)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise TeacherBroken(
                 f"The teacher card {path} cannot be used: {error}. "
                 "Install source-zoo, or add or pull the teacher, again."
@@ -232,26 +259,17 @@ class TeacherCard:
 
     def summary(self) -> dict[str, Any]:
         """The card as `zoo list --json` shows it."""
-        return {
-            "name": self.name,
-            "domain": self.domain,
-            "source": self.source,
-            "revision": self.revision,
-            "network": self.network,
-            "classes": self.classes,
-            "params": self.params,
-            "bytes": self.bytes,
-            "license": self.license,
-            "data": self.data,
-            "data_license": self.data_license,
-            "local": self.folder is not None,
-            "accuracy": self.accuracy,
-            "accuracy_images": self.accuracy_images,
-            "loader": self.loader,
-            "evidence": self.evidence,
-            "gated": self.gated,
-            "default": self.default,
-        }
+        shown = (
+            "name", "domain", "source", "revision", "network", "classes", "params", "bytes",
+            "license", "data", "data_license", "accuracy", "accuracy_images", "loader",
+            "evidence", "gated", "default",
+        )  # fmt: skip
+        return {**{name: getattr(self, name) for name in shown}, "local": self.folder is not None}
+
+
+def _refuse(constant: str) -> float:
+    """What JSON of other makers calls a number: it could not be written again."""
+    raise ValueError(f"{constant} is no number")
 
 
 def sha256_of(path: Path) -> str:

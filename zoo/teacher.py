@@ -213,7 +213,7 @@ def embed(
             seen[-1] = seen[-1].float().cpu()
             if progress:
                 progress(sum(map(len, logits)))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
         raise TeacherBroken(
             f"{teacher.card.name!r} cannot look at the images: {first_line(error)}"
         ) from error
