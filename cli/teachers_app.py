@@ -107,9 +107,9 @@ def add(
 
 @app.command()
 def index(zoo: AnyZoo = "all") -> None:
-    """Put the fingerprints of a zoo into the index file that `zoo rank --shortlist` searches.
+    """Index the fingerprints of a zoo for --shortlist.
 
-    That does it too when the file is missing or old: only very many teachers take time.
+    Ranking does it too when the index is missing or old: only very many teachers take time.
     """
     from .shortlisting import read_index
 
