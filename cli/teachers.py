@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.catalogue import find_card, list_cards
-from zoo.collection import check_words, copy_teacher, describe_folder, pack
 from zoo.errors import HubError, HubUnreachable, TeacherBroken, TeacherNotFound, ZooError
-from zoo.images import read_images
 
-from .shortlisting import fingerprint
-from .workflow import Bars
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # numpy and all that needs it load in the commands that do: `zoo list` is quick
     from zoo.card import TeacherCard
     from zoo.verify import Verdict
+
+    from .workflow import Bars
 
 
 @dataclass(frozen=True)
@@ -128,6 +125,7 @@ def add(
     Raises:
         ZooError: it cannot be had or loaded, or the zoo has one of this name.
     """
+    from zoo.collection import check_words, copy_teacher, describe_folder
     from zoo.verify import measure
 
     check_words(name, domain)
@@ -143,6 +141,10 @@ def add(
         card = replace(fetch(found, progress=bars(f"pulling {source}")), name=name, domain=domain)
     if images is None:
         return copy_teacher(measure(card), zoo)
+    from zoo.images import read_images
+
+    from .shortlisting import fingerprint
+
     mark = fingerprint(read_images(images, progress=bars("reading images")), bars)
     added = copy_teacher(measure(card), zoo)
     mark.save(added.folder or zoo)
@@ -169,6 +171,8 @@ def pack_teachers(names: Sequence[str], zoo: str, out: Path, bars: Bars) -> list
     Raises:
         ZooError: one cannot be had, or the folder cannot be written.
     """
+    from zoo.collection import pack
+
     cards = choose_cards(zoo, names)
     if any(card.repo and card.folder is None for card in cards):
         from zoo.hub import fetch_all

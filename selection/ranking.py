@@ -153,15 +153,16 @@ class Ranking:
             )
         scores = self._scores()
         bar = max(
-            (row.score or 0.0 for row in self.teachers if row.status == "control"), default=-2
+            (row.score or 0.0 for row in self.teachers if row.status == "control"),
+            default=-math.inf,
         )
         above = {name: score for name, score in scores.items() if score > bar}
         return share_by_power(above or scores, power)
 
     def nearest(self) -> str:
-        """The teacher of highest score; of equal ones, that which stands first."""
+        """The teacher of highest score; of equal ones, or by several metrics, the one on top."""
         scores = self._scores()
-        return max(scores, key=scores.__getitem__)
+        return next(iter(scores)) if "," in self.metric else max(scores, key=scores.__getitem__)
 
     def to_json(self) -> dict[str, Any]:
         """The ranking as one flat dict of what JSON knows."""

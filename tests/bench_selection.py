@@ -8,7 +8,9 @@ and --part 1/2.
 import argparse
 import json
 import sys
+from collections import defaultdict
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ from zoo.controls import RANDOM, START, observe_controls
 from zoo.errors import RankingError
 from zoo.probe import fit_ridge, ridge_leave_one_out, standardise
 
-COMBINED = ("parc,knn", "knn,logme", "parc,knn,logme", "knn,probe", "knn,cka,hscore")
+COMBINED = ("parc,knn", "parc,logme", "probe,logme", "knn,logme", "knn,probe", "parc,knn,logme")
 """Combinations that are tried, by the mean of ranks."""
 
 
@@ -63,7 +65,7 @@ def fill(options):
 
 
 def measure(images, test, seen, name, options, seed):
-    """Test accuracy of the student of one teacher alone, and of a probe on its frozen features."""
+    """Test accuracy of the student of one teacher alone."""
     trained = train(
         images,
         Recipe(updates=options.updates, seed=seed),
@@ -72,11 +74,7 @@ def measure(images, test, seen, name, options, seed):
         shares={} if name == "none" else {name: 1.0},
     )
     result = evaluate(trained.network, test, images.classes, trained.preprocessing)
-    cell = {"accuracy": result.accuracy, "images": result.images, "updates": options.updates}
-    if name != "none":
-        shown = observe([card for card in list_cards() if card.name == name], test).features
-        cell["frozen"] = probe_accuracy(images, test, [seen[name]], [shown[name]])
-    return cell
+    return {"accuracy": result.accuracy, "images": result.images, "updates": options.updates}
 
 
 def probe_accuracy(images, test, seen, shown):
@@ -94,46 +92,70 @@ def probe_accuracy(images, test, seen, shown):
     return float(np.mean([one == other for one, other in zip(named, truth, strict=True)]))
 
 
-def tasks_of(options, names):
-    """Every target and seed whose cells are all there, with them."""
-    for seed in options.seeds:
-        for folder in targets_of(options):
-            paths = [cell_path(options, folder.name, seed, name) for name in names]
-            if all(path.exists() for path in paths):
-                yield folder, seed, [json.loads(path.read_text()) for path in paths]
+def read_students(options, target, seed, names):
+    """Accuracy of each teacher's student, NaN for all where a cell is missing."""
+    paths = [cell_path(options, target, seed, name) for name in names]
+    if not all(path.exists() for path in paths):
+        return [np.nan] * len(names)
+    return [json.loads(path.read_text())["accuracy"] for path in paths]
 
 
-def score_all(options, cards):
-    """Scores {metric: [task, teacher]}, truths {truth: [task, teacher]}, and the tasks' targets."""
+def judge_all(options, cards):
+    """Scores {metric: [task, teacher]}, truths {truth: [task, teacher]}, sets {set: [task]}."""
     names = [card.name for card in cards]
-    scores, truths, targets = {}, {"accuracy": [], "frozen": []}, []
-    for folder, seed, cells in tasks_of(options, names):
-        images, _ = read_all(folder, options.labels, seed)
+    scores, sets = defaultdict(list), defaultdict(list)
+    truths, targets = {"student": [], "frozen": []}, []
+    for seed, folder in product(options.seeds, targets_of(options)):
+        images, test = read_all(folder, options.labels, seed)
+        seen, shown = observe(cards, images).features, observe(cards, test).features
         probe = images.probe(seed=seed)
-        seen, controls = observe(cards, probe).features, observe_controls(probe)
+        asked, controls = observe(cards, probe).features, observe_controls(probe)
         targets.append(folder.name)
-        for truth, rows in truths.items():
-            rows.append([cell[truth] for cell in cells])
-        row = {
-            metric: np.array([score(function, seen[name], probe.labels) for name in names])
-            for metric, function in METRICS.items()
-        }
-        for name, function, reference in (("rsa", rsa, START), ("kite", kite, RANDOM)):
-            with_it = [
-                score(function, seen[one], probe.labels, controls[reference]) for one in names
-            ]
-            row[name] = np.array(with_it)
-        for combination in COMBINED:
-            parts = [rankdata(row[metric]) for metric in combination.split(",")]
-            row[combination] = np.mean(parts, axis=0)
-        for name, function in UNLABELED.items():
-            blind = function(seen)
-            row[f"{name} (no labels)"] = np.array([blind[one] for one in names])
+        truths["student"].append(read_students(options, folder.name, seed, names))
+        truths["frozen"].append(
+            [probe_accuracy(images, test, [seen[name]], [shown[name]]) for name in names]
+        )
+        row = score_task(asked, controls, probe.labels, names)
         row["chance"] = np.random.default_rng(len(targets)).random(len(names))
         for metric, values in row.items():
-            scores.setdefault(metric, []).append(values)
-    arrays = {metric: np.array(rows) for metric, rows in scores.items()}
-    return arrays, {truth: np.array(rows) for truth, rows in truths.items()}, np.array(targets)
+            scores[metric].append(values)
+        for title, chosen in choose_sets(dict(zip(names, row["knn"], strict=True)), asked):
+            looks = [[look[name] for name in chosen] for look in (seen, shown)]
+            sets[title].append(100 * probe_accuracy(images, test, *looks))
+        print(folder.name, seed, file=sys.stderr, flush=True)
+    arrays = [
+        {key: np.array(rows) for key, rows in each.items()} for each in (scores, truths, sets)
+    ]
+    return *arrays, np.array(targets)
+
+
+def score_task(asked, controls, labels, names):
+    """What each metric says of each teacher."""
+    row = {
+        metric: np.array([score(function, asked[name], labels) for name in names])
+        for metric, function in METRICS.items()
+    }
+    for name, function, reference in (("rsa", rsa, START), ("kite", kite, RANDOM)):
+        row[name] = np.array(
+            [score(function, asked[one], labels, controls[reference]) for one in names]
+        )
+    for combination in COMBINED:
+        row[combination] = np.mean([rankdata(row[m]) for m in combination.split(",")], axis=0)
+    for name, function in UNLABELED.items():
+        blind = function(asked)
+        row[f"{name} (no labels)"] = np.array([blind[one] for one in names])
+    return row
+
+
+def choose_sets(scores, asked):
+    """Sets of teachers, by name of the set."""
+    order = sorted(scores, key=lambda name: -scores[name])
+    yield "all", order
+    yield "best by kNN", order[:1]
+    shares = share_by_power(scores, 12)
+    for count in (3, 5):
+        yield f"{count} best by kNN", order[:count]
+        yield f"{count} chosen by `--top {count}`", [*choose(shares, asked, count)]
 
 
 def score(function, features, labels, *reference):
@@ -166,56 +188,30 @@ def draw_tasks(targets):
 def show(options):
     """A table for each truth: means over tasks, with 95 % intervals from resampling targets."""
     cards = list_cards()
-    scores, truths, targets = score_all(options, cards)
-    if not len(targets):
-        sys.exit("No task has all its cells yet.")
-    draws = draw_tasks(targets)
-    for truth, title in (("accuracy", "the student"), ("frozen", "a probe on the frozen teacher")):
-        print(f"\nTruth: test accuracy of {title}; {len(targets)} tasks, {len(cards)} teachers.\n")
+    scores, truths, sets, targets = judge_all(options, cards)
+    for truth, title in (("student", "the student"), ("frozen", "a probe on the frozen teacher")):
+        known = np.flatnonzero(np.isfinite(truths[truth]).all(axis=1))
+        if not len(known):
+            continue
+        draws = draw_tasks(targets[known])
+        print(f"\nTruth: test accuracy of {title}; {len(known)} tasks, {len(cards)} teachers.\n")
         print("| metric | weighted tau | regret of the first, points | best in the first 3 |")
         print("|---|---|---|---|")
         for metric, values in scores.items():
-            cells = [
-                interval(row, draws, form)
-                for row, form in zip(
-                    judge(values, truths[truth]), ("{:.2f}", "{:.1f}", "{:.0%}"), strict=True
-                )
-            ]
+            judged = judge(values[known], truths[truth][known])
+            forms = ("{:.2f}", "{:.1f}", "{:.0%}")
+            cells = [interval(row, draws, form) for row, form in zip(judged, forms, strict=True)]
             print(f"| {metric} | " + " | ".join(cells) + " |")
-        spread = 100 * np.ptp(truths[truth], axis=1).mean()
+        spread = 100 * np.ptp(truths[truth][known], axis=1).mean()
         print(f"\nThe best teacher is {spread:.1f} points above the worst, on average.")
-    show_sets(options, cards, draws)
+    print("\n| teachers side by side | test accuracy of a frozen probe |\n|---|---|")
+    for title, values in sets.items():
+        print(f"| {title} | {interval(values, draw_tasks(targets), '{:.1f}')} |")
 
 
 def interval(values, draws, form):
     low, high = np.percentile([values[draw].mean() for draw in draws], (2.5, 97.5))
     return f"{form.format(values.mean())} ({form.format(low)} to {form.format(high)})"
-
-
-def show_sets(options, cards, draws):
-    """What a set of teachers is worth: a probe on their features side by side."""
-    names = [card.name for card in cards]
-    rows = {}
-    for folder, seed, _ in tasks_of(options, names):
-        images, test = read_all(folder, options.labels, seed)
-        seen, shown = observe(cards, images).features, observe(cards, test).features
-        probe = images.probe(seed=seed)
-        asked = observe(cards, probe).features
-        scores = {name: METRICS["knn"](asked[name], probe.labels) for name in names}
-        order = sorted(names, key=lambda name: -scores[name])
-        shares = share_by_power(scores, 12)
-        sets = {"all": order, "best by kNN": order[:1]}
-        for count in (3, 5):
-            sets[f"{count} best by kNN"] = order[:count]
-            sets[f"{count} greedy (`--top {count}`)"] = [*choose(shares, asked, count)]
-        for title, chosen in sets.items():
-            value = probe_accuracy(
-                images, test, [seen[name] for name in chosen], [shown[name] for name in chosen]
-            )
-            rows.setdefault(title, []).append(100 * value)
-    print("\n| teachers side by side | test accuracy of a frozen probe |\n|---|---|")
-    for title, values in rows.items():
-        print(f"| {title} | {interval(np.array(values), draws, '{:.1f}')} |")
 
 
 def main():
@@ -227,12 +223,18 @@ def main():
     parser.add_argument("--updates", type=int, default=200)
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--show", action="store_true", help="only print what is there")
+    parser.add_argument("--save", type=Path, help="also write all cells into this file")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     torch.set_num_threads(1)
     if not options.show:
         fill(options)
+    if options.save:
+        cells = {
+            path.stem: json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))
+        }
+        write_whole(options.save, json.dumps(cells, indent=1) + "\n")
     show(options)
 
 

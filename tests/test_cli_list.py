@@ -125,3 +125,15 @@ def test_help_and_list_load_neither_torch_nor_timm():
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "heavy: []"
     assert "objects" in run.stdout
+
+
+def test_a_listing_does_not_even_load_numpy():
+    script = (
+        "import sys; import cli.zoo_app as app; sys.argv = ['zoo', 'list']\n"
+        "try: app.main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "print('heavy:', sorted({'numpy', 'PIL', 'huggingface_hub'} & sys.modules.keys()))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "heavy: []"
