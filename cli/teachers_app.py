@@ -42,9 +42,9 @@ def pull(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch teachers from the Hub and pin their commits; a name may be OWNER/NAME.
+    """Fetch teachers from the Hub and pin their commits.
 
-    What was cut goes on where it ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE
+    A name may be OWNER/NAME, any repository in timm's layout. What was cut goes on where it ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE
     are honoured.
     """
     if not (names or domain or default):
@@ -70,7 +70,10 @@ def verify(
     zoo: AnyZoo = "all",
     as_json: Json = False,
 ) -> None:
-    """Check teachers that are on this machine: files, network, classes, answers."""
+    """Check the teachers on this machine.
+
+    Files against their hashes, network, classes, preprocessing, answers to two synthetic images.
+    """
     from . import teachers
 
     cards = teachers.choose_cards(zoo, names or [], local=not names)
@@ -94,10 +97,13 @@ def add(
     zoo: Annotated[Path, typer.Option(help="Your own folder of teachers.")] = Path("my-zoo"),
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of images of that domain, for `zoo rank --shortlist`."),
+        typer.Option(help="Folder of images of that domain, for --shortlist."),
     ] = None,
 ) -> None:
-    """Make a network a teacher of your own zoo; then `zoo rank --zoo builtin,my-zoo`."""
+    """Make a network a teacher of your own zoo.
+
+    Then it ranks beside the others: `zoo rank --zoo builtin,my-zoo`.
+    """
     from . import teachers
 
     with terminal.progress_bars() as bars:
@@ -132,7 +138,10 @@ def push(
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="If it is new.")] = False,
 ) -> None:
-    """Publish a student or teacher on the Hub, with its card and licence; needs HF_TOKEN."""
+    """Publish a student or teacher on the Hub.
+
+    With its card and licence; needs HF_TOKEN.
+    """
     from . import teachers
 
     terminal.say(teachers.publish(folder, repo, license, private=private))
@@ -146,7 +155,10 @@ def pack(
     ],
     zoo: AnyZoo = "all",
 ) -> None:
-    """Copy teachers into a folder for a machine without a network: there, --zoo FOLDER."""
+    """Copy teachers into a folder for another machine.
+
+    There, without a network, it is a zoo: `zoo rank --zoo FOLDER`.
+    """
     from .teachers import pack_teachers
 
     names = [name.strip() for entry in teachers for name in entry.split(",")]
