@@ -137,7 +137,10 @@ def add(
     else:
         from zoo.hub import fetch
 
-        found = find_card(source, list_cards(source if "/" in source else "all"))
+        try:
+            found = find_card(source, list_cards(source if "/" in source else "all"))
+        except TeacherNotFound as error:
+            raise TeacherNotFound(f"{source!r} is no folder. {error}") from error
         card = replace(fetch(found, progress=bars(f"pulling {source}")), name=name, domain=domain)
     if images is None:
         return copy_teacher(measure(card), zoo)

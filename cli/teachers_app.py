@@ -44,8 +44,8 @@ def pull(
 ) -> None:
     """Fetch teachers from the Hub and pin their commits.
 
-    A name may be OWNER/NAME, any repository in timm's layout. What was cut goes on where it ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE
-    are honoured.
+    A name may be OWNER/NAME, any repository in timm's layout. What was cut goes on where it
+    ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honoured.
     """
     if not (names or domain or default):
         raise typer.BadParameter("name teachers, or choose them with --domain or --default")

@@ -75,7 +75,7 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
     wide = out.width >= 120
     more = ("accuracy>", "data~", "network") if wide else ()
     table = _table("name", "domain~", "classes>", "size>", "license~", *more, "")
-    for card in cards:
+    for card in sorted(cards, key=lambda card: bool(card.repo)):  # embedded ones and yours first
         accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
         table.add_row(
             card.name,
@@ -161,12 +161,25 @@ def ranking_table(ranking: Ranking) -> None:
         table.add_row(place, row.name, row.domain, f"{row.score:.3f}", interval, *more, share)
     _print(table)
     chances = [row.chance for row in ranking.teachers if row.chance is not None]
-    chance = f"labels dealt at random score up to {max(chances):.3f}; " if chances else ""
     say(
         f"{ranking.labeled} labelled of {ranking.images} images, {ranking.classes} classes; "
-        f"{chance}{ranking.forward_passes} forward passes."
+        f"{ranking.forward_passes} forward passes."
     )
-    say("Teachers of one place cannot be told apart; no better than a control, no share.")
+    if chances:
+        say(f"By chance, with the labels dealt at random, {first} is up to {max(chances):.2f}.")
+    if others:
+        say(f"Order: mean rank over {ranking.metric.replace(',', ' and ')}; shares: by {first}.")
+    _say_places(ranking)
+
+
+def _say_places(ranking: Ranking) -> None:
+    places = [row.place for row in ranking.teachers if row.place]
+    if len(places) > 1 and set(places) == {1}:
+        say("No teacher is clearly better than another: with more labels some may be.")
+    elif places:
+        say("Teachers of one place cannot be told apart.")
+    if any(row.status == "control" for row in ranking.teachers):
+        say("Controls know nothing of any domain: who scores no better has no share.")
 
 
 def report_lines(report: Report) -> None:

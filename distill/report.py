@@ -178,8 +178,9 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         "",
         "## Licence",
         "",
-        "No licence was chosen for this model. It depends on the images it was taught on and on "
-        "every teacher and data set named above.",
+        "What may be done with this model depends on the images it was taught on and on every "
+        "teacher and data set named above. `license: other` at the head of this page means that "
+        "no licence was chosen yet.",
         "",
     ]
     return "\n".join(lines)

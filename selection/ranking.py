@@ -149,7 +149,7 @@ class Ranking:
         if power != 0 and metric not in SHAREABLE:
             raise RankingError(
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
-                "Rank again with --metric parc."
+                "Rank again with --metric probe."
             )
         scores = self._scores()
         bar = max(

@@ -20,7 +20,7 @@ from .resampling import RESAMPLES, measure
 from .shares import POWER, SHAREABLE, share_by_power
 from .unlabeled import UNLABELED
 
-METRIC = "parc"
+METRIC = "probe,logme"
 """The default with labels, and without: docs/metrics.md has the table that chose them."""
 BLIND_METRIC = "agreement"
 
@@ -110,9 +110,7 @@ def rank(
     order = _order(scored)
     places = _place([row for row in order if row.name in features])
     rows = [
-        _row(row, domains, shares, places, metrics, bar)
-        if row.name in features
-        else _row(row, domains, {}, {}, metrics, bar)
+        _row(row, domains, shares, places, metrics, bar, control=row.name not in features)
         for row in order
     ]
     rows += [
@@ -165,15 +163,17 @@ def _order(scored: list[_Scored]) -> list[_Scored]:
 
 
 def _place(order: list[_Scored]) -> dict[str, int]:
-    """1 + the number of teachers that are clearly better: in 97.5 % of the resamples."""
+    """1 + the number of teachers that are clearly better: in 97.5 % of the resamples.
+
+    None has a place without resamples.
+    """
+    if not all(len(row.drawn) for row in order):
+        return {}
     places: dict[str, int] = {}
     least = 1
     for row in order:
         better = sum(
-            bool(
-                other.score > row.score
-                and (not len(other.drawn) or np.mean(other.drawn > row.drawn) >= 0.975)
-            )
+            bool(other.score > row.score and np.mean(other.drawn > row.drawn) >= 0.975)
             for other in order
         )
         places[row.name] = least = max(least, 1 + better)
@@ -195,8 +195,9 @@ def _row(
     places: Mapping[str, int],
     metrics: list[str],
     bar: float,
+    *,
+    control: bool,
 ) -> RankedTeacher:
-    control = row.name not in places
     low, high = (
         map(float, np.nanpercentile(row.drawn, (2.5, 97.5))) if len(row.drawn) else (None, None)
     )

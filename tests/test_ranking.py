@@ -11,7 +11,7 @@ from selection import scoring
 from selection.metrics import METRICS, SCORERS
 from selection.ranking import RankedTeacher, Ranking
 from selection.resampling import measure
-from selection.scoring import rank
+from selection.scoring import METRIC, rank
 from zoo.errors import RankingError
 from zoo.features import Features
 
@@ -51,8 +51,9 @@ def test_teachers_come_in_order_of_their_score(metric):
     assert ranking.nearest() == "near"
 
 
-def test_parc_is_the_default_metric():
-    assert rank(make_zoo(), LABELS) == rank(make_zoo(), LABELS, metric="parc")
+def test_the_default_is_what_the_benchmark_chose():
+    assert METRIC == "probe,logme"
+    assert rank(make_zoo(), LABELS) == rank(make_zoo(), LABELS, metric=METRIC)
 
 
 def test_teachers_of_equal_score_come_by_name():
@@ -78,7 +79,7 @@ def test_shares_follow_the_power(power):
 
 
 def test_the_seed_decides_the_intervals_and_nothing_else():
-    once, again, other = (rank(make_zoo(), LABELS, seed=seed) for seed in (3, 3, 4))
+    once, again, other = (rank(make_zoo(), LABELS, metric="parc", seed=seed) for seed in (3, 3, 4))
     assert once == again
     assert (once.seed, other.seed) == (3, 4)
     for one, two in zip(once.teachers, other.teachers, strict=True):
@@ -99,10 +100,12 @@ def test_the_interval_holds_the_middle_95_percent_of_the_resamples():
 
 
 def test_the_number_of_resamples_is_heeded_and_none_makes_no_interval():
-    few, many = (rank(make_zoo(), LABELS, resamples=n).teachers[0].low for n in (20, 200))
+    few, many = (
+        rank(make_zoo(), LABELS, metric="parc", resamples=n).teachers[0].low for n in (20, 200)
+    )
     assert few != many
     row = rank(make_zoo(), LABELS, resamples=0).teachers[0]
-    assert (row.low, row.high) == (None, None)
+    assert (row.low, row.high, row.chance, row.place) == (None, None, None, None)
 
 
 def test_a_teachers_row_does_not_depend_on_the_company():
@@ -173,7 +176,7 @@ def test_scores_that_are_all_below_chance_give_equal_shares_and_a_note(monkeypat
     scores = iter([-0.1, -0.3, 0.0])
     nothing = np.empty(0)
     monkeypatch.setattr(scoring, "measure", lambda *_, **__: (next(scores), nothing, nothing))
-    ranking = rank(make_zoo(), LABELS)
+    ranking = rank(make_zoo(), LABELS, metric="parc")
     monkeypatch.undo()
     assert [row.share for row in ranking.teachers] == pytest.approx([1 / 3] * 3)
     assert [row.score for row in ranking.teachers] == [0.0, -0.1, -0.3]
@@ -194,7 +197,7 @@ def test_teachers_that_cannot_be_told_apart_share_a_place():
 def test_who_scores_no_better_than_a_control_has_no_share_and_says_so():
     controls = {"noise": make_features(1.8)}
     zoo = {"far": make_features(0.9), "near": make_features(4), "good": make_features(3)}
-    rows = {row.name: row for row in rank(zoo, LABELS, controls=controls).teachers}
+    rows = {row.name: row for row in rank(zoo, LABELS, metric="parc", controls=controls).teachers}
     assert rows["noise"].status == "control"
     assert (rows["noise"].share, rows["noise"].place) == (0, None)
     assert (rows["far"].share, rows["far"].reason) == (0, "no better than a control")

@@ -112,7 +112,7 @@ def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
         "method `weighted` from 8 labelled and 90 unlabelled images in 123 updates at 32 px",
         "initial weights: random",
         "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%).",
-        "No licence was chosen",
+        "no licence was chosen yet",
         'timm.create_model("local-dir:FOLDER", pretrained=True)',
     ):
         assert text in card

@@ -57,7 +57,7 @@ def test_a_power_below_zero_is_refused(power):
 
 def test_scores_that_are_logarithms_never_become_shares():
     ranking = make_ranking([-0.5, -0.9], shares=[1, 3], metric="logme")
-    with pytest.raises(RankingError, match=r"'logme'.*--metric parc"):
+    with pytest.raises(RankingError, match=r"'logme'.*--metric probe"):
         ranking.weights(12)
     assert ranking.weights() == {"a": 0.25, "b": 0.75}
     assert ranking.weights(0) == {"a": 0.5, "b": 0.5}

@@ -248,7 +248,7 @@ class TeacherCard:
             document: dict[str, Any] = json.loads(
                 path.read_text(encoding="utf-8"), parse_constant=_refuse
             )
-            if document.pop("format", None) != CARD_FORMAT:
+            if type(document) is not dict or document.pop("format", None) != CARD_FORMAT:
                 raise ValueError(f"its format is not {CARD_FORMAT}")
             return cls.from_json(document, folder)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -36,9 +36,9 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
     """
     found: dict[str, TeacherCard] = {}
     for card in (card for part in _split(zoo) for card in _list_part(part)):
-        # a repository is one teacher; two folders may call different networks the same
-        key = card.repo or f"{card.source} {card.sha256}"
-        if key not in found or card.folder:  # of two copies, the one whose files are here
+        # copies of one teacher are one; two folders may call different networks the same
+        key = f"{card.source} {card.name} {'' if card.repo else card.sha256}"
+        if key not in found or (card.folder and not found[key].folder):
             found[key] = card
     cards = sorted(found.values(), key=lambda card: card.name)
     for one, other in pairwise(cards):
