@@ -1,10 +1,16 @@
-"""Neighbours by FAISS against scikit-learn and a literal loop."""
+"""Neighbours by a plain product and by FAISS against scikit-learn and a literal loop."""
 
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from selection.neighbours import find_nearest
+
+
+@pytest.fixture(autouse=True, params=["a plain product", "FAISS"])
+def _each_way(request, monkeypatch):
+    if request.param == "FAISS":
+        monkeypatch.setattr("selection.neighbours.PLAIN", 0)
 
 
 def draw_rows(images, width, seed=0):
