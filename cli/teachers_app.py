@@ -49,13 +49,18 @@ def pull(
     """
     if not (names or domain or default):
         raise typer.BadParameter("name teachers, or choose them with --domain or --default")
+    from zoo.catalogue import is_repository
+
     from . import teachers
 
-    repositories = [name for name in names or [] if "/" in name]
-    zoos = ",".join([zoo, *repositories]) if repositories else zoo
-    cards = teachers.choose_cards(zoos, names or [], domain=domain, default=default)
-    with terminal.progress_bars() as bars:
-        rows = teachers.pull(cards, bars, dry_run=dry_run)
+    odd = [name for name in names or [] if "/" in name and not is_repository(name)]
+    rows = [teachers.Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in odd]
+    wanted = [name for name in names or [] if name not in odd]
+    if wanted or not odd:
+        zoos = ",".join([zoo, *(name for name in wanted if "/" in name)])
+        cards = teachers.choose_cards(zoos, wanted, domain=domain, default=default)
+        with terminal.progress_bars() as bars:
+            rows += teachers.pull(cards, bars, dry_run=dry_run)
     if as_json:
         terminal.print_json([asdict(row) for row in rows])
     else:

@@ -49,7 +49,9 @@ def test_pull_takes_names_domains_the_default_set_and_repositories(hub, user):
         rows = user.pull(*words, "--dry-run")
         assert [row["name"] for row in rows] == wanted
     assert "pets" in user.zoo("pull", "--domain", "fish").mistake
-    assert "nonsense/na/me" in user.zoo("pull", "nonsense/na/me").mistake
+    odd, cow = user.pull("nonsense/na/me", "cow", "--dry-run")
+    assert (odd["status"], odd["reason"]) == ("failed", "is not OWNER/NAME")
+    assert (cow["name"], cow["status"]) == ("cow", "would pull")
 
 
 def test_a_dry_run_fetches_no_file_and_says_the_bytes(hub, user):

@@ -92,11 +92,16 @@ def _list_part(zoo: str) -> list[TeacherCard]:
             f"The folder {zoo} holds no teacher: each is a sub-folder with a {CARD_FILE}, "
             "made by `zoo add` or `zoo pack`."
         )
-    if re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", zoo):
+    if is_repository(zoo):
         return [repository_card(zoo)]
     raise TeacherNotFound(
         f"There is no zoo {zoo!r}: say builtin, hub, all, a folder of teachers, or OWNER/NAME."
     )
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name has the form OWNER/NAME."""
+    return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", name) is not None
 
 
 def repository_card(repo: str) -> TeacherCard:
