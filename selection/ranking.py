@@ -115,14 +115,14 @@ class Ranking:
     def note(self) -> str:
         """What to tell people besides the table; empty if nothing."""
         best = max(self._scores().values())
-        controls = {row.name: row.score for row in self.teachers if row.status == "control"}
-        if controls and best <= (bar := max(score or 0.0 for score in controls.values())):
-            (name,) = [name for name, score in controls.items() if score == bar][:1]
+        controls = self._scores("control")
+        name = max(controls, key=controls.__getitem__, default="")
+        if name and best <= controls[name]:
             return (
                 f"No teacher scored above the control {name!r}: teachers may be of no use here. "
                 "Compare with `zoo distill --baseline transfer`."
             )
-        metric = self.metric.partition(",")[0]
+        metric = self._first_metric
         if metric in UNLABELED:
             return (
                 f"Ranked without labels, by {metric}: a weak guess. Label a few images of each "
@@ -145,17 +145,14 @@ class Ranking:
         """
         if power is None:
             return normalise({teacher.name: teacher.share for teacher in self.teachers})
-        metric = self.metric.partition(",")[0]
+        metric = self._first_metric
         if power != 0 and metric not in SHAREABLE:
             raise RankingError(
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric probe."
             )
         scores = self._scores()
-        bar = max(
-            (row.score or 0.0 for row in self.teachers if row.status == "control"),
-            default=-math.inf,
-        )
+        bar = max(self._scores("control").values(), default=-math.inf)
         above = {name: score for name, score in scores.items() if score > bar}
         return share_by_power(above or scores, power)
 
@@ -191,11 +188,15 @@ class Ranking:
                 f"The ranking {path} cannot be used: {error}. Mend it or run `zoo rank` again."
             ) from error
 
-    def _scores(self) -> dict[str, float]:
+    @property
+    def _first_metric(self) -> str:
+        return self.metric.partition(",")[0]
+
+    def _scores(self, status: str = "ok") -> dict[str, float]:
         return {
             row.name: row.score
             for row in self.teachers
-            if row.score is not None and row.status == "ok"
+            if row.score is not None and row.status == status
         }
 
 

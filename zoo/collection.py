@@ -13,7 +13,7 @@ from pathlib import Path
 from .card import TeacherCard, sha256_of
 from .errors import TeacherBroken
 from .fingerprint import fingerprint_path
-from .layout import CONFIG_FILE, WEIGHTS_FILES, read_layout
+from .layout import CONFIG_FILE, find_weights, read_layout
 
 
 def check_words(name: str, domain: str) -> None:
@@ -38,9 +38,7 @@ def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:
     Raises:
         TeacherBroken: the folder is not in that layout.
     """
-    weights = next((entry for entry in WEIGHTS_FILES if (folder / entry).is_file()), None)
-    if weights is None:
-        raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
+    weights = find_weights(folder)
     layout = read_layout(folder)
     accuracy, images = _tested(folder)
     return TeacherCard(

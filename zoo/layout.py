@@ -69,6 +69,18 @@ def read_layout(folder: Path) -> Layout:
         raise TeacherBroken(f"{path} cannot be used: {why}.") from error
 
 
+def find_weights(folder: Path) -> str:
+    """Name of the weights file that timm would take from a folder.
+
+    Raises:
+        TeacherBroken: there is none.
+    """
+    for name in WEIGHTS_FILES:
+        if (folder / name).is_file():
+            return name
+    raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
+
+
 def name_labels(names: Sequence[str] | Mapping[str, Any]) -> tuple[str, ...]:
     """Class names in the order of the logits, from any of the three forms in use.
 

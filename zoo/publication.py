@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .card import CARD_FILE, TeacherCard
 from .errors import TeacherBroken
-from .layout import CONFIG_FILE, WEIGHTS_FILES, read_layout
+from .layout import CONFIG_FILE, find_weights, read_layout
 
 README = "README.md"
 
@@ -35,9 +35,7 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
 
 def _stage(folder: Path, staging: Path, license: str | None) -> None:
     layout = read_layout(folder)
-    weights = next((entry for entry in WEIGHTS_FILES if (folder / entry).is_file()), None)
-    if weights is None:
-        raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
+    weights = find_weights(folder)
     card = TeacherCard.load(folder) if (folder / CARD_FILE).is_file() else None
     stated = license or (card.license if card else layout.license)
     # students say `other`: nobody chose it
