@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distill.recipe import Recipe
 from zoo.errors import ZooError
 
 from . import terminal
-from .distilling import Method, Plan, distill_target, make_recipe, read_test
+from .distilling import Method, Plan, distill_target, read_test
 from .workflow import Task, rank_target, save_ranking
 
 if TYPE_CHECKING:
@@ -55,11 +56,12 @@ def _distill(
     plan = Plan(
         method=method,
         shares={},
+        objective="target",
         zoo=None,
         power=None,
         arch=ARCH,
         start="builtin",
-        recipe=make_recipe(method, updates=UPDATES, flip=False, seed=task.seed),
+        recipe=Recipe(updates=UPDATES, seed=task.seed),
         image_size=64,
         device=device,
         save=folder / f"student-{method}",

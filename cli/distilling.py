@@ -19,6 +19,8 @@ from .workflow import Bars, Task, by_teacher, rank_target
 
 if TYPE_CHECKING:
     from distill.report import Report
+    from distill.targets import Objective
+    from distill.training import Trained
 
 Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch"]
 RANKING_FILE = Path("ranking.json")
@@ -31,6 +33,7 @@ class Plan:
     Attributes:
         method: how the student is taught.
         shares: of teachers named by hand, for the method `teachers`.
+        objective: whether the student learns from the teachers in its own classes or in theirs.
         zoo: where to look for the teachers; None takes the ranking's, or the embedded ones.
         power: that turns scores into shares; None takes the ranking's shares.
         arch: name of the student.
@@ -44,6 +47,7 @@ class Plan:
 
     method: Method
     shares: Mapping[str, float]
+    objective: Objective
     zoo: str | None
     power: float | None
     arch: str
@@ -56,7 +60,7 @@ class Plan:
 
 
 def choose_shares(
-    plan: Plan, task: Task, images: Images, bars: Bars
+    plan: Plan, task: Task, images: Images, bars: Bars, ranking: Ranking | None = None
 ) -> tuple[Mapping[str, float], Ranking | None, Sequence[str]]:
     """Shares of the teachers, the ranking they come from, and mishaps on the way.
 
@@ -68,12 +72,9 @@ def choose_shares(
     """
     if plan.method not in ("weighted", "nearest"):
         return plan.shares, None, ()
-    saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
     notes: Sequence[str] = ()
-    wanted = saved.zoo if saved and plan.zoo is None else absolute_zoo(plan.zoo or "builtin")
-    if saved and saved.digest == images.digest and wanted == saved.zoo:
-        ranking = saved
-    else:
+    ranking = ranking or saved_ranking(plan, images)
+    if ranking is None:
         zoo = plan.zoo or "builtin"
         ranking, notes = rank_target(task, images, bars, zoo=zoo, device=plan.device)
         notes = (*notes, "There was no ranking of these images, so the teachers were ranked first.")
@@ -83,12 +84,25 @@ def choose_shares(
     return ranking.weights(plan.power), ranking, notes
 
 
+def saved_ranking(plan: Plan, images: Images) -> Ranking | None:
+    """The saved ranking of this very task and zoo, if that is what is saved.
+
+    Raises:
+        RankingError: the file cannot be read.
+    """
+    saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
+    if saved is None or saved.digest != images.digest:
+        return None
+    return saved if plan.zoo is None or absolute_zoo(plan.zoo) == saved.zoo else None
+
+
 def teaching_cards(
-    shares: Mapping[str, float], zoo: str, bars: Bars
+    shares: Mapping[str, float], zoo: str, bars: Bars, objective: Objective = "target"
 ) -> tuple[list[TeacherCard], dict[str, float], str]:
     """The teachers with a share, on this machine, their shares, and what to tell of them.
 
-    A teacher without classes has nothing to imitate: its share goes to the others.
+    A teacher without classes has none to imitate: in the objective `source` its share goes to the
+    others.
 
     Raises:
         ZooError: a teacher is unknown, cannot be had, or nobody is left to teach.
@@ -101,8 +115,8 @@ def teaching_cards(
         cards, failures = fetch_all(cards, progress=lambda name: bars(f"pulling {name}"))
         for name, reason in failures.items():
             raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
-    mute = [card.name for card in cards if not card.classes]
-    kept = [card for card in cards if card.classes]
+    mute = [card.name for card in cards if objective == "source" and not card.classes]
+    kept = [card for card in cards if card.name not in mute]
     if mute and not kept:
         raise TeacherBroken(
             f"{', '.join(mute)} has no classes that a student could imitate: name a teacher that "
@@ -111,6 +125,65 @@ def teaching_cards(
     total = sum(shares[card.name] for card in kept)
     note = f"No classes to imitate, so no share: {', '.join(mute)}." if mute else ""
     return kept, {card.name: shares[card.name] / total for card in kept}, note
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A student, and who taught it.
+
+    Attributes:
+        trained: the student.
+        arch: timm's name of it.
+        cards: of its teachers.
+        shares: of its teachers.
+        ranking: that the shares come from, if any.
+        notes: mishaps on the way.
+    """
+
+    trained: Trained
+    arch: str
+    cards: Sequence[TeacherCard]
+    shares: Mapping[str, float]
+    ranking: Ranking | None
+    notes: Sequence[str]
+
+
+def teach(
+    plan: Plan, task: Task, images: Images, bars: Bars, *, ranking: Ranking | None = None
+) -> Taught:
+    """Train a student as planned, with a ranking of these images if there is one already.
+
+    Raises:
+        ZooError: a teacher with a share failed, or the student cannot be made.
+    """
+    # torch and timm load here, after everything that can be wrong without them
+    from distill.student import find_arch
+    from distill.training import train
+    from zoo.machine import choose_device
+    from zoo.teacher import observe
+
+    arch, device = find_arch(plan.arch), choose_device(plan.device)
+    shares, ranking, notes = choose_shares(plan, task, images, bars, ranking)
+    zoo = plan.zoo or (ranking.zoo if ranking else "all")
+    cards, shares, mute = teaching_cards(shares, zoo, bars, plan.objective)
+    seen = observe(cards, images, device=device, progress=by_teacher(bars))
+    for name, reason in seen.failures.items():
+        raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
+    trained = train(
+        images,
+        plan.recipe,
+        arch=arch,
+        features=seen.features,
+        shares=shares,
+        objective=plan.objective,
+        start=plan.start,
+        image_size=plan.image_size,
+        device=device,
+        checkpoints=cache_folder() / "runs",
+        progress=bars(f"training ({plan.method})"),
+    )
+    told = [text for text in (*notes, mute, *seen.notes, trained.mishap) if text]
+    return Taught(trained, arch, cards, shares, ranking, told)
 
 
 def distill_target(
@@ -127,63 +200,42 @@ def distill_target(
     Raises:
         ZooError: a teacher with a share failed, or the student cannot be made or saved.
     """
-    # torch and timm load here, after everything that can be wrong without them
     from distill.evaluation import evaluate
     from distill.report import Report, check_folder, save_student
-    from distill.student import find_arch
-    from distill.training import train
     from zoo.machine import choose_device
-    from zoo.teacher import observe
 
     shown = [*task.folders, *([test.root] if test else [])]
     check_folder(plan.save, overwrite=overwrite, images=shown)
-    arch, device = find_arch(plan.arch), choose_device(plan.device)
-    shares, ranking, notes = choose_shares(plan, task, images, bars)
-    zoo = plan.zoo or (ranking.zoo if ranking else "all")
-    cards, shares, mute = teaching_cards(shares, zoo, bars)
-    seen = observe(cards, images, device=device, progress=by_teacher(bars))
-    for name, reason in seen.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
-    trained = train(
-        images,
-        plan.recipe,
-        arch=arch,
-        features=seen.features,
-        shares=shares,
-        start=plan.start,
-        image_size=plan.image_size,
-        device=device,
-        checkpoints=cache_folder() / "runs",
-        progress=bars(f"training ({plan.method})"),
-    )
-    result = None
+    taught = teach(plan, task, images, bars)
+    trained, result = taught.trained, None
     if test is not None:
-        form = trained.preprocessing
+        form, device = trained.preprocessing, choose_device(plan.device)
         result = evaluate(trained.network, test, images.classes, form, device=device)
     report = Report(
         method=plan.method,
-        arch=arch,
+        arch=taught.arch,
         start=plan.start,
         target=str(task.target.absolute()),
         classes=images.classes,
         labeled=images.labeled,
         unlabeled=len(images) - images.labeled,
         skipped=len(images.skipped),
-        teachers=dict(shares),
+        teachers=dict(taught.shares),
+        objective=plan.objective if taught.shares else None,
         recipe=plan.recipe,
         image_size=plan.image_size,
         seconds=trained.seconds,
         student=str(plan.save),
         evaluation=result,
-        notes=tuple(text for text in (*notes, mute, *seen.notes, trained.mishap) if text),
+        notes=tuple(taught.notes),
     )
-    save_student(trained, report, plan.save, cards=cards, ranking=ranking and ranking.to_json())
+    ranking = taught.ranking and taught.ranking.to_json()
+    save_student(trained, report, plan.save, cards=taught.cards, ranking=ranking)
     return report
 
 
-def make_recipe(method: Method, *, updates: int, flip: bool, seed: int) -> Recipe:
-    """The numbers of a run by this method."""
-    recipe = Recipe(updates=updates, flip=flip, seed=seed)
+def recipe_for(method: Method, recipe: Recipe) -> Recipe:
+    """The recipe with FixMatch's term, for that method."""
     return replace(recipe, consistency=1.0) if method == "fixmatch" else recipe
 
 

@@ -60,6 +60,16 @@ Top = Annotated[
     typer.Option(min=1, help="Shares for so many teachers only, close and not saying the same."),
 ]
 
+Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
+Start = Annotated[str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")]
+ImageSize = Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")]
+Updates = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
+Flip = Annotated[
+    bool,
+    typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
+]
+Test = Annotated[Path | None, typer.Option(help="Folder of held-out labelled images to test on.")]
+
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
 RankedZoo = Annotated[
     str, typer.Option(help=f"{ZOO} Of hub and all: what is pulled, and the default set.")
@@ -73,3 +83,25 @@ class Baseline(StrEnum):
 
     TRANSFER = "transfer"
     FIXMATCH = "fixmatch"
+
+
+class Objective(StrEnum):
+    """Whose classes the student imitates."""
+
+    TARGET = "target"
+    SOURCE = "source"
+
+
+TaughtIn = Annotated[
+    Objective,
+    typer.Option(help="What teachers tell: the target's classes (ours) or their own (paper)."),
+]
+
+
+class Compared(StrEnum):
+    """A method to compare."""
+
+    TRANSFER = "transfer"
+    FIXMATCH = "fixmatch"
+    NEAREST = "nearest"
+    WEIGHTED = "weighted"

@@ -15,14 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from distill.comparison import Comparison
     from distill.evaluation import Evaluation
     from distill.report import Report
     from selection import Ranking
     from zoo.card import TeacherCard
+    from zoo.images import Images
     from zoo.verify import Verdict
 
     from .teachers import Pulled
-    from .workflow import Bars
+    from .workflow import Bars, Task
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -212,6 +214,23 @@ def evaluation_table(result: Evaluation) -> None:
     say(accuracy_line(result))
 
 
+def comparison_table(comparison: Comparison) -> None:
+    """Methods from the best to the worst, then in words which to ship."""
+    table = _table("method", "accuracy>", "95 % interval>", "behind>", "by chance>", "seconds>")
+    for row in comparison.standings:
+        interval = f"{row.low:.1%} to {row.high:.1%}"
+        behind, chance = (
+            (f"{100 * row.behind:.1f}", f"{row.chance:.3f}") if row.behind else ("", "")
+        )
+        table.add_row(
+            row.method, f"{row.accuracy:.1%}", interval, behind, chance, f"{row.seconds:.0f}"
+        )
+    _print(table)
+    say(comparison.verdict)
+    folds = f"left out in turn ({comparison.folds} folds)" if comparison.folds else "held out"
+    say(f"On {comparison.images} labelled images {folds}; one seed.")
+
+
 def verdict(reports: Sequence[Report]) -> None:
     """Methods side by side, then in words whether the first beats the second."""
     table = _table("method", "accuracy>", "95 % interval>", "seconds>")
@@ -248,3 +267,15 @@ def _table(*columns: str) -> Table:
 
 def _print(table: Table | str) -> None:
     out.print(table, soft_wrap=False)
+
+
+def read_task(task: Task, bars: Bars, *, blind: bool = False) -> Images:
+    """The task's images; what is odd about them goes to stderr."""
+    images = task.read(bars, blind=blind)
+    note(images.skipped_note)
+    if lonely := images.lonely_classes():
+        note(
+            f"{len(lonely)} of {len(images.classes)} classes have a single labelled image "
+            f"({', '.join(lonely[:3])}{', ...' * (len(lonely) > 3)}): add more if you can."
+        )
+    return images

@@ -12,32 +12,26 @@ import typer
 from zoo.errors import ZooError
 from zoo.memory import keep_freed_memory
 
-from . import teachers_app, terminal
+from . import students_app, teachers_app, terminal
 from .options import (
-    ZOO,
     AnyZoo,
-    Baseline,
     Device,
     Domain,
     Json,
     Labels,
     LabelsPerClass,
     Metrics,
-    Power,
     Probe,
     RankedZoo,
     RequiredTarget,
     Seed,
     Shortlist,
-    Target,
     Top,
     Unlabeled,
 )
 
 if TYPE_CHECKING:
-    from zoo.images import Images
-
-    from .workflow import Bars, Task
+    pass
 
 app = typer.Typer(
     name="zoo",
@@ -47,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: the same at any width, copied into docs/cli.md
 )
+app.add_typer(students_app.app)
 app.add_typer(teachers_app.app)
 
 
@@ -79,7 +74,7 @@ def rank(
     shortlist: Shortlist = None,
     power: Annotated[
         float, typer.Option(min=0, max=1000, help="Share is score to this power.")
-    ] = 12.0,
+    ] = 4.0,
     labels_per_class: LabelsPerClass = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -92,7 +87,7 @@ def rank(
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
     with terminal.progress_bars() as bars:
-        images = _read(task, bars, blind=True)
+        images = terminal.read_task(task, bars, blind=True)
         ranking, notes = workflow.rank_target(
             task,
             images,
@@ -116,138 +111,6 @@ def rank(
 
 
 @app.command()
-def distill(
-    target: Target = None,
-    zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
-    weighted: Annotated[
-        bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
-    ] = False,
-    nearest: Annotated[bool, typer.Option("--nearest", help="The closest teacher alone.")] = False,
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SHARE", help="This teacher, with this share; repeatable."),
-    ] = None,
-    baseline: Annotated[Baseline | None, typer.Option(help="No teachers at all.")] = None,
-    power: Power = None,
-    arch: Annotated[
-        str, typer.Option(help="The student: mobilenetv3, or any timm name.")
-    ] = "mobilenetv3",
-    start: Annotated[
-        str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")
-    ] = "builtin",
-    unlabeled: Unlabeled = None,
-    labels: Labels = None,
-    labels_per_class: LabelsPerClass = None,
-    test: Annotated[
-        Path | None, typer.Option(help="Folder of held-out labelled images to test on.")
-    ] = None,
-    image_size: Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")] = 64,
-    updates: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 400,
-    flip: Annotated[
-        bool,
-        typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
-    ] = False,
-    seed: Seed = 0,
-    device: Device = "auto",
-    save: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("student"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the student in the folder.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Train a small student from your images and the teachers.
-
-    Without --target it continues from ./ranking.json. With it, and no ranking of those images
-    there, the teachers are ranked first.
-    """
-    chosen = [weighted, nearest, bool(teacher), baseline is not None]
-    if sum(chosen) > 1:
-        raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
-    if power is not None and (nearest or teacher or baseline):
-        raise typer.BadParameter("--power goes with --weighted")
-    if target is None and (unlabeled or labels or labels_per_class):
-        raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
-    from . import distilling
-    from .workflow import Task
-
-    try:
-        shares = distilling.parse_shares(teacher or [], zoo or "all")
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--teacher") from error
-    taught = "teachers" if teacher else "nearest" if nearest else "weighted"
-    method = baseline.value if baseline else taught
-    recipe = distilling.make_recipe(method, updates=updates, flip=flip, seed=seed)
-    plan = distilling.Plan(
-        method, shares, zoo, power, arch, start, recipe, image_size, device, save
-    )
-    if target is None:
-        task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
-    else:
-        task = Task(target, unlabeled, labels, labels_per_class, seed)
-    with terminal.progress_bars() as bars:
-        images = _read(task, bars)
-        held_out = distilling.read_test(test, images, bars) if test else None
-        report = distilling.distill_target(
-            plan, task, images, bars, test=held_out, overwrite=overwrite
-        )
-    for text in report.notes:
-        terminal.note(text)
-    if as_json:
-        terminal.print_json(report.summary())
-    else:
-        terminal.report_lines(report)
-
-
-@app.command("eval")
-def evaluate(
-    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
-    target: RequiredTarget,
-    labels: Labels = None,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Test a student on labelled images."""
-    from .using import evaluate_student
-
-    with terminal.progress_bars() as bars:
-        result, images = evaluate_student(student, target, labels, bars, device=device)
-    terminal.note(images.skipped_note)
-    if as_json:
-        terminal.print_json(
-            {
-                "accuracy": result.accuracy,
-                "low": result.low,
-                "high": result.high,
-                "images": result.images,
-                "per_class": result.per_class,
-            }
-        )
-    else:
-        terminal.evaluation_table(result)
-
-
-@app.command()
-def predict(
-    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders.")],
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Name the class of images."""
-    from .using import predict_paths
-
-    with terminal.progress_bars() as bars:
-        rows, skipped = predict_paths(student, paths, bars, device=device)
-    for entry in skipped:
-        terminal.note(f"Skipped {entry.path}: {entry.reason}.")
-    if as_json:
-        terminal.print_json(rows)
-    else:
-        for row in rows:
-            terminal.say(f"{row['path']}\t{row['label']}\t{row['probability']:.3f}")
-
-
-@app.command()
 def demo(
     save: Annotated[Path, typer.Option(help="A new folder for its images and students.")] = Path(
         "zoo-demo"
@@ -259,18 +122,6 @@ def demo(
     from .demo import run_demo
 
     run_demo(save, seed=seed, device=device)
-
-
-def _read(task: Task, bars: Bars, *, blind: bool = False) -> Images:
-    """The task's images; what is odd about them goes to stderr."""
-    images = task.read(bars, blind=blind)
-    terminal.note(images.skipped_note)
-    if lonely := images.lonely_classes():
-        terminal.note(
-            f"{len(lonely)} of {len(images.classes)} classes have a single labelled image "
-            f"({', '.join(lonely[:3])}{', ...' * (len(lonely) > 3)}): add more if you can."
-        )
-    return images
 
 
 def main() -> None:

@@ -23,11 +23,13 @@ class Batch:
             of target images, V strong views of the same U images (V is U or 0).
         labels: [L] int64.
         rows: [U] int64, which target images the U views show.
+        step: number of the update, from 0.
     """
 
     images: Tensor
     labels: Tensor
     rows: Tensor
+    step: int
 
 
 class Batches:
@@ -56,7 +58,7 @@ class Batches:
         if self.strong:
             views.append(strong_view(self.pixels[rows], recipe, generator))
         images = torch.cat(views).to(memory_format=torch.channels_last)
-        return Batch(images=images, labels=self.labels[chosen], rows=rows)
+        return Batch(images=images, labels=self.labels[chosen], rows=rows, step=step)
 
     def ahead(self, start: int) -> Iterator[tuple[int, Batch]]:
         """Batches from update `start` to the last, the next one always in the making."""

@@ -1,12 +1,20 @@
-"""Losses as functions of logits; symbols as in Borup et al., ICCV 2023."""
+"""Losses as functions of logits, and which of them a run has; symbols as in Borup et al., 2023."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+
+from .batches import Batch
+from .recipe import Recipe
+from .student import Student
+from .targets import Targets
+
+Term = Callable[[Student, Tensor, Batch], Tensor]
+"""A loss of the student, its embeddings [L + U + V, D] and the batch."""
 
 
 def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
@@ -28,12 +36,80 @@ def source_loss(logits: Tensor, targets: Tensor, widths: Sequence[int], alpha: T
     return (normaliser @ alpha - (targets * logits).sum(dim=1)).mean()
 
 
+def agreement_loss(
+    weak: Tensor, strong: Tensor, told: Tensor, *, trust: float, threshold: float
+) -> Tensor:
+    """Cross-entropy of strong views with pseudo-labels of which teachers and student are sure.
+
+    The pseudo-label is the class of highest q(x) ~ p(x) h(phi(weak x))^trust, a product of two
+    experts; it counts where q is above the threshold.
+
+    Args:
+        weak: logits [U, C] of weak views.
+        strong: logits [U, C] of strong views of the same images.
+        told: [U, C], the teachers' soft labels p.
+        trust: 0..1, how much the student's own opinion counts.
+        threshold: 0..1; images below it count as zero loss.
+    """
+    opinions = told.log() + trust * weak.detach().log_softmax(dim=1)
+    return _confident_loss(opinions, strong, threshold)
+
+
 def fixmatch_loss(weak: Tensor, strong: Tensor, *, threshold: float) -> Tensor:
     """Cross-entropy of strong views with confident pseudo-labels from weak ones.
 
     Sohn et al., NeurIPS 2020, eq. 4: `weak` and `strong` are logits [B, C] of the same images,
     `threshold` in 0..1; images below it count as zero loss.
     """
-    confidence, pseudo_labels = weak.detach().softmax(dim=1).max(dim=1)
+    return _confident_loss(weak.detach(), strong, threshold)
+
+
+def _confident_loss(opinions: Tensor, strong: Tensor, threshold: float) -> Tensor:
+    confidence, pseudo_labels = opinions.softmax(dim=1).max(dim=1)
     losses = cross_entropy(strong, pseudo_labels, reduction="none")
     return (losses * (confidence >= threshold)).mean()
+
+
+def loss_terms(
+    recipe: Recipe, targets: Targets, device: torch.device
+) -> dict[str, tuple[float, Term]]:
+    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + consistency."""
+    count = recipe.labeled_batch
+    alpha = targets.alpha.to(device)
+
+    def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        logits = student.classify(phi[:count])
+        return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
+
+    def source(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        logits = student.imitate(phi[count : count + len(batch.rows)])
+        told = targets.probabilities[batch.rows].to(device)
+        return source_loss(logits, told, targets.widths, alpha)
+
+    def target(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        logits = student.classify(phi[count : count + len(batch.rows)])
+        return cross_entropy(logits, targets.probabilities[batch.rows].to(device))
+
+    def agreement(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        weak, strong = student.classify(phi[count:]).split(len(batch.rows))
+        told = targets.probabilities[batch.rows].to(device)
+        trust = min(1.0, 2 * batch.step / recipe.updates)
+        return agreement_loss(weak, strong, told, trust=trust, threshold=recipe.certainty)
+
+    def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        weak, strong = student.classify(phi[count:]).split(len(batch.rows))
+        return fixmatch_loss(weak, strong, threshold=recipe.threshold)
+
+    imitation = 1 - recipe.label_weight
+    terms: dict[str, tuple[float, Term]] = {
+        "labels": (recipe.label_weight if targets else 1, labels)
+    }
+    if targets and targets.widths:
+        terms["source"] = (imitation, source)
+    elif targets:
+        terms["target"] = (imitation, target)
+        if recipe.agreement:
+            terms["agreement"] = (imitation * recipe.agreement, agreement)
+    if recipe.consistency:
+        terms["consistency"] = (recipe.consistency, consistency)
+    return terms

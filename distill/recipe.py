@@ -22,6 +22,9 @@ class Recipe:
         warmup: share of the updates in which the learning rate climbs (ours).
         label_weight: lambda, the weight of the labels against the teachers (ours; the paper's
             is recollected as 0.8).
+        agreement: weight of the pseudo-labels that teachers and student make together, against
+            the teachers' soft labels; 0 leaves it out (ours).
+        certainty: probability above which such a pseudo-label counts (ours).
         consistency: weight of FixMatch's term; 0 leaves it out (FixMatch: 1).
         threshold: FixMatch's confidence above which a pseudo-label counts (FixMatch: 0.95).
         label_smoothing: of the labelled term (ours).
@@ -40,6 +43,8 @@ class Recipe:
     weight_decay: float = 0.02
     warmup: float = 0.1
     label_weight: float = 0.5
+    agreement: float = 1.0
+    certainty: float = 0.8
     consistency: float = 0.0
     threshold: float = 0.95
     label_smoothing: float = 0.0
@@ -58,6 +63,8 @@ class Recipe:
             "weight_decay": (0, 10),
             "warmup": (0, 1),
             "label_weight": (0, 1),
+            "agreement": (0, inf),
+            "certainty": (0, 1),
             "consistency": (0, inf),
             "threshold": (0, 1),
             "label_smoothing": (0, 1),

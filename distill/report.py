@@ -38,6 +38,7 @@ class Report:
         unlabeled: images without one.
         skipped: images that could not be read.
         teachers: share of each teacher, summing to 1; empty without teachers.
+        objective: in whose classes they taught, `target` or `source`; None without teachers.
         recipe: the numbers of the run.
         image_size: of the student's input, in pixels.
         seconds: wall time of the updates.
@@ -55,6 +56,7 @@ class Report:
     unlabeled: int
     skipped: int
     teachers: Mapping[str, float]
+    objective: str | None
     recipe: Recipe
     image_size: int
     seconds: float
@@ -72,6 +74,7 @@ class Report:
             "updates": self.recipe.updates,
             "seconds": round(self.seconds, 2),
             "teachers": dict(self.teachers),
+            "objective": self.objective,
             "labeled": self.labeled,
             "unlabeled": self.unlabeled,
             "accuracy": result and result.accuracy,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -18,23 +16,22 @@ from torch import Tensor, nn
 
 from zoo.card import Preprocessing
 from zoo.decoding import Progress, decode_images
-from zoo.errors import StudentError, ZooError
+from zoo.errors import StudentError
 from zoo.features import Features
 from zoo.images import Images
 from zoo.machine import autocast
 from zoo.teacher import normalise, to_device
 
-from .batches import Batch, Batches
+from .batches import Batches
 from .checkpoint import Checkpoint
-from .objectives import fixmatch_loss, label_loss, source_loss
+from .convolutions import fast_convolutions
+from .objectives import loss_terms
 from .recipe import Recipe
 from .student import Student, create_student
+from .targets import Objective, Targets, make_targets
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HISTORY_EVERY = 10
-
-Term = Callable[[Student, Tensor, Batch], Tensor]
-"""A loss of the student, its embeddings [L + U + V, D] and the batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +60,7 @@ def train(
     arch: str,
     features: Mapping[str, Features] | None = None,
     shares: Mapping[str, float] | None = None,
+    objective: Objective = "target",
     start: str = "builtin",
     model_args: Mapping[str, Any] | None = None,
     image_size: int = 64,
@@ -78,6 +76,7 @@ def train(
         arch: timm's name of the student.
         features: the outputs of each teacher for the N images.
         shares: alpha_s of each teacher, summing to 1; empty for no teachers.
+        objective: whether the student imitates them in the target's classes or in theirs.
         start: where the initial weights come from, see `create_student`.
         model_args: further arguments of timm's factory.
         image_size: S, pixels.
@@ -89,11 +88,11 @@ def train(
         ZooError: there are no labels, a teacher with a share cannot teach, or it diverged.
     """
     images.check_labels()
-    sources = source_targets(features or {}, shares or {})
+    targets = make_targets(objective, features or {}, shares or {}, images.labels)
     student = create_student(
         arch,
         len(images.classes),
-        widths=sources.widths,
+        widths=targets.widths,
         start=start,
         model_args=model_args,
         seed=recipe.seed,
@@ -104,44 +103,12 @@ def train(
         torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests)),
         torch.from_numpy(images.labels),
         recipe,
-        sources=sources,
+        targets=targets,
         preprocessing=preprocessing,
         device=device or torch.device("cpu"),
         checkpoints=checkpoints,
         progress=progress,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Sources:
-    """What the teachers say, ready to be imitated.
-
-    Attributes:
-        targets: [N, sum of K_s], alpha_s softmax(M_s(x)) of all teachers side by side.
-        widths: K_1..K_S, the classes of each teacher.
-        alpha: [S], their shares.
-    """
-
-    targets: Tensor
-    widths: list[int]
-    alpha: Tensor
-
-
-def source_targets(features: Mapping[str, Features], shares: Mapping[str, float]) -> Sources:
-    """The outputs of the teachers that have a share.
-
-    Raises:
-        ZooError: one of them has no classifier, so no softmax to copy.
-    """
-    blocks: list[Tensor] = []
-    used = {name: share for name, share in shares.items() if share > 0}
-    for name, share in used.items():
-        logits = torch.from_numpy(np.ascontiguousarray(features[name].logits))
-        if not logits.shape[1]:
-            raise ZooError(f"The teacher {name!r} has no classifier to copy: give it share 0.")
-        blocks.append(share * logits.softmax(dim=1))
-    targets = torch.cat(blocks, dim=1) if blocks else torch.empty(0)
-    return Sources(targets, [block.shape[1] for block in blocks], torch.tensor([*used.values()]))
 
 
 def fit(
@@ -150,19 +117,20 @@ def fit(
     labels: Tensor,
     recipe: Recipe,
     *,
-    sources: Sources,
+    targets: Targets,
     preprocessing: Preprocessing,
     device: torch.device,
     checkpoints: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
-    run = fingerprint(recipe, [*student.state_dict().values(), pixels, labels, sources.targets])
-    to_device(student, device).train()
-    terms = loss_terms(recipe, sources, device)
-    batches = Batches(
-        pixels, labels, recipe, unlabeled=len(terms) > 1, strong="consistency" in terms
+    run = fingerprint(
+        recipe, [*student.state_dict().values(), pixels, labels, targets.probabilities]
     )
+    to_device(student, device).train()
+    terms = loss_terms(recipe, targets, device)
+    strong = not terms.keys().isdisjoint({"agreement", "consistency"})
+    batches = Batches(pixels, labels, recipe, unlabeled=len(terms) > 1, strong=strong)
     optimizer = make_optimizer(student, recipe)
     average = {name: value.clone() for name, value in student.state_dict().items()}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
@@ -170,7 +138,7 @@ def fit(
     first = checkpoint.restore()
     history: list[dict[str, float]] = []
     started = time.monotonic()
-    with depthwise_in_float32(student):
+    with fast_convolutions(student):
         for step, batch in batches.ahead(first):
             rate = set_rate(optimizer, recipe, step)
             with autocast(device):
@@ -208,36 +176,6 @@ def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def loss_terms(
-    recipe: Recipe, sources: Sources, device: torch.device
-) -> dict[str, tuple[float, Term]]:
-    """The weighted losses of a run: lambda L_lab + (1 - lambda) sum_s alpha_s L_distil^s + ..."""
-    taught = len(sources.widths) > 0
-    count = recipe.labeled_batch
-    alpha = sources.alpha.to(device)
-
-    def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.classify(phi[:count])
-        return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
-
-    def imitation(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.imitate(phi[count : count + len(batch.rows)])
-        return source_loss(logits, sources.targets[batch.rows].to(device), sources.widths, alpha)
-
-    def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        weak, strong = student.classify(phi[count:]).split(len(batch.rows))
-        return fixmatch_loss(weak, strong, threshold=recipe.threshold)
-
-    terms: dict[str, tuple[float, Term]] = {
-        "labels": (recipe.label_weight if taught else 1, labels)
-    }
-    if taught:
-        terms["sources"] = (1 - recipe.label_weight, imitation)
-    if recipe.consistency:
-        terms["consistency"] = (recipe.consistency, consistency)
-    return terms
-
-
 def make_optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; biases and the scales of normalisation layers do not decay."""
     weights = [p for p in student.parameters() if p.ndim > 1]
@@ -266,25 +204,3 @@ def follow(average: dict[str, Tensor], student: nn.Module, decay: float) -> None
             average[name].lerp_(value, 1 - decay)
         else:
             average[name].copy_(value)
-
-
-@contextmanager
-def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
-    """Keep depthwise convolutions out of autocast: backward in bfloat16, they are far slower."""
-
-    def forward(self: nn.Conv2d, inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
-            return nn.Conv2d.forward(self, inputs.float())
-
-    depthwise = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
-    ]
-    for module in depthwise:
-        module.forward = MethodType(forward, module)
-    try:
-        yield
-    finally:
-        for module in depthwise:
-            del module.forward

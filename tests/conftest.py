@@ -163,14 +163,16 @@ def images(imgs):
 
 @pytest.fixture
 def features(images):
-    """What two teachers, ant and bee, say of them: noise."""
+    """What two teachers, ant and bee, say of them: noise, but that embeddings know the classes."""
     from zoo.features import Features
 
-    rng = np.random.default_rng(0)
+    rng, other = np.random.default_rng(0), np.random.default_rng(1)
 
     def teacher(classes):
         logits = rng.normal(0, 3, (len(images), classes)).astype(np.float32)
-        return Features(np.zeros((len(images), 2), np.float32), logits)
+        centres = 3 * other.normal(size=(4, 8))
+        embeddings = centres[images.labels] + other.normal(size=(len(images), 8))
+        return Features(embeddings.astype(np.float32), logits)
 
     return {"ant": teacher(3), "bee": teacher(2)}
 

@@ -9,7 +9,7 @@ from conftest import paint_folder, saved
 from distill.student import load_network
 
 KEYS = {"format", "method", "arch", "updates", "seconds", "teachers", "labeled", "unlabeled",
-        "accuracy", "low", "high", "student"}  # fmt: skip
+        "objective", "accuracy", "low", "high", "student"}  # fmt: skip
 
 
 def edit(changes, path="ranking.json"):

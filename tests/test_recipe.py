@@ -14,6 +14,8 @@ OUTSIDE = {
     "weight_decay": (-0.1, 11),
     "warmup": (-0.1, 1.1),
     "label_weight": (-0.1, 1.1),
+    "agreement": (-0.1,),
+    "certainty": (-0.1, 1.1),
     "consistency": (-0.1,),
     "threshold": (-0.1, 1.1),
     "label_smoothing": (-0.1, 1.1),

@@ -1,0 +1,144 @@
+"""Methods against each other on the user's own labels: what `zoo compare` does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zoo.card import write_whole
+from zoo.errors import StudentError
+from zoo.images import Images
+
+from .distilling import Method, Plan, recipe_for, teach
+from .workflow import Bars, Task, rank_target
+
+if TYPE_CHECKING:
+    from distill.comparison import Bools, Comparison
+    from selection import Ranking
+
+METHODS: tuple[Method, ...] = ("transfer", "fixmatch", "nearest", "weighted")
+"""What is compared, the simplest first."""
+
+
+@dataclass
+class Record:
+    """The finished students of a comparison, kept in a file.
+
+    Attributes:
+        path: of the file.
+        run: SHA-256 of all that the comparison depends on but its methods.
+        cells: by `method/fold`, `hits` as a text of 0 and 1, and `seconds`.
+    """
+
+    path: Path
+    run: str
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, run: str) -> Record:
+        """What a file holds of this comparison; nothing of another one.
+
+        Raises:
+            StudentError: the file is something else, which stays as it is.
+        """
+        if not path.exists():
+            return cls(path, run)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            cells = {key: dict(cell) for key, cell in document["cells"].items()}
+            return cls(path, run, cells if document["run"] == run else {})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StudentError(
+                f"{path} is no comparison of ours: choose another --save."
+            ) from error
+
+    def add(self, key: str, right: Bools, seconds: float) -> None:
+        """Keep a student's answers.
+
+        Raises:
+            StudentError: the file cannot be written.
+        """
+        hits = "".join("01"[int(hit)] for hit in right)
+        self.cells[key] = {"hits": hits, "seconds": round(seconds, 2)}
+        self.save()
+
+    def save(self, **more: Any) -> None:
+        """Write the file, whole.
+
+        Raises:
+            StudentError: it cannot be written.
+        """
+        document = {**more, "run": self.run, "cells": self.cells}
+        try:
+            write_whole(self.path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise StudentError(
+                f"The comparison could not be saved as {self.path}: {error.strerror or error}. "
+                "Choose another --save."
+            ) from error
+
+    def gather(self, keys: Sequence[str]) -> tuple[Bools, float]:
+        """The answers of some students one after the other, and the seconds of all."""
+        hits = "".join(self.cells[key]["hits"] for key in keys)
+        seconds = sum(self.cells[key]["seconds"] for key in keys)
+        return np.array([hit == "1" for hit in hits]), seconds
+
+
+def compare_methods(
+    plan: Plan,
+    task: Task,
+    images: Images,
+    bars: Bars,
+    *,
+    methods: Sequence[Method],
+    test: Images | None,
+    folds: int,
+) -> Comparison:
+    """Teach a student by each method and test all on the same images.
+
+    With `test` each method teaches one student on all labels; without, one per fold, tested on
+    the labelled images that the fold holds back. Each finished student's answers are kept in
+    `plan.save`, and the same comparison goes on from there.
+
+    Raises:
+        ZooError: a student cannot be taught or tested, or the file cannot be written.
+    """
+    from distill.comparison import compare, split
+    from distill.evaluation import predict
+
+    parts = [(images, test)] if test else split(images, folds)
+    record = Record.open(plan.save, _fingerprint(plan, images, test, folds))
+    for number, (lesson, exam) in enumerate(parts):
+        ranking: Ranking | None = None
+        for method in methods:
+            key = f"{method}/{number}"
+            if key in record.cells:
+                continue
+            if method in ("nearest", "weighted") and ranking is None:
+                zoo = plan.zoo or "builtin"
+                ranking, _ = rank_target(task, lesson, bars, zoo=zoo, device=plan.device)
+            own = replace(plan, method=method, recipe=recipe_for(method, plan.recipe))
+            taught = teach(own, task, lesson, bars, ranking=ranking).trained
+            answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
+            truth = np.array(exam.classes)[exam.labels]
+            record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
+    found = {
+        method: record.gather([f"{method}/{number}" for number in range(len(parts))])
+        for method in methods
+    }
+    comparison = compare(found, folds=0 if test else folds)
+    record.save(**comparison.to_json())
+    return comparison
+
+
+def _fingerprint(plan: Plan, images: Images, test: Images | None, folds: int) -> str:
+    """SHA-256 of what the answers depend on."""
+    tasks = [(each.digests, each.labels.tolist()) for each in (images, test) if each]
+    numbers = (plan.objective, plan.zoo, plan.arch, plan.start, plan.image_size, plan.recipe)
+    return hashlib.sha256(repr((tasks, folds, numbers)).encode()).hexdigest()

@@ -1,0 +1,216 @@
+"""The commands on students: distill, compare, eval and predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distill.recipe import Recipe
+
+from . import terminal
+from .options import (
+    ZOO,
+    Arch,
+    Baseline,
+    Compared,
+    Device,
+    Flip,
+    ImageSize,
+    Json,
+    Labels,
+    LabelsPerClass,
+    Objective,
+    Power,
+    RankedZoo,
+    RequiredTarget,
+    Seed,
+    Start,
+    Target,
+    TaughtIn,
+    Test,
+    Unlabeled,
+    Updates,
+)
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def distill(
+    target: Target = None,
+    zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
+    ] = False,
+    nearest: Annotated[bool, typer.Option("--nearest", help="The closest teacher alone.")] = False,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="This teacher, with this share; repeatable."),
+    ] = None,
+    baseline: Annotated[Baseline | None, typer.Option(help="No teachers at all.")] = None,
+    objective: TaughtIn = Objective.TARGET,
+    power: Power = None,
+    arch: Arch = "mobilenetv3",
+    start: Start = "builtin",
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    labels_per_class: LabelsPerClass = None,
+    test: Test = None,
+    image_size: ImageSize = 64,
+    updates: Updates = 400,
+    flip: Flip = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("student"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the student in the folder.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a small student from your images and the teachers.
+
+    Without --target it continues from ./ranking.json. With it, and no ranking of those images
+    there, the teachers are ranked first.
+    """
+    chosen = [weighted, nearest, bool(teacher), baseline is not None]
+    if sum(chosen) > 1:
+        raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
+    if power is not None and (nearest or teacher or baseline):
+        raise typer.BadParameter("--power goes with --weighted")
+    if objective is Objective.SOURCE and baseline:
+        raise typer.BadParameter("--objective needs teachers, and --baseline has none")
+    if target is None and (unlabeled or labels or labels_per_class):
+        raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    from . import distilling
+    from .workflow import Task
+
+    try:
+        shares = distilling.parse_shares(teacher or [], zoo or "all")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--teacher") from error
+    taught = "teachers" if teacher else "nearest" if nearest else "weighted"
+    method = baseline.value if baseline else taught
+    recipe = distilling.recipe_for(method, Recipe(updates=updates, flip=flip, seed=seed))
+    plan = distilling.Plan(
+        method, shares, objective.value, zoo, power, arch, start, recipe, image_size, device, save
+    )
+    if target is None:
+        task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
+    else:
+        task = Task(target, unlabeled, labels, labels_per_class, seed)
+    with terminal.progress_bars() as bars:
+        images = terminal.read_task(task, bars)
+        held_out = distilling.read_test(test, images, bars) if test else None
+        report = distilling.distill_target(
+            plan, task, images, bars, test=held_out, overwrite=overwrite
+        )
+    for text in report.notes:
+        terminal.note(text)
+    if as_json:
+        terminal.print_json(report.summary())
+    else:
+        terminal.report_lines(report)
+
+
+@app.command()
+def compare(
+    target: RequiredTarget,
+    method: Annotated[
+        list[Compared] | None, typer.Option(help="One to compare; repeatable. All if not given.")
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=3, help="Of the cross-validation when there is no --test.")
+    ] = 3,
+    zoo: RankedZoo = "builtin",
+    objective: TaughtIn = Objective.TARGET,
+    arch: Arch = "mobilenetv3",
+    start: Start = "builtin",
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    labels_per_class: LabelsPerClass = None,
+    test: Test = None,
+    image_size: ImageSize = 64,
+    updates: Updates = 400,
+    flip: Flip = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="File of the comparison.")] = Path("comparison.json"),
+    as_json: Json = False,
+) -> None:
+    """Compare transfer, FixMatch, nearest and weighted on your own labels.
+
+    Says which to ship and whether the difference is noise: on the images of --test, or by
+    cross-validation over the labelled ones. A stopped comparison goes on from its file.
+    """
+    from .comparing import METHODS, compare_methods
+    from .distilling import Method, Plan, read_test
+    from .workflow import Task, check_output
+
+    task = Task(target, unlabeled, labels, labels_per_class, seed)
+    check_output(save, task)
+    recipe = Recipe(updates=updates, flip=flip, seed=seed)
+    plan = Plan(
+        "weighted", {}, objective.value, zoo, None, arch, start, recipe, image_size, device, save
+    )
+    chosen: list[Method] = [name for name in METHODS if not method or name in method]
+    with terminal.progress_bars() as bars:
+        images = terminal.read_task(task, bars)
+        held_out = read_test(test, images, bars) if test else None
+        comparison = compare_methods(
+            plan, task, images, bars, methods=chosen, test=held_out, folds=folds
+        )
+    if as_json:
+        terminal.print_json(comparison.to_json())
+    else:
+        terminal.comparison_table(comparison)
+
+
+@app.command("eval")
+def evaluate(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    target: RequiredTarget,
+    labels: Labels = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Test a student on labelled images."""
+    from .using import evaluate_student
+
+    with terminal.progress_bars() as bars:
+        result, images = evaluate_student(student, target, labels, bars, device=device)
+    terminal.note(images.skipped_note)
+    if as_json:
+        terminal.print_json(
+            {
+                "accuracy": result.accuracy,
+                "low": result.low,
+                "high": result.high,
+                "images": result.images,
+                "per_class": result.per_class,
+            }
+        )
+    else:
+        terminal.evaluation_table(result)
+
+
+@app.command()
+def predict(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders.")],
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Name the class of images."""
+    from .using import predict_paths
+
+    with terminal.progress_bars() as bars:
+        rows, skipped = predict_paths(student, paths, bars, device=device)
+    for entry in skipped:
+        terminal.note(f"Skipped {entry.path}: {entry.reason}.")
+    if as_json:
+        terminal.print_json(rows)
+    else:
+        for row in rows:
+            terminal.say(f"{row['path']}\t{row['label']}\t{row['probability']:.3f}")

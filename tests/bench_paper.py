@@ -1,0 +1,165 @@
+"""The paper's comparison on real targets. Every cell is a file, so a run resumes and extends.
+
+python tests/bench_paper.py --data DIR --out CELLS, where DIR holds TARGET/train and TARGET/test.
+Several processes may fill one folder: --part 0/2 and --part 1/2. --show only prints the tables.
+"""
+
+import argparse
+import json
+import sys
+from functools import cache
+from itertools import product
+from math import inf
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from paper_tables import show
+
+from distill import Recipe, train
+from distill.evaluation import evaluate
+from selection import METRICS, rank
+from selection.shares import share_by_power
+from zoo import keep_freed_memory, list_cards, observe, read_images
+from zoo.card import write_whole
+from zoo.controls import observe_controls
+
+METHODS = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
+"""What `zoo distill` can do, by the words of the paper; `shares_of` says who teaches."""
+
+EXTRA = ("weighted_less_best", "default_less_best")
+"""Asked for by name: the same without the teacher of the highest score."""
+
+FOUR = ("transfer", "fixmatch", "weighted", "default")
+"""The methods of the reduced form, of 25 labels and of the large student."""
+
+PAPER_POWER = 12.0
+"""p of the paper's weights, recollected."""
+
+MIRRORED = frozenset({"flowers", "paintings", "strip_steel", "trash", "weather"})
+"""Targets whose images may be mirrored; the others show digits, hands and chests."""
+
+
+@cache
+def task_of(folder, labels, seed):
+    """Images with few labels, test images, what the teachers say, and two rankings of them."""
+    # the labels beyond the budget end here: no later step can look at them
+    images = read_images(folder / "train").hide_labels(labels, seed)
+    cards = list_cards()
+    probe = images.probe(seed=seed)
+    asked = observe(cards, probe).features
+    parc = {name: METRICS["parc"](outputs, probe.labels) for name, outputs in asked.items()}
+    ours = rank(asked, probe.labels, resamples=0, controls=observe_controls(probe))
+    return images, observe(cards, images).features, parc, ours
+
+
+def shares_of(method, parc, ours, draw):
+    """Who teaches, and how much, by the name of the method."""
+    if method in ("transfer", "fixmatch"):
+        return {}
+    if method == "random":
+        return {str(draw.choice(sorted(parc))): 1.0}
+    name, _, less = method.partition("_less_")
+    if name == "default":
+        shares = ours.weights()
+        if less:
+            shares.pop(ours.nearest(), None)
+            total = sum(shares.values())
+            shares = {teacher: share / total for teacher, share in shares.items()}
+        return shares
+    if less:
+        parc = {teacher: score for teacher, score in parc.items() if score < max(parc.values())}
+    return share_by_power(parc, {"equal": 0.0, "nearest": inf}.get(name, PAPER_POWER))
+
+
+def measure(folder, labels, seed, method, options):
+    """One cell: teach a student, then show it the test images for the first time."""
+    images, features, parc, ours = task_of(folder, labels, seed)
+    draw = np.random.default_rng([seed, labels, crc32(folder.name.encode())])
+    shares = shares_of(method, parc, ours, draw)
+    recipe = Recipe(
+        updates=options.updates,
+        seed=seed,
+        flip=folder.name in MIRRORED,
+        consistency=float(method == "fixmatch"),
+    )
+    trained = train(
+        images,
+        recipe,
+        arch=options.arch,
+        features=features,
+        shares=shares,
+        objective="target" if method.startswith("default") else "source",
+    )
+    test = read_images(folder / "test")
+    result = evaluate(trained.network, test, images.classes, trained.preprocessing)
+    return {
+        "accuracy": round(result.accuracy, 5),
+        "images": result.images,
+        "updates": options.updates,
+        "seconds": round(trained.seconds, 1),
+        "teachers": {name: round(share, 4) for name, share in shares.items()},
+    }
+
+
+def cells_of(options):
+    """Keys and folders of what is asked for, the most telling first."""
+    for seed, labels in product(range(options.seeds), options.labels):
+        methods = options.methods or (FOUR if options.reduced or labels == 25 else METHODS)
+        for folder in options.folders:
+            for method in methods:
+                yield f"{options.arch}/{folder.name}/{labels}/{seed}/{method}", folder
+
+
+def fill(options):
+    """Run the cells of this part that are missing."""
+    part, parts = map(int, options.part.split("/"))
+    for key, folder in cells_of(options):
+        path = options.out / f"{key.replace('/', '-')}.json"
+        _, _, labels, seed, method = key.split("/")
+        if crc32(f"{folder.name}{labels}{seed}".encode()) % parts != part or path.exists():
+            continue
+        cell = measure(folder, int(labels), int(seed), method, options)
+        write_whole(path, json.dumps({"key": key, **cell}))
+        print(key, cell["accuracy"], cell["seconds"], file=sys.stderr, flush=True)
+        if task_of.cache_info().currsize > 1:
+            task_of.cache_clear()
+
+
+def read_options():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the cells")
+    parser.add_argument("--targets", nargs="+", help="all of DIR if not given")
+    parser.add_argument("--labels", type=int, nargs="+", default=[10, 4])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=[*METHODS, *EXTRA])
+    parser.add_argument("--arch", default="mobilenetv3_small_100")
+    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--reduced", action="store_true", help="one seed, 10 labels, four methods")
+    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--show", action="store_true", help="only print what is there")
+    parser.add_argument("--save", type=Path, help="write all cells and means into this file")
+    parser.add_argument("--plot", type=Path, help="draw the table into this file")
+    options = parser.parse_args()
+    if options.reduced:
+        options.labels, options.seeds = [10], 1
+    folders = [path for path in sorted(options.data.iterdir()) if path.is_dir()]
+    options.folders = [f for f in folders if f.name in (options.targets or {f.name})]
+    return options
+
+
+def main():
+    options = read_options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    if not options.show:
+        fill(options)
+    cells = [json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))]
+    show({cell.pop("key"): cell for cell in cells}, save=options.save, plot=options.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Tables, means and plot out of the cells of bench_paper.py."""
+
+import json
+from collections import defaultdict
+
+import numpy as np
+
+from zoo.card import write_whole
+
+ORDER = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
+MAIN = "mobilenetv3_small_100"
+BUDGETS = (4, 10)
+"""Labels per class over which the means are taken."""
+
+
+def gather(cells, arch, labels):
+    """{method: {target: [accuracy in percent of each seed]}}."""
+    found = defaultdict(lambda: defaultdict(dict))
+    for key, cell in cells.items():
+        network, target, budget, seed, method = key.split("/")
+        if network == arch and int(budget) in labels:
+            found[method][target][budget, seed] = 100 * cell["accuracy"]
+    return found
+
+
+def paired(one, other):
+    """Differences of two methods on the same target, labels and seed: [targets][cells]."""
+    both = [
+        [one[target][cell] - other[target][cell] for cell in one[target].keys() & other[target]]
+        for target in sorted(one.keys() & other.keys())
+    ]
+    return [row for row in both if row]
+
+
+def interval(rows, draws=4000):
+    """Mean of the targets' means; 95 % interval, targets and their cells drawn with replacement."""
+    rng = np.random.default_rng(0)
+    means = [np.mean(row) for row in rows]
+    drawn = []
+    for _ in range(draws):
+        chosen = rng.integers(0, len(rows), len(rows))
+        drawn.append(np.mean([np.mean(rng.choice(rows[i], len(rows[i]))) for i in chosen]))
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(np.mean(means)), float(low), float(high)
+
+
+def print_table(found):
+    """Accuracy by target and method, then each method against the two baselines."""
+    methods = [name for name in (*ORDER, *sorted(found.keys() - set(ORDER))) if name in found]
+    targets = sorted({target for rows in found.values() for target in rows})
+    print(f"| target | {' | '.join(methods)} |\n|---|{'---|' * len(methods)}")
+    for target in targets:
+        cells = [[*found[method][target].values()] for method in methods]
+        print(f"| {target} | {' | '.join(f'{np.mean(c):.1f}' if c else '' for c in cells)} |")
+    means = [interval([[*row.values()] for row in found[m].values() if row])[0] for m in methods]
+    print(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in means)} |")
+    for baseline in ("transfer", "fixmatch"):
+        cells = []
+        for method in methods:
+            rows = paired(found[method], found[baseline])
+            if method == baseline or not rows:
+                cells.append("")
+                continue
+            mean, low, high = interval(rows)
+            wins = sum(np.mean(row) > 0 for row in rows)
+            cells.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), {wins} of {len(rows)}")
+        print(f"| over {baseline} | {' | '.join(cells)} |")
+
+
+def show(cells, *, save=None, plot=None):
+    """Print every table that the cells fill; write them and the means; draw them."""
+    for arch in sorted({key.split("/")[0] for key in cells}, reverse=True):
+        budgets = sorted({int(key.split("/")[2]) for key in cells if key.startswith(arch)})
+        for labels in [(budget,) for budget in budgets] + [BUDGETS]:
+            found = gather(cells, arch, labels)
+            seeds = {key.split("/")[3] for key in cells if key.startswith(arch)}
+            print(f"\n### {arch}, {' and '.join(map(str, labels))} labels per class, "
+                  f"{len(seeds)} seeds\n")  # fmt: skip
+            print_table(found)
+    seconds = defaultdict(list)
+    for key, cell in cells.items():
+        seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
+    print("\n| student | method | median seconds of training | cells |\n|---|---|---|---|")
+    for (arch, method), values in sorted(seconds.items()):
+        print(f"| {arch} | {method} | {np.median(values):.0f} | {len(values)} |")
+    if save:
+        found = gather(cells, MAIN, BUDGETS)
+        means = {
+            method: round(interval([[*row.values()] for row in found[method].values()])[0], 2)
+            for method in ORDER
+            if method in found
+        }
+        write_whole(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
+    if plot:
+        draw(gather(cells, MAIN, BUDGETS), plot)
+
+
+def draw(found, path):
+    """Gain over transfer of each method: targets as dots, the mean and its interval."""
+    from matplotlib.figure import Figure
+
+    methods = [method for method in ORDER[1:] if method in found]
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for place, method in enumerate(reversed(methods)):
+        rows = paired(found[method], found["transfer"])
+        mean, low, high = interval(rows)
+        dots = [np.mean(row) for row in rows]
+        axes.plot(dots, [place] * len(dots), "o", color="#7a8ba6", alpha=0.6, markersize=5)
+        color = "#b3401f" if method == "default" else "#1f3a5f"
+        axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="D", color=color,
+                      capsize=4, linewidth=2)  # fmt: skip
+        axes.annotate(f"{mean:+.1f}", (mean, place), xytext=(0, 8), textcoords="offset points",
+                      ha="center", color=color, fontweight="bold")  # fmt: skip
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(methods)), reversed(methods))
+    axes.set_ylim(-0.5, len(methods) - 0.3)
+    axes.set_xlabel("points of accuracy over transfer; dots: targets; bar: 95 % interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)

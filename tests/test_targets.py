@@ -1,0 +1,143 @@
+"""What teachers tell: against scikit-learn, refitted for every fold, and number by number."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import Ridge
+
+from distill.targets import make_targets
+from zoo.features import Features
+from zoo.probe import STRENGTHS, deal_folds, fit_temperature
+
+SHARES = {"wide": 0.7, "narrow": 0.3}
+
+
+def draw_features(labels, widths, seed=0, signal=1.5):
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name, width in zip(SHARES, widths, strict=True):
+        centres = signal * rng.normal(size=(labels.max() + 1, width))
+        rows = rng.normal(size=(len(labels), width)) + centres[labels] + 3
+        found[name] = Features(rows.astype(np.float32), rows[:, :4].astype(np.float32))
+    return found
+
+
+def draw_task(images=80, labeled=24, classes=3):
+    truth = np.arange(images) % classes
+    return truth, np.where(np.arange(images) < labeled, truth, -1)
+
+
+def slow_rows(features, shares):
+    """Every teacher standardised over the pool, on the unit sphere, by the root of its share."""
+    blocks = []
+    for name, share in shares.items():
+        rows = features[name].embeddings.astype(float)
+        rows = (rows - rows.mean(0)) / rows.std(0)
+        blocks.append(np.sqrt(share) * np.array([row / np.sqrt(row @ row) for row in rows]))
+    return np.hstack(blocks)
+
+
+def slow_probe(rows, truth, strength):
+    penalty = strength * np.square(rows - rows.mean(0)).sum() / len(rows)
+    return lambda seen: Ridge(alpha=penalty, solver="svd").fit(
+        rows[seen], np.eye(truth.max() + 1)[truth[seen]]
+    )
+
+
+@pytest.mark.parametrize("widths", [(5, 3), (60, 2)])
+def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths):
+    truth, labels = draw_task()
+    features = draw_features(truth, widths, signal=0.4)
+    told = make_targets("target", features, SHARES, labels)
+
+    rows, known = slow_rows(features, SHARES), np.flatnonzero(labels >= 0)
+    errors, left_out = {}, {}
+    for strength in STRENGTHS:
+        fit = slow_probe(rows[known], truth[known], strength)
+        left_out[strength] = np.empty((len(known), 3))
+        for fold in deal_folds(labels[known]):
+            seen = np.setdiff1d(np.arange(len(known)), fold)
+            left_out[strength][fold] = fit(seen).predict(rows[known][fold])
+        errors[strength] = np.square(left_out[strength] - np.eye(3)[truth[known]]).mean()
+    strength = min(errors, key=lambda each: errors[each])
+    probe = slow_probe(rows[known], truth[known], strength)(np.arange(len(known)))
+    expected = softmax(
+        probe.predict(rows) / fit_temperature(left_out[strength], truth[known]), axis=1
+    )
+    assert np.allclose(told.probabilities.numpy(), expected, atol=1e-5)
+    assert told.accuracy == pytest.approx((left_out[strength].argmax(1) == truth[known]).mean())
+    assert told.widths == ()
+
+
+def test_the_temperature_is_the_likeliest():
+    rng = np.random.default_rng(1)
+    for scale in (0.05, 1.0, 5.0):
+        labels = rng.integers(0, 4, 300)
+        scores = scale * (np.eye(4)[labels] * 2 + rng.normal(size=(300, 4)))
+
+        def loss(log_temperature, scores=scores, labels=labels):
+            return -log_softmax(scores / np.exp(log_temperature), axis=1)[
+                np.arange(300), labels
+            ].mean()
+
+        found: Any = minimize_scalar(loss, bounds=(-8, 4), method="bounded")
+        best = np.exp(found.x)
+        assert fit_temperature(scores, labels) == pytest.approx(best, rel=0.13)
+
+
+def test_soft_labels_are_honest_about_images_without_a_label():
+    truth, labels = draw_task(images=2000, labeled=60)
+    features = draw_features(truth, (20, 20), signal=0.35)
+    told = make_targets("target", features, SHARES, labels)
+    hidden = np.flatnonzero(labels < 0)
+    guessed = told.probabilities.numpy()[hidden]
+    right = (guessed.argmax(1) == truth[hidden]).mean()
+    assert 0.5 < right < 0.95
+    assert guessed.max(1).mean() == pytest.approx(right, abs=0.06)
+    assert told.accuracy == pytest.approx(right, abs=0.12)
+
+
+def test_no_label_is_known_but_the_given_ones():
+    truth, labels = draw_task()
+    features = draw_features(truth, (5, 3))
+    flipped = np.where(labels < 0, -7, labels)
+    one, other = (make_targets("target", features, SHARES, each) for each in (labels, flipped))
+    assert torch.equal(one.probabilities, other.probabilities)
+
+
+def test_a_share_of_zero_is_no_teacher_and_shares_matter():
+    truth, labels = draw_task()
+    features = draw_features(truth, (5, 3), signal=0.5)
+    alone = make_targets("target", {"wide": features["wide"]}, {"wide": 1.0}, labels)
+    silent = make_targets("target", features, {"wide": 1.0, "narrow": 0.0}, labels)
+    assert torch.equal(alone.probabilities, silent.probabilities)
+    both = make_targets("target", features, SHARES, labels)
+    assert not torch.allclose(alone.probabilities, both.probabilities, atol=1e-3)
+
+
+@pytest.mark.parametrize("objective", ["source", "target"])
+def test_without_teachers_there_is_nothing_to_imitate(objective):
+    assert not make_targets(objective, {}, {}, np.array([0, 1]))
+
+
+def test_in_the_classes_of_the_teachers_their_probabilities_stand_side_by_side():
+    truth, labels = draw_task()
+    features = draw_features(truth, (5, 4))
+    told = make_targets("source", features, SHARES, labels)
+    expected = [share * softmax(features[name].logits, axis=1) for name, share in SHARES.items()]
+    assert np.allclose(told.probabilities.numpy(), np.hstack(expected), atol=1e-6)
+    assert told.widths == (4, 4)
+    assert told.alpha.tolist() == pytest.approx([0.7, 0.3])
+    assert told.accuracy is None
+
+
+def test_a_feature_that_never_varies_and_copies_of_an_image_do_no_harm():
+    truth, labels = draw_task()
+    features = draw_features(truth, (5, 3))
+    flat = Features(np.ones((80, 4), np.float32), np.ones((80, 2), np.float32))
+    told = make_targets("target", features | {"flat": flat}, SHARES | {"flat": 0.5}, labels)
+    assert torch.isfinite(told.probabilities).all()
