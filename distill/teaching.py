@@ -142,16 +142,29 @@ LESSONS: dict[str, Lesson] = {
 }
 
 
-def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
+def teach(
+    name: str,
+    data: Path,
+    *,
+    image_size: int = 64,
+    out: Path | None = None,
+    updates: int | None = None,
+) -> TeacherCard:
     """Teach one network and put it, with its card, where the zoo finds it.
 
     Args:
         name: a key of LESSONS.
         data: a folder with one folder of class folders per data set.
         image_size: pixels.
+        out: a zoo of one's own instead of the embedded one, whose teachers are then the start.
+        updates: instead of the lesson's.
     """
     lesson = LESSONS[name]
-    folder = (STUDENTS if name == lesson.arch else BUILTIN) / name
+    recipe = replace(lesson.recipe, updates=updates) if updates else lesson.recipe
+    folder = (out or (STUDENTS if name == lesson.arch else BUILTIN)) / name
+    start = BUILTIN.parent / lesson.start
+    if out and start.parent == BUILTIN:
+        start = out / start.name
     folder.mkdir(parents=True, exist_ok=True)
     images = read_images(data / (lesson.folder or name))
     lessons, exam = split(images, HELD_OUT)
@@ -164,9 +177,9 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
 
     trained = train(
         lessons,
-        lesson.recipe,
+        recipe,
         arch=lesson.arch,
-        start="random" if lesson.start == "random" else str(BUILTIN.parent / lesson.start),
+        start="random" if lesson.start == "random" else str(start),
         model_args=lesson.model_args,
         image_size=image_size,
         checkpoints=cache_folder() / "runs",
@@ -198,7 +211,7 @@ def teach(name: str, data: Path, *, image_size: int = 64) -> TeacherCard:
         preprocessing=trained.preprocessing,
         accuracy=round(result.accuracy, 4),
         accuracy_images=result.images,
-        recipe=f"python -m distill.teaching --data DIR {name}: {lesson.recipe}",
+        recipe=f"python -m distill.teaching --data DIR {name}: {recipe}",
         evidence="measured",
         folder=folder,
     )
@@ -223,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Teach the named networks, one after the other."""
     parser = argparse.ArgumentParser(prog="python -m distill.teaching", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets")
+    parser.add_argument("--out", type=Path, help="a zoo of your own; the embedded one if not given")
+    parser.add_argument("--updates", type=int, help="instead of the lesson's")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
     parser.add_argument("names", nargs="+", choices=list(LESSONS), metavar="NAME")
     options = parser.parse_args(arguments)
@@ -230,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     for name in options.names:
-        teach(name, options.data)
+        teach(name, options.data, out=options.out, updates=options.updates)
 
 
 if __name__ == "__main__":

@@ -22,17 +22,19 @@ from paper_tables import show
 
 from distill import Recipe, train
 from distill.evaluation import evaluate
+from distill.targets import make_targets
 from selection import METRICS, rank
 from selection.shares import share_by_power
-from zoo import keep_freed_memory, list_cards, observe, read_images
+from zoo import Features, keep_freed_memory, list_cards, observe, read_images
 from zoo.card import write_whole
 from zoo.controls import observe_controls
 
 METHODS = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
 """What `zoo distill` can do, by the words of the paper; `shares_of` says who teaches."""
 
-EXTRA = ("weighted_less_best", "default_less_best")
-"""Asked for by name: the same without the teacher of the highest score."""
+EXTRA = ("weighted_less_best", "default_less_best", "probe")
+"""Asked for by name: the same without the teacher of the highest score, and no student at all but
+the probe on the default's teachers."""
 
 FOUR = ("transfer", "fixmatch", "weighted", "default")
 """The methods of the reduced form, of 25 labels and of the large student."""
@@ -54,16 +56,16 @@ def parse(method):
 
 
 @cache
-def task_of(folder, labels, seed):
-    """Images with few labels, test images, what the teachers say, and two rankings of them."""
+def task_of(folder, labels, seed, zoo):
+    """Images with few labels, the teachers, and two rankings of them."""
     # the labels beyond the budget end here: no later step can look at them
     images = read_images(folder / "train").hide_labels(labels, seed)
-    cards = [card for card in list_cards() if card.name != folder.name]
+    cards = [card for card in list_cards(zoo) if card.name != folder.name]
     probe = images.probe(seed=seed)
     asked = observe(cards, probe).features
     parc = {name: METRICS["parc"](outputs, probe.labels) for name, outputs in asked.items()}
     ours = rank(asked, probe.labels, resamples=0, controls=observe_controls(probe))
-    return images, observe(cards, images).features, parc, ours
+    return images, cards, parc, ours
 
 
 def shares_of(method, parc, ours, draw, power):
@@ -73,7 +75,7 @@ def shares_of(method, parc, ours, draw, power):
     if method == "random":
         return {str(draw.choice(sorted(parc))): 1.0}
     name, _, less = method.partition("_less_")
-    if name == "default":
+    if name in ("default", "probe"):
         shares = ours.weights(power)
         if less:
             shares.pop(ours.nearest(), None)
@@ -88,10 +90,17 @@ def shares_of(method, parc, ours, draw, power):
 
 def measure(folder, labels, seed, method, options):
     """One cell: teach a student, then show it the test images for the first time."""
-    images, features, parc, ours = task_of(folder, labels, seed)
+    images, cards, parc, ours = task_of(folder, labels, seed, options.zoo)
+    features = observe(cards, images).features
     draw = np.random.default_rng([seed, labels, crc32(folder.name.encode())])
     name, numbers = parse(method)
     shares = shares_of(name, parc, ours, draw, numbers.pop("power", None))
+    named = {teacher: round(share, 4) for teacher, share in shares.items()}
+    test = read_images(folder / "test")
+    if name == "probe":
+        shown = observe(cards, test).features
+        accuracy = probe_accuracy(images, test, features, shown, shares)
+        return {"accuracy": round(accuracy, 5), "images": len(test), "teachers": named}
     recipe = Recipe(
         updates=options.updates,
         seed=seed,
@@ -106,15 +115,25 @@ def measure(folder, labels, seed, method, options):
         shares=shares,
         objective="target" if name.startswith("default") else "source",
     )
-    test = read_images(folder / "test")
     result = evaluate(trained.network, test, images.classes, trained.preprocessing)
     return {
         "accuracy": round(result.accuracy, 5),
         "images": result.images,
         "updates": options.updates,
         "seconds": round(trained.seconds, 1),
-        "teachers": {name: round(share, 4) for name, share in shares.items()},
+        "teachers": named,
     }
+
+
+def probe_accuracy(images, test, seen, shown, shares):
+    """Test accuracy of the soft labels themselves."""
+    both = {name: Features(*map(np.concatenate, zip(*(
+        (each[name].embeddings, each[name].logits) for each in (seen, shown)
+    ), strict=True))) for name in shares}  # fmt: skip
+    labels = np.concatenate([images.labels, np.full(len(test), -1)])
+    said = make_targets("target", both, shares, labels).probabilities[len(images) :].argmax(dim=1)
+    truth = [images.classes.index(test.classes[label]) for label in test.labels]
+    return float((said.numpy() == np.array(truth)).mean())
 
 
 def cells_of(options):
@@ -136,7 +155,7 @@ def fill(options):
             continue
         cell = measure(folder, int(labels), int(seed), method, options)
         write_whole(path, json.dumps({"key": key, **cell}))
-        print(key, cell["accuracy"], cell["seconds"], file=sys.stderr, flush=True)
+        print(key, cell["accuracy"], cell.get("seconds"), file=sys.stderr, flush=True)
         if task_of.cache_info().currsize > 1:
             task_of.cache_clear()
 
@@ -150,6 +169,7 @@ def read_options():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", help="with other numbers: default:agreement=0")
     parser.add_argument("--arch", default="mobilenetv3_small_100")
+    parser.add_argument("--zoo", default="builtin", help="take the teachers from this folder")
     parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--reduced", action="store_true", help="one seed, 10 labels, four methods")
     parser.add_argument("--part", default="0/1")

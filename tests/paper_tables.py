@@ -79,7 +79,8 @@ def show(cells, *, save=None, plot=None):
             print_table(found)
     seconds = defaultdict(list)
     for key, cell in cells.items():
-        seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
+        if "seconds" in cell:
+            seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
     print("\n| student | method | median seconds of training | cells |\n|---|---|---|---|")
     for (arch, method), values in sorted(seconds.items()):
         print(f"| {arch} | {method} | {np.median(values):.0f} | {len(values)} |")
