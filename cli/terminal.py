@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .stopping import stop_if_asked
+
 if TYPE_CHECKING:
     from distill.comparison import Comparison
     from distill.evaluation import Evaluation
@@ -66,7 +68,12 @@ def progress_bars() -> Iterator[Bars]:
 
     def add(what: str):
         line = bars.add_task(what, total=None)
-        return lambda done, total: bars.update(line, completed=done, total=total)
+
+        def progress(done: int, total: int) -> None:
+            bars.update(line, completed=done, total=total)
+            stop_if_asked()
+
+        return progress
 
     with bars:
         yield add

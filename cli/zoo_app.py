@@ -12,7 +12,7 @@ import typer
 from zoo.errors import ZooError
 from zoo.memory import keep_freed_memory
 
-from . import students_app, teachers_app, terminal
+from . import stopping, students_app, teachers_app, terminal
 from .options import (
     AnyZoo,
     Device,
@@ -126,6 +126,7 @@ def demo(
 
 def main() -> None:
     """Run the command; a mistake of the user's is one line on stderr and exit code 1."""
+    stopping.stop_politely()
     keep_freed_memory()  # of this process only: see docs/performance.md
     if os.environ.get("RANK", "0") != "0":
         terminal.fall_silent()  # of the processes of torchrun the first speaks
@@ -135,7 +136,7 @@ def main() -> None:
         terminal.note("Error: " + " ".join(str(error).splitlines()))
         sys.exit(1)
     except SystemExit as stop:
-        if stop.code == 130:  # what typer makes of Ctrl-C
+        if stop.code in (130, stopping.CODE):  # what typer makes of Ctrl-C, and SIGTERM
             terminal.note("Stopped. The same command goes on from where it was.")
         raise
     except BrokenPipeError:

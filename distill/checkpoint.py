@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,9 +63,10 @@ class Checkpoint:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         return int(metadata["updates"])
 
-    def keep(self, updates: int) -> None:
-        """Write the state after so many updates, if the last one is a minute old."""
-        if self.path is None or time.monotonic() - self._saved < EVERY_SECONDS:
+    def keep(self, updates: int, *, now: bool = False) -> None:
+        """Write the state after so many updates, if the last one is a minute old or at once."""
+        due = now or time.monotonic() - self._saved >= EVERY_SECONDS
+        if self.path is None or not due:
             return
         self._saved = time.monotonic()
         tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
@@ -80,6 +82,15 @@ class Checkpoint:
         except (OSError, SafetensorError) as error:
             _unlink(part)
             self.mishap = f"The state of the run could not be kept in {self.path}: {error}"
+
+    @contextmanager
+    def kept(self, updates: int) -> Iterator[None]:
+        """Whatever is raised in here stops the run, and its state is written first."""
+        try:
+            yield
+        except BaseException:
+            self.keep(updates, now=True)
+            raise
 
     def remove(self) -> None:
         """Delete the file: the run is over."""

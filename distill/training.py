@@ -82,7 +82,7 @@ def train(
         image_size: S, pixels.
         device: where to compute; the CPU if not given.
         checkpoints: a folder for the state of the run: the same run, killed, goes on from it.
-        progress: called after every update.
+        progress: called after every update; what it raises stops the run, its state kept.
 
     Raises:
         ZooError: there are no labels, a teacher with a share cannot teach, or it diverged.
@@ -137,6 +137,7 @@ def fit(
     checkpoint = Checkpoint(path, run, student, average, optimizer)
     first = checkpoint.restore()
     history: list[dict[str, float]] = []
+    progress = progress or (lambda *_: None)
     started = time.monotonic()
     with fast_convolutions(student):
         for step, batch in batches.ahead(first):
@@ -154,7 +155,7 @@ def fit(
                 values = {name: value.item() for name, value in losses.items()}
                 history.append({"update": step + 1, "rate": rate, **values})
             checkpoint.keep(step + 1)
-            if progress:
+            with checkpoint.kept(step + 1):
                 progress(step + 1, recipe.updates)
     seconds = time.monotonic() - started
     checkpoint.remove()

@@ -72,6 +72,7 @@ def measure(images, test, seen, name, options, seed):
         arch="mobilenetv3_small_100",
         features=seen,
         shares={} if name == "none" else {name: 1.0},
+        objective="source",
     )
     result = evaluate(trained.network, test, images.classes, trained.preprocessing)
     return {"accuracy": result.accuracy, "images": result.images, "updates": options.updates}

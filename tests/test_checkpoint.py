@@ -49,6 +49,12 @@ def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_of
     assert not list(kept_often.iterdir())
 
 
+def test_a_run_that_is_stopped_between_updates_keeps_every_one(images, tmp_path):
+    with pytest.raises(Killed):
+        run(images, checkpoints=tmp_path / "runs", progress=kill_at(3))
+    assert first_update(images, tmp_path / "runs")[0] == 4
+
+
 def first_update(images, folder, recipe=RECIPE, **options):
     calls = []
     trained = run(images, recipe, checkpoints=folder,
@@ -100,6 +106,6 @@ def test_a_state_that_cannot_be_kept_is_a_mishap_and_no_crash(images, kept_often
 
 
 def test_a_run_of_less_than_a_minute_writes_no_state(images, tmp_path):
-    with pytest.raises(Killed):
-        run(images, checkpoints=tmp_path / "runs", progress=kill_at(3))
-    assert not (tmp_path / "runs").exists()
+    folder, seen = tmp_path / "runs", []
+    run(images, checkpoints=folder, progress=lambda *_: seen.append(folder.exists()))
+    assert seen == [False] * 4
