@@ -74,30 +74,29 @@ def loss_terms(
     recipe: Recipe, targets: Targets, device: torch.device
 ) -> dict[str, tuple[float, Term]]:
     """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + consistency."""
-    count = recipe.labeled_batch
     alpha = targets.alpha.to(device)
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.classify(phi[:count])
+        logits = student.classify(phi[: len(batch.labels)])
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
     def source(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.imitate(phi[count : count + len(batch.rows)])
+        logits = student.imitate(_views(phi, batch)[: len(batch.rows)])
         told = targets.probabilities[batch.rows].to(device)
         return source_loss(logits, told, targets.widths, alpha)
 
     def target(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.classify(phi[count : count + len(batch.rows)])
+        logits = student.classify(_views(phi, batch)[: len(batch.rows)])
         return cross_entropy(logits, targets.probabilities[batch.rows].to(device))
 
     def agreement(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        weak, strong = student.classify(phi[count:]).split(len(batch.rows))
+        weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
         told = targets.probabilities[batch.rows].to(device)
         trust = min(1.0, 2 * batch.step / recipe.updates)
         return agreement_loss(weak, strong, told, trust=trust, threshold=recipe.certainty)
 
     def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        weak, strong = student.classify(phi[count:]).split(len(batch.rows))
+        weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
         return fixmatch_loss(weak, strong, threshold=recipe.threshold)
 
     imitation = 1 - recipe.label_weight
@@ -113,3 +112,8 @@ def loss_terms(
     if recipe.consistency:
         terms["consistency"] = (recipe.consistency, consistency)
     return terms
+
+
+def _views(phi: Tensor, batch: Batch) -> Tensor:
+    """Embeddings of the views of target images: the weak ones, then the strong ones if any."""
+    return phi[len(batch.labels) :]

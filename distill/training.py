@@ -20,12 +20,14 @@ from zoo.errors import StudentError
 from zoo.features import Features
 from zoo.images import Images
 from zoo.machine import autocast
+from zoo.processes import ALONE, Processes
 from zoo.teacher import normalise, to_device
 
 from .batches import Batches
 from .checkpoint import Checkpoint
 from .convolutions import fast_convolutions
 from .objectives import loss_terms
+from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
 from .recipe import Recipe
 from .student import Student, create_student
 from .targets import Objective, Targets, make_targets
@@ -66,6 +68,7 @@ def train(
     image_size: int = 64,
     device: torch.device | None = None,
     checkpoints: Path | None = None,
+    processes: Processes = ALONE,
     progress: Progress | None = None,
 ) -> Trained:
     """Train a student on images, some labelled, with any teachers.
@@ -82,6 +85,7 @@ def train(
         image_size: S, pixels.
         device: where to compute; the CPU if not given.
         checkpoints: a folder for the state of the run: the same run, killed, goes on from it.
+        processes: those of torchrun that teach this student together.
         progress: called after every update; what it raises stops the run, its state kept.
 
     Raises:
@@ -107,6 +111,7 @@ def train(
         preprocessing=preprocessing,
         device=device or torch.device("cpu"),
         checkpoints=checkpoints,
+        processes=processes,
         progress=progress,
     )
 
@@ -121,12 +126,13 @@ def fit(
     preprocessing: Preprocessing,
     device: torch.device,
     checkpoints: Path | None = None,
+    processes: Processes = ALONE,
     progress: Progress | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
-    run = fingerprint(
-        recipe, [*student.state_dict().values(), pixels, labels, targets.probabilities]
-    )
+    depends = [*student.state_dict().values(), pixels, labels, targets.probabilities]
+    run = fingerprint(recipe, depends)
+    check_batches(recipe, processes)
     to_device(student, device).train()
     terms = loss_terms(recipe, targets, device)
     strong = not terms.keys().isdisjoint({"agreement", "consistency"})
@@ -135,12 +141,13 @@ def fit(
     average = {name: value.clone() for name, value in student.state_dict().items()}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
-    first = checkpoint.restore()
+    first = resume(checkpoint, processes)
     history: list[dict[str, float]] = []
     progress = progress or (lambda *_: None)
     started = time.monotonic()
-    with fast_convolutions(student):
-        for step, batch in batches.ahead(first):
+    with fast_convolutions(student), shared_norms(student, processes):
+        for step, whole in batches.ahead(first):
+            batch = own_part(whole, processes)
             rate = set_rate(optimizer, recipe, step)
             with autocast(device):
                 phi = student.embed(normalise(batch.images.to(device), preprocessing))
@@ -149,24 +156,45 @@ def fit(
             loss = torch.stack([weight * losses[name] for name, (weight, _) in terms.items()]).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            average_over(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
             follow(average, student, min(recipe.averaging, (1 + step) / (10 + step)))
             if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
-                values = {name: value.item() for name, value in losses.items()}
+                shown = torch.stack([losses[name].detach() for name in terms])
+                average_over(processes, [shown])
+                values = dict(zip(terms, shown.tolist(), strict=True))
                 history.append({"update": step + 1, "rate": rate, **values})
             checkpoint.keep(step + 1)
             with checkpoint.kept(step + 1):
                 progress(step + 1, recipe.updates)
     seconds = time.monotonic() - started
     checkpoint.remove()
-    if not all(value.half().isfinite().all() for value in average.values()):
+    check_finite(average)
+    student.load_state_dict(average)
+    network = student.network.cpu().eval()
+    return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
+
+
+def resume(checkpoint: Checkpoint, processes: Processes) -> int:
+    """Put the saved state back in every process; how many updates it had. One writes the next."""
+    updates = checkpoint.restore()
+    check_agreement(updates, processes)
+    if not processes.is_first:
+        checkpoint.path = None
+    return updates
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Make sure that a student can be saved.
+
+    Raises:
+        StudentError: the training diverged.
+    """
+    if not all(value.half().isfinite().all() for value in weights.values()):
         raise StudentError(
             "The training diverged: the student's weights do not fit float16. "
             "Try another --seed, --start or --image-size."
         )
-    student.load_state_dict(average)
-    network = student.network.cpu().eval()
-    return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
 
 
 def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:

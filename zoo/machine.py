@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from .errors import ZooError, first_line
 def choose_device(name: str = "auto") -> torch.device:
     """The device to compute on: `auto` takes CUDA, then MPS, then the CPU.
 
+    Under torchrun each process has a CUDA device of its own.
+
     Raises:
         ZooError: the device is unknown or absent.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

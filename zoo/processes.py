@@ -43,16 +43,27 @@ class Processes:
             torch.distributed.barrier()
 
 
+ALONE = Processes()
+"""Without torchrun."""
+
+
 @contextmanager
 def join() -> Iterator[Processes]:
-    """The processes that torchrun started (its RANK and WORLD_SIZE), or this one alone."""
+    """The processes that torchrun started (its RANK and WORLD_SIZE), or this one alone.
+
+    Joined again within, they are the same.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Processes()
+        yield ALONE
         return
     import torch.distributed
 
-    torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+    if torch.distributed.is_initialized():  # further out
+        yield Processes(torch.distributed.get_rank(), count)
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Processes(torch.distributed.get_rank(), count)
     finally:
