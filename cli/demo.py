@@ -12,7 +12,7 @@ from zoo.errors import ZooError
 
 from . import terminal
 from .distilling import Method, Plan, distill_target, read_test
-from .workflow import Task, rank_target, save_ranking
+from .workflow import Task, command_line, rank_target, save_ranking
 
 if TYPE_CHECKING:
     from distill.report import Report
@@ -66,6 +66,7 @@ def _distill(
         device=device,
         save=folder / f"student-{method}",
         ranking=folder / "ranking.json",
+        command=command_line(),
     )
     with terminal.progress_bars() as bars:
         report = distill_target(plan, task, images, bars, test=test, overwrite=False)

@@ -14,8 +14,9 @@ from zoo.card import TeacherCard
 from zoo.catalogue import absolute_zoo, find_card, list_cards
 from zoo.errors import ImagesError, TeacherBroken
 from zoo.images import Images, read_images
+from zoo.processes import ALONE, Processes, join
 
-from .workflow import Bars, Task, by_teacher, rank_target
+from .workflow import Bars, Task, observe_together, rank_target
 
 if TYPE_CHECKING:
     from distill.report import Report
@@ -43,6 +44,7 @@ class Plan:
         device: where to compute.
         save: folder for the student.
         ranking: file of the ranking to use, if it is of the same images.
+        command: the command line that asked for it, for the report.
     """
 
     method: Method
@@ -57,6 +59,7 @@ class Plan:
     device: str
     save: Path
     ranking: Path = RANKING_FILE
+    command: str = ""
 
 
 def choose_shares(
@@ -149,7 +152,13 @@ class Taught:
 
 
 def teach(
-    plan: Plan, task: Task, images: Images, bars: Bars, *, ranking: Ranking | None = None
+    plan: Plan,
+    task: Task,
+    images: Images,
+    bars: Bars,
+    *,
+    ranking: Ranking | None = None,
+    processes: Processes = ALONE,
 ) -> Taught:
     """Train a student as planned, with a ranking of these images if there is one already.
 
@@ -160,13 +169,12 @@ def teach(
     from distill.student import find_arch
     from distill.training import train
     from zoo.machine import choose_device
-    from zoo.teacher import observe
 
     arch, device = find_arch(plan.arch), choose_device(plan.device)
     shares, ranking, notes = choose_shares(plan, task, images, bars, ranking)
     zoo = plan.zoo or (ranking.zoo if ranking else "all")
     cards, shares, mute = teaching_cards(shares, zoo, bars, plan.objective)
-    seen = observe(cards, images, device=device, progress=by_teacher(bars))
+    seen = observe_together(cards, images, bars, processes, device=plan.device)
     for name, reason in seen.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
     trained = train(
@@ -180,6 +188,7 @@ def teach(
         image_size=plan.image_size,
         device=device,
         checkpoints=cache_folder() / "runs",
+        processes=processes,
         progress=bars(f"training ({plan.method})"),
     )
     told = [text for text in (*notes, mute, *seen.notes, trained.mishap) if text]
@@ -206,9 +215,10 @@ def distill_target(
 
     shown = [*task.folders, *([test.root] if test else [])]
     check_folder(plan.save, overwrite=overwrite, images=shown)
-    taught = teach(plan, task, images, bars)
+    with join() as processes:
+        taught = teach(plan, task, images, bars, processes=processes)
     trained, result = taught.trained, None
-    if test is not None:
+    if test is not None and processes.is_first:
         form, device = trained.preprocessing, choose_device(plan.device)
         result = evaluate(trained.network, test, images.classes, form, device=device)
     report = Report(
@@ -228,10 +238,14 @@ def distill_target(
         student=str(plan.save),
         evaluation=result,
         notes=tuple(taught.notes),
+        digest=images.digest,
+        command=plan.command,
     )
+    if not processes.is_first:
+        return report
     ranking = taught.ranking and taught.ranking.to_json()
-    save_student(trained, report, plan.save, cards=taught.cards, ranking=ranking)
-    return report
+    mishap = save_student(trained, report, plan.save, cards=taught.cards, ranking=ranking)
+    return replace(report, notes=(*report.notes, mishap)) if mishap else report
 
 
 def recipe_for(method: Method, recipe: Recipe) -> Recipe:

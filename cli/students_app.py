@@ -1,7 +1,8 @@
-"""The commands on students: distill, compare, eval and predict."""
+"""The commands on students: distill, compare, eval, predict and export."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,7 @@ from .options import (
     Unlabeled,
     Updates,
 )
+from .results import evaluation_table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -84,7 +86,7 @@ def distill(
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
     from . import distilling
-    from .workflow import Task
+    from .workflow import Task, command_line
 
     try:
         shares = distilling.parse_shares(teacher or [], zoo or "all")
@@ -94,7 +96,18 @@ def distill(
     method = baseline.value if baseline else taught
     recipe = distilling.recipe_for(method, Recipe(updates=updates, flip=flip, seed=seed))
     plan = distilling.Plan(
-        method, shares, objective.value, zoo, power, arch, start, recipe, image_size, device, save
+        method,
+        shares,
+        objective.value,
+        zoo,
+        power,
+        arch,
+        start,
+        recipe,
+        image_size,
+        device,
+        save,
+        command=command_line(),
     )
     if target is None:
         task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
@@ -182,17 +195,9 @@ def evaluate(
         result, images = evaluate_student(student, target, labels, bars, device=device)
     terminal.note(images.skipped_note)
     if as_json:
-        terminal.print_json(
-            {
-                "accuracy": result.accuracy,
-                "low": result.low,
-                "high": result.high,
-                "images": result.images,
-                "per_class": result.per_class,
-            }
-        )
+        terminal.print_json(asdict(result))
     else:
-        terminal.evaluation_table(result)
+        evaluation_table(result)
 
 
 @app.command()
@@ -214,3 +219,41 @@ def predict(
     else:
         for row in rows:
             terminal.say(f"{row['path']}\t{row['label']}\t{row['probability']:.3f}")
+
+
+@app.command()
+def export(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX file.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="In 8 bits, with ranges measured on --target.")
+    ] = False,
+    target: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images, labelled or not, to compare the file on."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; else model.onnx or model.int8.onnx in STUDENT."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a student as one file for other runtimes; needs source-zoo[export].
+
+    Pixels go in, uint8 [B, 3, S, S] of 0 to 255, and probabilities come out. The file is kept only
+    if it answers as the student does; times are of one image on one thread.
+    """
+    if not onnx:
+        raise typer.BadParameter("say which format: --onnx")
+    if int8 and target is None:
+        raise typer.BadParameter("--int8 needs --target, images to measure its ranges on")
+    from . import exporting
+
+    with terminal.progress_bars() as bars:
+        made = exporting.export(student, out, target, bars, int8=int8, overwrite=overwrite)
+    terminal.note(exporting.warning(made))
+    if as_json:
+        terminal.print_json(exporting.summary(made))
+    else:
+        exporting.show(made)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -202,6 +203,9 @@ def report_lines(report: Report) -> None:
     if report.evaluation:
         say(accuracy_line(report.evaluation))
     say(f"The student is in {report.student}.")
+    page = Path(report.student) / "report.html"
+    if page.is_file():
+        say(f"How it went, as a page: {page}")
 
 
 def accuracy_line(result: Evaluation) -> str:
@@ -210,15 +214,6 @@ def accuracy_line(result: Evaluation) -> str:
         f"Accuracy {result.accuracy:.1%} on {result.images} images "
         f"(95 % interval {result.low:.1%} to {result.high:.1%})."
     )
-
-
-def evaluation_table(result: Evaluation) -> None:
-    """Accuracy over all and by class, the worst class first."""
-    table = _table("class", "accuracy>")
-    for name, accuracy in sorted(result.per_class.items(), key=lambda item: item[1]):
-        table.add_row(name, f"{accuracy:.1%}")
-    _print(table)
-    say(accuracy_line(result))
 
 
 def comparison_table(comparison: Comparison) -> None:
@@ -258,8 +253,16 @@ def verdict(reports: Sequence[Report]) -> None:
     say("One draw of labels and one seed: repeat with other --seed values before you rely on it.")
 
 
-def _table(*columns: str) -> Table:
+def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A plain table: columns whose name ends in > are set to the right, in ~ may wrap."""
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    _print(table)
+
+
+def _table(*columns: str) -> Table:
+    """The table of `show_rows` without rows."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(

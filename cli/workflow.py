@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selection import BLIND_METRIC, METRIC, POWER, Ranking, rank
-from zoo.card import TeacherCard
+from zoo.card import TeacherCard, write_whole
 from zoo.catalogue import absolute_zoo, list_cards
 from zoo.decoding import Progress
 from zoo.errors import ImagesError, RankingError
 from zoo.images import Images, read_images
 
 from .shortlisting import choose_nearest
+
+if TYPE_CHECKING:
+    from zoo.processes import Processes
+    from zoo.teacher import Observation
 
 Bars = Callable[[str], Progress]
 """Called as `bars(what)`: the progress of one piece of work."""
@@ -110,7 +117,6 @@ def rank_target(
     from zoo.controls import observe_controls
     from zoo.machine import choose_device
     from zoo.processes import join
-    from zoo.teacher import observe
 
     probe = images.probe(pool=pool, seed=task.seed)
     place = choose_device(device)
@@ -121,11 +127,7 @@ def rank_target(
         nearest, notes = choose_nearest(zoo, shortlist, probe, bars, place)
         cards, absent = fetch_missing(nearest, bars)
     with join() as processes:
-        if processes.count > 1:
-            # each looks with its part of the teachers; what they say meets in the store
-            observe(processes.own(cards), probe, device=place, progress=by_teacher(bars))
-            processes.wait()
-    seen = observe(cards, probe, device=place, progress=by_teacher(bars))
+        seen = observe_together(cards, probe, bars, processes, device=device)
     ranking = rank(
         seen.features,
         probe.labels,
@@ -153,6 +155,26 @@ def rank_target(
     return described, (*notes, *seen.notes)
 
 
+def observe_together(
+    cards: Sequence[TeacherCard],
+    images: Images,
+    bars: Bars,
+    processes: Processes,
+    *,
+    device: str,
+) -> Observation:
+    """What the teachers say of the images; of several processes each asks a part of them."""
+    from zoo.machine import choose_device
+    from zoo.teacher import observe
+
+    place = choose_device(device)
+    if processes.count > 1:
+        # what they say meets in the store
+        observe(processes.own(cards), images, device=place, progress=by_teacher(bars))
+        processes.wait()
+    return observe(cards, images, device=place, progress=by_teacher(bars))
+
+
 def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:
     """The teachers of a zoo that a ranking takes, on this machine; and why some are not.
 
@@ -173,8 +195,14 @@ def fetch_missing(cards: list[TeacherCard], bars: Bars) -> tuple[list[TeacherCar
     return fetch_all(cards, check=False, progress=lambda name: bars(f"pulling {name}"))
 
 
-def check_output(path: Path, task: Task) -> None:
-    """Make sure that a file to be written does not land among the images.
+def command_line() -> str:
+    """The command that runs, as it can be typed again; bytes that are no UTF-8 as `?`."""
+    words = shlex.join(["zoo", *sys.argv[1:]])
+    return words.encode("utf-8", "replace").decode()
+
+
+def check_output(path: Path, task: Task, option: str = "--save") -> None:
+    """Make sure that a file to be written, named by this option, does not land among the images.
 
     Raises:
         ImagesError: it would.
@@ -183,7 +211,7 @@ def check_output(path: Path, task: Task) -> None:
         if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
             raise ImagesError(
                 f"{path} lies inside the image folder {folder}, where nothing is ever written: "
-                "choose another --save."
+                f"choose another {option}."
             )
 
 
@@ -198,6 +226,20 @@ def save_ranking(ranking: Ranking, path: Path) -> None:
     except OSError as error:
         raise RankingError(
             f"The ranking could not be saved as {path}: {error.strerror}. Choose another --save."
+        ) from error
+
+
+def save_page(page: str, path: Path) -> None:
+    """Write a page.
+
+    Raises:
+        RankingError: the file cannot be written.
+    """
+    try:
+        write_whole(path, page)
+    except OSError as error:
+        raise RankingError(
+            f"The page could not be saved as {path}: {error.strerror}. Choose another --report."
         ) from error
 
 

@@ -79,6 +79,9 @@ def rank(
     seed: Seed = 0,
     device: Device = "auto",
     save: Annotated[Path, typer.Option(help="Where the ranking is saved.")] = Path("ranking.json"),
+    report: Annotated[
+        Path | None, typer.Option(help="Also write it as a page, FILE.html.", metavar="FILE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Rank the teachers by how close they are to your images."""
@@ -86,6 +89,8 @@ def rank(
 
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
+    if report:
+        workflow.check_output(report, task, "--report")
     with terminal.progress_bars() as bars:
         images = terminal.read_task(task, bars, blind=True)
         ranking, notes = workflow.rank_target(
@@ -101,7 +106,13 @@ def rank(
             device=device,
         )
     workflow.save_ranking(ranking, save)
-    for text in (*notes, ranking.note):
+    notes = [*notes, ranking.note]
+    if report:
+        from distill.ranking_page import ranking_page
+
+        page = ranking_page(ranking.to_json(), command=workflow.command_line(), notes=notes)
+        workflow.save_page(page, report)
+    for text in notes:
         terminal.note(text)
     if as_json:
         terminal.print_json(ranking.to_json())

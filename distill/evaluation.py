@@ -1,9 +1,6 @@
-"""Accuracy and friends of a network on images."""
+"""A network on images: its probabilities, and how good they are."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from math import hypot, sqrt
 
 import numpy as np
 import torch
@@ -17,34 +14,9 @@ from zoo.images import Images
 from zoo.machine import autocast
 from zoo.teacher import to_device, to_input
 
+from .assessment import Evaluation, assess, wilson
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How a student does on labelled images.
-
-    Attributes:
-        accuracy: top-1, in 0..1.
-        low: lower end of its 95 % Wilson interval.
-        high: upper end.
-        images: how many images were classified.
-        per_class: accuracy by class name, for the classes that occur.
-    """
-
-    accuracy: float
-    low: float
-    high: float
-    images: int
-    per_class: dict[str, float]
-
-    def gain_over(self, other: Evaluation) -> tuple[float, float, float]:
-        """Accuracy less the other's, with a 95 % interval (Newcombe, Stat. Med. 1998, 10).
-
-        Both count as independent samples, so for the same images the interval is a wide one.
-        """
-        gain = self.accuracy - other.accuracy
-        down = hypot(self.accuracy - self.low, other.high - other.accuracy)
-        up = hypot(self.high - self.accuracy, other.accuracy - other.low)
-        return gain, gain - down, gain + up
+__all__ = ["Evaluation", "evaluate", "predict", "wilson"]
 
 
 def predict(
@@ -103,18 +75,5 @@ def evaluate(
     if not len(images):
         raise ImagesError(f"{images.root} has no labelled image to test on: add class sub-folders.")
     order = np.array([classes.index(name) for name in images.classes])
-    truth = order[images.labels]
-    chosen = predict(network, images, preprocessing, device=device, progress=progress).argmax(1)
-    hits = chosen == truth
-    low, high = wilson(int(hits.sum()), len(hits))
-    per_class = {classes[i]: float(hits[truth == i].mean()) for i in np.unique(truth)}
-    return Evaluation(float(hits.mean()), low, high, len(hits), per_class)
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share: `hits` of `count` (Wilson, JASA 1927)."""
-    z = 1.959964
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    chances = predict(network, images, preprocessing, device=device, progress=progress)
+    return assess(chances, order[images.labels], classes, images.paths)

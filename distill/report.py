@@ -1,9 +1,10 @@
-"""Report: what ran and what came out; saved with the student as JSON and as a model card."""
+"""Report: what ran and what came out; saved with the student as JSON, model card and page."""
 
 from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -11,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from zoo import __version__
-from zoo.card import TeacherCard, write_whole
-from zoo.errors import StudentError
+from zoo.card import TeacherCard, sha256_of, write_whole
+from zoo.errors import StudentError, first_line
 
 from .evaluation import Evaluation
+from .licence import Claim, choose_licence, licence_lines, start_claims, teacher_claims
+from .page import PAGE, student_page
 from .recipe import Recipe
-from .student import save_network
+from .student import WEIGHTS_FILE, save_network
 from .training import Trained
 
 REPORT_FORMAT = 1
-LICENSE = "other"
-"""Of a student: its makers decide, with the licences of its data and teachers in hand."""
+ONNX_FILES = ("model.onnx", "model.int8.onnx")
+"""What `zoo export` puts beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Report:
         student: the folder that the student is saved in.
         evaluation: on held-out images; None without any.
         notes: mishaps on the way.
+        digest: SHA-256 of the images and labels.
+        command: the command line that asked for it; empty if none did.
     """
 
     method: str
@@ -63,6 +68,8 @@ class Report:
     student: str
     evaluation: Evaluation | None = None
     notes: tuple[str, ...] = field(default=())
+    digest: str = ""
+    command: str = ""
 
     def summary(self) -> dict[str, Any]:
         """The run as `zoo distill --json` shows it."""
@@ -115,8 +122,8 @@ def save_student(
     *,
     cards: Sequence[TeacherCard] = (),
     ranking: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the student, its model card, its report and its training history.
+) -> str:
+    """Write the student, its model card, its report and its training history; then its page.
 
     Args:
         trained: the student.
@@ -125,15 +132,23 @@ def save_student(
         cards: of the teachers in the report.
         ranking: that the shares come from, kept beside the student.
 
+    Returns:
+        Why the page could not be drawn, which loses no student; empty if it was.
+
     Raises:
         StudentError: the folder cannot be written.
     """
     history = "".join(json.dumps(entry) + "\n" for entry in trained.history)
     document = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+    # a line a list of numbers: a confusion matrix has many
+    document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (PAGE, *ONNX_FILES):  # of another student
+            (folder / name).unlink(missing_ok=True)
         write_whole(folder / "metrics.jsonl", history)
-        write_whole(folder / "report.json", document)
+        # names of files may hold bytes that are no UTF-8
+        write_whole(folder / "report.json", document.encode("utf-8", "replace"))
         if ranking:
             text = json.dumps(ranking, indent=1, ensure_ascii=False) + "\n"
             write_whole(folder / "ranking.json", text)
@@ -144,20 +159,40 @@ def save_student(
             arch=report.arch,
             labels=report.classes,
             preprocessing=trained.preprocessing,
-            license=LICENSE,
+            license=choose_licence(_claims(report, cards)),
         )
     except OSError as error:
         raise StudentError(
             f"The student could not be saved in {folder}: {error.strerror or error}. "
             "Free some space or choose another --save, and run again."
         ) from error
+    return _save_page(trained, report, folder, cards, ranking)
+
+
+def _save_page(
+    trained: Trained,
+    report: Report,
+    folder: Path,
+    cards: Sequence[TeacherCard],
+    ranking: Mapping[str, Any] | None,
+) -> str:
+    try:
+        sha256 = sha256_of(folder / WEIGHTS_FILE)
+        page = student_page(
+            report, history=trained.history, cards=cards, ranking=ranking, sha256=sha256
+        )
+        write_whole(folder / PAGE, page)
+    except Exception as error:  # whatever it is: the student is safe, the page is an extra
+        return f"{folder / PAGE} could not be written ({first_line(error)}); the student is saved."
+    return ""
 
 
 def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
     """The student's README in the Hub's form, naming every teacher, its share and licence."""
+    claims = _claims(report, cards)
     lines = [
         "---",
-        f"license: {LICENSE}",
+        f"license: {choose_licence(claims)}",
         "library_name: timm",
         "pipeline_tag: image-classification",
         "tags: [image-classification, timm, source-zoo]",
@@ -179,14 +214,17 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
         "```",
         "",
-        "## Licence",
-        "",
-        "What may be done with this model depends on the images it was taught on and on every "
-        "teacher and data set named above. `license: other` at the head of this page means that "
-        "no licence was chosen yet.",
-        "",
+        *licence_lines(claims),
     ]
     return "\n".join(lines)
+
+
+def _claims(report: Report, cards: Sequence[TeacherCard]) -> list[Claim]:
+    """Every licence that the student depends on."""
+    return [
+        *teacher_claims(list(report.teachers), cards),
+        *start_claims(report.start, report.arch),
+    ]
 
 
 def _result(report: Report) -> list[str]:

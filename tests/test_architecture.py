@@ -31,6 +31,10 @@ ONLY_IN = {
     "pickle": set[str](),
     "huggingface_hub": {"zoo/download.py", "zoo/hub.py", "zoo/hub_errors.py"},
     "tqdm": set[str](),
+    "matplotlib": {"distill/figures.py"},
+    "onnx": {"distill/onnx_file.py"},
+    "onnxruntime": {"distill/onnx_file.py"},
+    "onnxscript": {"distill/onnx_file.py"},
 }
 """A library, and the files or folders that may import it."""
 

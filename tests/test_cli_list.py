@@ -80,6 +80,9 @@ def test_a_broken_card_is_one_line(command, toy_zoo, tmp_path, monkeypatch):
         ("eval",),
         ("eval", "student"),
         ("predict", "student"),
+        ("export",),
+        ("export", "student"),
+        ("export", "student", "--onnx", "--int8"),
         ("demo", "--seed", "x"),
         ("info",),
         ("pull",),
@@ -114,11 +117,14 @@ def test_help_and_list_load_neither_torch_nor_timm():
     """In a process of its own: help screens, an import and a listing stay light."""
     script = (
         "import sys; import cli.zoo_app as app, zoo, distill, selection\n"
-        "for words in (['zoo', '--help'], ['zoo', 'distill', '--help'], ['zoo', 'list']):\n"
+        "for words in (['zoo', '--help'], ['zoo', 'distill', '--help'],\n"
+        "              ['zoo', 'export', '--help'], ['zoo', 'list']):\n"
         "    sys.argv = words\n"
         "    try: app.main()\n"
         "    except SystemExit as stop: assert not stop.code\n"
-        "heavy = {'torch', 'timm', 'torchvision', 'sklearn', 'scipy'} & sys.modules.keys()\n"
+        "heavy = {'torch', 'timm', 'torchvision', 'sklearn', 'scipy', 'matplotlib'}\n"
+        "heavy |= {'onnx', 'onnxruntime', 'onnxscript'}\n"
+        "heavy &= sys.modules.keys()\n"
         "print('heavy:', sorted(heavy))\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)

@@ -206,7 +206,7 @@ def test_zoo_of_a_run_comes_before_that_of_the_ranking(command, distil, imgs, qu
     assert shown.json["teachers"] == {"eel": 1.0}
 
 
-def test_a_teacher_without_classes_ranks_but_gets_no_share_and_that_is_said(
+def test_a_teacher_without_classes_ranks_but_has_none_to_be_imitated_and_that_is_said(
     command, distil, imgs, quiet
 ):
     quiet("eel", "mute")
@@ -214,9 +214,11 @@ def test_a_teacher_without_classes_ranks_but_gets_no_share_and_that_is_said(
     assert ranked(shown) == ["eel", "mute"]
     assert {row["reason"] for row in shown.json["teachers"]} == {""}
     share(eel=1, mute=3)
-    ran = distil("--json")
+    ran = distil("--objective", "source", "--json")
     assert ran.json["teachers"] == {"eel": 1.0}
     assert "No classes to imitate, so no share: mute." in ran.err
+    ran = distil("--objective", "target", "--overwrite", "--json")
+    assert ran.json["teachers"] == {"eel": 0.25, "mute": 0.75}
 
 
 def test_a_teacher_without_classes_alone_is_one_clear_line(command, distil, imgs, quiet):
@@ -224,7 +226,7 @@ def test_a_teacher_without_classes_alone_is_one_clear_line(command, distil, imgs
     command("rank", "--target", imgs, "--zoo", "quiet")
     share(mute=1)
     for words in (("--nearest",), ("--weighted",), ("--teacher", "mute", "--zoo", "quiet")):
-        line = distil(*words).mistake
+        line = distil(*words, "--objective", "source").mistake
         assert "mute has no classes that a student could imitate" in line
         assert "--teacher" in line
     assert not Path("student").exists()

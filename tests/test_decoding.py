@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode
 
 from zoo.card import Preprocessing
-from zoo.decoding import UNREADABLE, decode_images, open_image
+from zoo.decoding import UNREADABLE, decode_images, open_image, thumbnail
 from zoo.errors import ImagesError
 from zoo.images import read_images
 
@@ -215,3 +215,24 @@ def test_a_file_deleted_damaged_or_replaced_since_reading_is_an_error(imgs):
             decode_images(images.paths, LOOK, digests=images.digests)
         assert str(victim) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_thumbnail_is_the_whole_image_small_and_without_metadata(tmp_path):
+    path = tmp_path / "wide.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "taken at home"
+    left, right = Image.new("RGB", (400, 200), "red"), Image.new("RGB", (200, 200), "blue")
+    left.paste(right, (200, 0))
+    left.save(path, exif=exif)
+    small = Image.open(io.BytesIO(thumbnail(path)))
+    assert (small.format, small.size) == ("JPEG", (96, 48))
+    assert not small.getexif()
+    for column, colour in ((5, (255, 0, 0)), (90, (0, 0, 255))):
+        assert small.getpixel((column, 24)) == pytest.approx(colour, abs=8)
+
+
+def test_a_thumbnail_of_no_image_says_which(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    for name in ("broken.png", "gone.png"):
+        with pytest.raises(ImagesError, match=f"{name} cannot be shown"):
+            thumbnail(tmp_path / name)

@@ -35,6 +35,10 @@ def test_the_wheel_holds_every_source_file(wheel):
             assert path.relative_to(ROOT).as_posix() in wheel.namelist()
 
 
+def test_the_wheel_holds_the_look_of_the_pages(wheel):
+    assert "prefers-color-scheme" in wheel.read("distill/page.css").decode()
+
+
 def test_the_wheel_holds_every_teacher_with_its_weights_and_card(wheel):
     teachers = sorted(path.name for path in (ROOT / "zoo/builtin").iterdir() if path.is_dir())
     assert len(teachers) >= 8

@@ -1,19 +1,22 @@
 """Reports, model cards, and where a student may be saved."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 from conftest import snapshot
 
+from distill.assessment import assess
 from distill.evaluation import Evaluation
 from distill.recipe import Recipe
 from distill.report import Report, check_folder, model_card, save_student
 from distill.training import Trained
-from zoo.card import Preprocessing
+from zoo.card import Preprocessing, sha256_of
 from zoo.errors import StudentError
 
 LOOK = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -70,10 +73,10 @@ def test_a_saved_student_is_a_folder_that_timm_loads(trained, tmp_path, toy_zoo)
     ranking = {"format": 1, "target": "ü"}
     save_student(trained, REPORT, folder, cards=toy_zoo, ranking=ranking)
     names = ["README.md", "config.json", "metrics.jsonl", "model.safetensors", "ranking.json",
-             "report.json"]  # fmt: skip
+             "report.html", "report.json"]  # fmt: skip
     assert sorted(path.name for path in folder.iterdir()) == names
     network = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    assert network.pretrained_cfg["license"] == "other"  # pyright: ignore
+    assert network.pretrained_cfg["license"] == "mit"  # pyright: ignore
     assert json.loads((folder / "ranking.json").read_text(encoding="utf-8")) == ranking
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == trained.history
@@ -107,14 +110,14 @@ def test_the_model_card_names_every_teacher_with_share_source_and_licences(toy_z
 def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
     card = model_card(REPORT, toy_zoo)
     for text in (
-        "license: other",
+        "license: mit",
         "library_name: timm",
         "pipeline_tag: image-classification",
         "# test_resnet for blue, grün [x]",
         "method `weighted` from 8 labelled and 90 unlabelled images in 123 updates at 32 px",
         "initial weights: random",
         "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%).",
-        "no licence was chosen yet",
+        "The strictest is mit, because of bee: permissive.",
         'timm.create_model("local-dir:FOLDER", pretrained=True)',
     ):
         assert text in card
@@ -171,9 +174,56 @@ def test_saving_again_replaces_the_student_and_keeps_other_files(trained, tmp_pa
     assert not list(folder.glob("*.part"))
 
 
+def test_saving_again_leaves_no_export_of_the_old_student(trained, tmp_path, toy_zoo):
+    for name in ("model.onnx", "model.int8.onnx", "mine.onnx"):
+        (tmp_path / name).write_text("of the old student")
+    save_student(trained, REPORT, tmp_path, cards=toy_zoo)
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["mine.onnx"]
+
+
 def test_a_folder_that_cannot_be_written_is_one_line_and_leaves_nothing(trained, tmp_path):
     (tmp_path / "file").write_text("")
     before = snapshot(tmp_path)
     with pytest.raises(StudentError, match=r"could not be saved in .*file/s"):
         save_student(trained, replace(REPORT, teachers={}), tmp_path / "file/s")
     assert snapshot(tmp_path) == before
+
+
+def test_the_page_beside_the_student_is_of_this_student(trained, tmp_path, toy_zoo):
+    assert save_student(trained, REPORT, tmp_path / "s", cards=toy_zoo) == ""
+    page = (tmp_path / "s/report.html").read_text(encoding="utf-8")
+    assert "87.5%" in page
+    assert sha256_of(tmp_path / "s/model.safetensors") in page
+
+
+def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo, monkeypatch):
+    folder = tmp_path / "s"
+    save_student(trained, REPORT, folder, cards=toy_zoo)
+
+    def fail(*_, **__):
+        raise RuntimeError("no ink\nat all")
+
+    monkeypatch.setattr("distill.report.student_page", fail)
+    mishap = save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
+    assert (
+        mishap == f"{folder / 'report.html'} could not be written (no ink); the student is saved."
+    )
+    assert json.loads((folder / "report.json").read_text())["method"] == "nearest"
+    assert not (folder / "report.html").exists()  # the old one is of another student
+
+
+def test_a_matrix_is_a_line_a_row_and_names_stay_as_they_are(trained, tmp_path):
+    names = ("[\n1, 2\n]", "[1, 2]")
+    result = assess(np.eye(2, dtype=np.float32), np.array([0, 1]), names, [Path("x")] * 2)
+    report = replace(REPORT, teachers={}, classes=names, evaluation=result)
+    save_student(trained, report, tmp_path / "s")
+    text = (tmp_path / "s/report.json").read_text(encoding="utf-8")
+    assert "[1,0]" in text
+    found = json.loads(text)
+    assert (found["classes"], found["evaluation"]["confusion"]) == ([*names], [[1, 0], [0, 1]])
+
+
+def test_a_folder_whose_name_is_no_utf8_can_be_reported(trained, tmp_path):
+    report = replace(REPORT, teachers={}, target=os.fsdecode(b"/data/\xff"))
+    assert save_student(trained, report, tmp_path / "s") == ""
+    assert json.loads((tmp_path / "s/report.json").read_text())["target"] == "/data/?"

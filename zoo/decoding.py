@@ -109,6 +109,22 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
         return _to_rgb(upright)
 
 
+def thumbnail(path: Path, size: int = 96) -> bytes:
+    """The whole image as a small JPEG of at most `size` x `size` pixels, without its metadata.
+
+    Raises:
+        ImagesError: the file cannot be decoded.
+    """
+    try:
+        image = open_image(path.read_bytes())
+    except UNREADABLE as error:
+        raise ImagesError(f"{path} cannot be shown: {reason(error)}.") from error
+    image.thumbnail((size, size))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
 def reason(error: BaseException) -> str:
     """Why an image cannot be decoded, in a few words."""
     if isinstance(error, UnidentifiedImageError):
