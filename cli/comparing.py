@@ -16,7 +16,7 @@ from zoo.errors import StudentError
 from zoo.images import Images
 
 from .distilling import Method, Plan, recipe_for, teach
-from .workflow import Bars, Task, rank_target
+from .workflow import Bars, Task, rank_target, saving
 
 if TYPE_CHECKING:
     from distill.comparison import Bools, Comparison
@@ -62,7 +62,7 @@ class Record:
         """Keep a student's answers.
 
         Raises:
-            StudentError: the file cannot be written.
+            ZooError: the file cannot be written.
         """
         hits = "".join("01"[int(hit)] for hit in right)
         self.cells[key] = {"hits": hits, "seconds": round(seconds, 2)}
@@ -72,16 +72,11 @@ class Record:
         """Write the file, whole.
 
         Raises:
-            StudentError: it cannot be written.
+            ZooError: it cannot be written.
         """
         document = {**more, "run": self.run, "cells": self.cells}
-        try:
+        with saving("comparison", self.path):
             write_whole(self.path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise StudentError(
-                f"The comparison could not be saved as {self.path}: {error.strerror or error}. "
-                "Choose another --save."
-            ) from error
 
     def gather(self, keys: Sequence[str]) -> tuple[Bools, float]:
         """The answers of some students one after the other, and the seconds of all."""

@@ -9,12 +9,11 @@ from . import terminal
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
 
-PAIRS = 5
-"""So many of the pairs of classes that are confused most are named."""
-
 
 def evaluation_table(result: Evaluation) -> None:
     """Accuracy by class, the worst first, and over all; its calibration; what it confuses."""
+    from distill.assessment import PAIRS
+
     rows = sorted(result.by_class, key=lambda row: row.accuracy)
     terminal.show_rows(
         ["class", "accuracy>", "95 % interval>", "images>"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from selection import BLIND_METRIC, METRIC, POWER, Ranking, rank
 from zoo.card import TeacherCard, write_whole
 from zoo.catalogue import absolute_zoo, list_cards
 from zoo.decoding import Progress
-from zoo.errors import ImagesError, RankingError
+from zoo.errors import ImagesError, ZooError
 from zoo.images import Images, read_images
 
 from .shortlisting import choose_nearest
@@ -219,27 +220,35 @@ def save_ranking(ranking: Ranking, path: Path) -> None:
     """Write the ranking.
 
     Raises:
-        RankingError: the file cannot be written.
+        ZooError: the file cannot be written.
     """
-    try:
+    with saving("ranking", path):
         ranking.save(path)
-    except OSError as error:
-        raise RankingError(
-            f"The ranking could not be saved as {path}: {error.strerror}. Choose another --save."
-        ) from error
 
 
 def save_page(page: str, path: Path) -> None:
     """Write a page.
 
     Raises:
-        RankingError: the file cannot be written.
+        ZooError: the file cannot be written.
+    """
+    with saving("page", path, "--report"):
+        write_whole(path, page)
+
+
+@contextmanager
+def saving(what: str, path: Path, option: str = "--save") -> Iterator[None]:
+    """A file that cannot be written, named by this option, is one clear line.
+
+    Raises:
+        ZooError: it cannot be written.
     """
     try:
-        write_whole(path, page)
+        yield
     except OSError as error:
-        raise RankingError(
-            f"The page could not be saved as {path}: {error.strerror}. Choose another --report."
+        reason = error.strerror or error
+        raise ZooError(
+            f"The {what} could not be saved as {path}: {reason}. Choose another {option}."
         ) from error
 
 

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 BINS = 15
 """Of the calibration, equally wide, as in Guo et al., ICML 2017."""
 
+PAIRS = 5
+"""So many of the pairs of classes that are confused most are named."""
+
 MISTAKES = 12
 """So many of the most certain mistakes are kept."""
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 
 
-@contextmanager
-def fast_convolutions(network: nn.Module) -> Iterator[None]:
+def fast_convolutions(network: nn.Module) -> AbstractContextManager[None]:
     """Compute a network's depthwise and pointwise convolutions in their fastest form.
 
     Depthwise ones stay out of autocast, backward in bfloat16 being far slower, and without the
     rim of a kernel that is larger than its map; pointwise ones on a single place are a product.
     """
-    forms = {
-        module: form
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d) and (form := _form_of(module))
-    }
+    return other_forwards(
+        {
+            module: form
+            for module in network.modules()
+            if isinstance(module, nn.Conv2d) and (form := _form_of(module))
+        }
+    )
+
+
+@contextmanager
+def other_forwards(forms: Mapping[nn.Module, Callable[[Any, Tensor], Tensor]]) -> Iterator[None]:
+    """In here each module computes by the function beside it, called as `forward` is."""
     for module, form in forms.items():
         module.forward = MethodType(form, module)
     try:
@@ -32,7 +39,7 @@ def fast_convolutions(network: nn.Module) -> Iterator[None]:
             del module.forward
 
 
-def _form_of(module: nn.Conv2d):
+def _form_of(module: nn.Conv2d) -> Callable[[Any, Tensor], Tensor] | None:
     if module.groups == module.in_channels > 1:
         return _depthwise
     return _pointwise if module.kernel_size == (1, 1) else None

@@ -8,15 +8,12 @@ from pathlib import Path
 from zoo.decoding import thumbnail
 from zoo.errors import ImagesError
 
-from .assessment import Calibration, Evaluation, Mistake
+from .assessment import PAIRS, Calibration, Evaluation, Mistake
 from .figures import draw_reliability
 from .markup import INTERVAL, Html, Part, ends, part, table, tag, track
 
 SHOWN_CLASSES = 25
 """A confusion matrix of more classes is left to report.json: nobody can read it."""
-
-PAIRS = 5
-"""So many of the pairs of classes that are confused most are named."""
 
 
 def evaluation_parts(result: Evaluation) -> list[Part]:

@@ -6,10 +6,9 @@ take their statistics over all parts, and gradients are averaged before the opti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from types import MethodType
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from zoo.errors import StudentError
 from zoo.processes import Processes
 
 from .batches import Batch
+from .convolutions import other_forwards
 from .recipe import Recipe
 
 
@@ -80,21 +80,15 @@ def check_agreement(value: int, processes: Processes) -> None:
         )
 
 
-@contextmanager
-def shared_norms(network: nn.Module, processes: Processes) -> Iterator[None]:
+def shared_norms(network: nn.Module, processes: Processes) -> AbstractContextManager[None]:
     """Batch norms take mean and variance over the parts of all processes.
 
     torch's own SyncBatchNorm does the same on CUDA only.
     """
+    if processes.count == 1:
+        return nullcontext()
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    norms = norms if processes.count > 1 else []
-    for norm in norms:
-        norm.forward = MethodType(_normalise, norm)
-    try:
-        yield
-    finally:
-        for norm in norms:
-            del norm.forward
+    return other_forwards(dict.fromkeys(norms, _normalise))
 
 
 class _Sum(torch.autograd.Function):
