@@ -16,6 +16,9 @@ from .targets import Targets
 Term = Callable[[Student, Tensor, Batch], Tensor]
 """A loss of the student, its embeddings [L + U + V, D] and the batch."""
 
+Weight = Callable[[float], float]
+"""What a loss counts after a part, 0..1, of the updates."""
+
 
 def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """L_lab: mean cross-entropy of logits [B, C] with labels [B] in 0..C-1."""
@@ -72,8 +75,8 @@ def _confident_loss(opinions: Tensor, strong: Tensor, threshold: float) -> Tenso
 
 def loss_terms(
     recipe: Recipe, targets: Targets, device: torch.device
-) -> dict[str, tuple[float, Term]]:
-    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + consistency."""
+) -> dict[str, tuple[Weight, Term]]:
+    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + L_own."""
     alpha = targets.alpha.to(device)
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
@@ -99,19 +102,22 @@ def loss_terms(
         weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
         return fixmatch_loss(weak, strong, threshold=recipe.threshold)
 
-    imitation = 1 - recipe.label_weight
-    terms: dict[str, tuple[float, Term]] = {
-        "labels": (recipe.label_weight if targets else 1, labels)
-    }
+    imitation, own = 1 - recipe.label_weight, recipe.consistency
+    terms = {"labels": (_always(recipe.label_weight if targets else 1), labels)}
     if targets and targets.widths:
-        terms["source"] = (imitation, source)
+        terms["source"] = (_always(imitation), source)
     elif targets:
-        terms["target"] = (imitation, target)
+        terms["target"] = (lambda at: imitation * (1 - recipe.fading * at), target)
         if recipe.agreement:
-            terms["agreement"] = (imitation * recipe.agreement, agreement)
-    if recipe.consistency:
-        terms["consistency"] = (recipe.consistency, consistency)
+            terms["agreement"] = (_always(imitation * recipe.agreement), agreement)
+            own += recipe.agreement
+    if own:
+        terms["consistency"] = (_always(own), consistency)
     return terms
+
+
+def _always(weight: float) -> Weight:
+    return lambda _: weight
 
 
 def _views(phi: Tensor, batch: Batch) -> Tensor:

@@ -22,10 +22,12 @@ class Recipe:
         warmup: share of the updates in which the learning rate climbs (ours).
         label_weight: lambda, the weight of the labels against the teachers (ours; the paper's
             is recollected as 0.8).
-        agreement: weight of the pseudo-labels that teachers and student make together, against
-            the teachers' soft labels; 0 leaves it out (ours).
-        certainty: probability above which such a pseudo-label counts (ours).
-        consistency: weight of FixMatch's term; 0 leaves it out (FixMatch: 1).
+        fading: share of the weight of the teachers' soft labels that is gone by the last
+            update, linearly (ours).
+        agreement: weight of pseudo-labels beside the soft labels: those that teachers and student
+            make together, and the student's own by FixMatch's term; 0 leaves them out (ours).
+        certainty: probability above which a pseudo-label made together counts (ours).
+        consistency: weight of FixMatch's term in a run of any kind (FixMatch: 1).
         threshold: FixMatch's confidence above which a pseudo-label counts (FixMatch: 0.95).
         label_smoothing: of the labelled term (ours).
         min_area: smallest share of the image that a random crop keeps (ours).
@@ -43,6 +45,7 @@ class Recipe:
     weight_decay: float = 0.02
     warmup: float = 0.1
     label_weight: float = 0.5
+    fading: float = 1.0
     agreement: float = 1.0
     certainty: float = 0.8
     consistency: float = 0.0
@@ -63,6 +66,7 @@ class Recipe:
             "weight_decay": (0, 10),
             "warmup": (0, 1),
             "label_weight": (0, 1),
+            "fading": (0, 1),
             "agreement": (0, inf),
             "certainty": (0, 1),
             "consistency": (0, inf),

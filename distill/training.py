@@ -153,7 +153,9 @@ def fit(
                 phi = student.embed(normalise(batch.images.to(device), preprocessing))
             phi = phi.float()
             losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
-            loss = torch.stack([weight * losses[name] for name, (weight, _) in terms.items()]).sum()
+            at = step / recipe.updates
+            weighted = [weight(at) * losses[name] for name, (weight, _) in terms.items()]
+            loss = torch.stack(weighted).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             average_over(processes, [parameter.grad for parameter in student.parameters()])

@@ -21,6 +21,9 @@ from .unlabeled import UNLABELED
 
 RANKING_FORMAT = 2
 
+BEATEN = "clearly worse than a control"
+"""Why a teacher that did not fail has no share."""
+
 
 @dataclass(frozen=True)
 class RankedTeacher:
@@ -152,9 +155,9 @@ class Ranking:
                 "Rank again with --metric probe."
             )
         scores = self._scores()
-        bar = max(self._scores("control").values(), default=-math.inf)
-        above = {name: score for name, score in scores.items() if score > bar}
-        return share_by_power(above or scores, power)
+        beaten = {row.name for row in self.teachers if row.reason == BEATEN}
+        unbeaten = {name: score for name, score in scores.items() if name not in beaten}
+        return share_by_power(unbeaten or scores, power)
 
     def nearest(self) -> str:
         """The teacher of highest score; of equal ones, or by several metrics, the one on top."""

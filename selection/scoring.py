@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from zoo.features import Features
 
 from .checks import check_labels
 from .metrics import METRICS, Floats, Labels
-from .ranking import RankedTeacher, Ranking
+from .ranking import BEATEN, RankedTeacher, Ranking
 from .redundancy import choose
 from .resampling import RESAMPLES, measure
 from .shares import POWER, SHAREABLE, share_by_power
@@ -56,8 +56,8 @@ def rank(
     """Order teachers by how close they are to the task that labels describe.
 
     Every teacher meets the same resamples, so its interval does not depend on who else is ranked.
-    Several metrics order by the mean of their ranks. Shares come from the first metric: who scores
-    no better than a control gets none, unless nobody does better. Where no score is above 0, or
+    Several metrics order by the mean of their ranks. Shares come from the first metric: who is
+    clearly worse than a control gets none, unless everybody is. Where no score is above 0, or
     scores of this metric cannot become shares, shares are equal.
 
     Args:
@@ -69,7 +69,7 @@ def rank(
         top: give shares to so many teachers only, that are close and do not say the same; None
             for all.
         seed: of the resamples.
-        resamples: for the intervals; 0 for none.
+        resamples: for the intervals; 0 for none, and then nobody is clearly worse.
         domains: what each teacher's images show, by name.
         failures: why a teacher could not be run, by name; it becomes a failed row.
         controls: features of the same images that know nothing of any domain, by name.
@@ -103,14 +103,15 @@ def rank(
     if not teachers:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
-    bar = max((row.score for row in scored if row.name in controls), default=-math.inf)
-    shares = _share(teachers, metrics[0], power, bar)
+    bars = [row for row in scored if row.name in controls]
+    beaten = {row.name for row in teachers if any(_is_clearly_better(bar, row) for bar in bars)}
+    shares = _share(teachers, metrics[0], power, beaten)
     if top is not None:
         shares = choose(shares, features, top)
     order = _order(scored)
     places = _place([row for row in order if row.name in features])
     rows = [
-        _row(row, domains, shares, places, metrics, bar, control=row.name not in features)
+        _row(row, domains, shares, places, metrics, beaten, control=row.name not in features)
         for row in order
     ]
     rows += [
@@ -172,20 +173,26 @@ def _place(order: list[_Scored]) -> dict[str, int]:
     places: dict[str, int] = {}
     least = 1
     for row in order:
-        better = sum(
-            bool(other.score > row.score and np.mean(other.drawn > row.drawn) >= 0.975)
-            for other in order
-        )
+        better = sum(_is_clearly_better(other, row) for other in order)
         places[row.name] = least = max(least, 1 + better)
     return places
 
 
-def _share(teachers: list[_Scored], metric: str, power: float, bar: float) -> dict[str, float]:
-    """Shares of those that score better than the best control; of all, where none does."""
+def _is_clearly_better(one: _Scored, other: _Scored) -> bool:
+    """In 97.5 % of the resamples that both met; never without resamples."""
+    if not (len(one.drawn) and len(other.drawn)):
+        return False
+    return bool(one.score > other.score and np.mean(one.drawn > other.drawn) >= 0.975)
+
+
+def _share(
+    teachers: list[_Scored], metric: str, power: float, beaten: Set[str]
+) -> dict[str, float]:
+    """Shares of those that no control beats; of all, where the controls beat everybody."""
     scores = {row.name: row.score for row in teachers}
-    above = {name: score for name, score in scores.items() if score > bar} or scores
-    known = metric in SHAREABLE and max(above.values()) > 0
-    return share_by_power(above, power if known else 0.0)
+    unbeaten = {name: score for name, score in scores.items() if name not in beaten} or scores
+    known = metric in SHAREABLE and max(unbeaten.values()) > 0
+    return share_by_power(unbeaten, power if known else 0.0)
 
 
 def _row(
@@ -194,14 +201,13 @@ def _row(
     shares: Mapping[str, float],
     places: Mapping[str, int],
     metrics: list[str],
-    bar: float,
+    beaten: Set[str],
     *,
     control: bool,
 ) -> RankedTeacher:
     low, high = (
         map(float, np.nanpercentile(row.drawn, (2.5, 97.5))) if len(row.drawn) else (None, None)
     )
-    beaten = not control and row.score <= bar
     return RankedTeacher(
         name=row.name,
         domain=domains.get(row.name, ""),
@@ -210,7 +216,7 @@ def _row(
         high=high,
         share=shares.get(row.name, 0.0),
         status="control" if control else "ok",
-        reason="no better than a control" if beaten else "",
+        reason=BEATEN if row.name in beaten else "",
         chance=float(np.nanpercentile(row.dealt, 95)) if len(row.dealt) else None,
         place=places.get(row.name),
         scores=row.scores if len(metrics) > 1 else {},

@@ -64,7 +64,7 @@ def task_of(folder, labels, seed, zoo):
     probe = images.probe(seed=seed)
     asked = observe(cards, probe).features
     parc = {name: METRICS["parc"](outputs, probe.labels) for name, outputs in asked.items()}
-    ours = rank(asked, probe.labels, resamples=0, controls=observe_controls(probe))
+    ours = rank(asked, probe.labels, controls=observe_controls(probe))
     return images, cards, parc, ours
 
 
@@ -146,10 +146,11 @@ def cells_of(options):
 
 
 def fill(options):
-    """Run the cells of this part that are missing."""
+    """Run the cells of this part that are missing, in the folder and in the file of --save."""
+    unpack(options)
     part, parts = map(int, options.part.split("/"))
     for key, folder in cells_of(options):
-        path = options.out / f"{key.replace('/', '-')}.json"
+        path = path_of(key, options)
         _, _, labels, seed, method = key.split("/")
         if crc32(f"{folder.name}{labels}{seed}".encode()) % parts != part or path.exists():
             continue
@@ -158,6 +159,19 @@ def fill(options):
         print(key, cell["accuracy"], cell.get("seconds"), file=sys.stderr, flush=True)
         if task_of.cache_info().currsize > 1:
             task_of.cache_clear()
+
+
+def unpack(options):
+    """Put the cells of an earlier --save where those of this run will lie."""
+    if options.save and options.save.exists():
+        for key, cell in json.loads(options.save.read_text())["cells"].items():
+            path = path_of(key, options)
+            if not path.exists():
+                write_whole(path, json.dumps({"key": key, **cell}))
+
+
+def path_of(key, options):
+    return options.out / f"{key.replace('/', '-')}.json"
 
 
 def read_options():

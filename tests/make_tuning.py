@@ -1,4 +1,4 @@
-"""Split source domains into TARGET/train and TARGET/test, to choose numbers on: no target is used.
+"""Split source domains into TASK/train and TASK/test, to choose numbers on: no target is used.
 
 python tests/make_tuning.py --data SOURCES --out DIR, where SOURCES holds DOMAIN/CLASS/images.
 """
@@ -8,9 +8,11 @@ import hashlib
 import os
 from pathlib import Path
 
-DOMAINS = ("aerial", "seedlings", "textures")
-MOST, HELD_OUT = 400, 0.3
-"""Images of a class at most, and the share of them to test on, at most 120."""
+START = "objects"
+"""What every student and teacher starts from: no task to choose numbers on."""
+
+CLASSES, MOST, HELD_OUT = 10, 300, 0.3
+"""Classes of a task and images of a class at most, and the share of them to test on."""
 
 
 def main():
@@ -18,15 +20,20 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    for folder in (path for name in DOMAINS for path in sorted((options.data / name).iterdir())):
-        files = sorted(folder.iterdir(), key=lambda p: hashlib.sha256(p.name.encode()).digest())
-        test = min(round(HELD_OUT * len(files)), 120)
-        for index, path in enumerate(files[:MOST]):
-            part = "test" if index < test else "train"
-            place = options.out / folder.parent.name / part / folder.name / path.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.exists():
-                os.link(path, place)
+    for domain in sorted(path for path in options.data.iterdir() if path.name != START):
+        for folder in shuffled(domain)[:CLASSES]:
+            files = shuffled(folder)[:MOST]
+            for index, path in enumerate(files):
+                part = "test" if index < HELD_OUT * len(files) else "train"
+                place = options.out / domain.name / part / folder.name / path.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if not place.exists():
+                    os.link(path, place)
+
+
+def shuffled(folder):
+    """What lies in a folder, in an order that depends on the names alone."""
+    return sorted(folder.iterdir(), key=lambda path: hashlib.sha256(path.name.encode()).digest())
 
 
 if __name__ == "__main__":

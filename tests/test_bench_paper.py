@@ -1,10 +1,11 @@
 """The benchmark's own arithmetic: who teaches by which name, and means over targets."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bench_paper import METHODS, parse, shares_of
+from bench_paper import METHODS, parse, path_of, shares_of, unpack
 from paper_tables import gather, interval, paired, show
 from test_ranking import make_ranking
 
@@ -77,3 +78,17 @@ def test_the_tables_name_every_method_and_the_file_holds_means_and_cells(tmp_pat
     assert list(document["means"]) == list(METHODS)
     assert document["means"]["transfer"] == pytest.approx(55.5)
     assert document["cells"] == every
+
+
+def test_cells_that_were_saved_are_known_to_the_next_run(tmp_path):
+    every = cells(transfer=0.5)
+    options = SimpleNamespace(out=tmp_path / "cells", save=tmp_path / "paper.json")
+    options.out.mkdir()
+    unpack(options)
+    assert not [*options.out.iterdir()]
+    show(every, save=options.save)
+    (known, *others) = every
+    path_of(known, options).write_text("newer")
+    unpack(options)
+    assert path_of(known, options).read_text() == "newer"
+    assert all(json.loads(path_of(key, options).read_text())["accuracy"] for key in others)

@@ -5,7 +5,9 @@ from math import exp, log
 import pytest
 import torch
 
-from distill.objectives import fixmatch_loss, label_loss, source_loss
+from distill.objectives import fixmatch_loss, label_loss, loss_terms, source_loss
+from distill.recipe import Recipe
+from distill.targets import Targets
 
 
 def chances(row):
@@ -91,3 +93,27 @@ def test_the_fixmatch_loss_does_not_teach_through_the_weak_views():
     fixmatch_loss(weak, strong, threshold=0.0).backward()
     assert weak.grad is None
     assert strong.grad is not None
+
+
+def weights_of(targets, at, **numbers):
+    terms = loss_terms(Recipe(**numbers), targets, torch.device("cpu"))
+    return {name: weight(at) for name, (weight, _) in terms.items()}
+
+
+def test_soft_labels_fade_while_labels_and_pseudo_labels_keep_their_weight():
+    soft = Targets(torch.full((2, 3), 1 / 3))
+    kept = {"labels": 0.5, "agreement": 0.5, "consistency": 1.0}
+    assert weights_of(soft, 0.0) == {**kept, "target": 0.5}
+    assert weights_of(soft, 1.0) == {**kept, "target": 0.0}
+    assert weights_of(soft, 0.5, fading=0.4)["target"] == pytest.approx(0.4)
+    assert weights_of(soft, 0.5, agreement=0) == {"labels": 0.5, "target": 0.25}
+
+
+def test_only_labels_teach_without_teachers_and_the_source_objective_never_fades():
+    assert weights_of(Targets(torch.empty(0)), 0.5) == {"labels": 1.0}
+    fixmatch = weights_of(Targets(torch.empty(0)), 0.5, consistency=1.0)
+    assert fixmatch == {"labels": 1.0, "consistency": 1.0}
+    source = Targets(torch.full((2, 3), 1 / 3), (3,), torch.ones(1))
+    assert weights_of(source, 1.0, label_weight=0.8) == pytest.approx(
+        {"labels": 0.8, "source": 0.2}
+    )

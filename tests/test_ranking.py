@@ -194,15 +194,24 @@ def test_teachers_that_cannot_be_told_apart_share_a_place():
     assert [*places.values()] == sorted(place for place in places.values() if place)
 
 
-def test_who_scores_no_better_than_a_control_has_no_share_and_says_so():
+def test_who_is_clearly_worse_than_a_control_has_no_share_and_says_so():
     controls = {"noise": make_features(1.8)}
-    zoo = {"far": make_features(0.9), "near": make_features(4), "good": make_features(3)}
+    zoo = {"far": make_features(0.2), "near": make_features(4), "good": make_features(3)}
     rows = {row.name: row for row in rank(zoo, LABELS, metric="parc", controls=controls).teachers}
     assert rows["noise"].status == "control"
     assert (rows["noise"].share, rows["noise"].place) == (0, None)
-    assert (rows["far"].share, rows["far"].reason) == (0, "no better than a control")
+    assert (rows["far"].share, rows["far"].reason) == (0, "clearly worse than a control")
     assert rows["near"].share + rows["good"].share == pytest.approx(1)
     assert rows["near"].share > rows["good"].share > 0
+
+
+def test_who_is_as_good_as_a_control_as_far_as_one_can_tell_keeps_its_share():
+    zoo = {"even": make_features(1.7, seed=1), "near": make_features(4)}
+    ranking = rank(zoo, LABELS, metric="parc", controls={"noise": make_features(1.8)})
+    rows = {row.name: row for row in ranking.teachers}
+    assert rows["even"].score < rows["noise"].score
+    assert rows["even"].share > 0
+    assert rows["even"].reason == ""
 
 
 def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_note_says_so():

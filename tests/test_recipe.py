@@ -14,6 +14,7 @@ OUTSIDE = {
     "weight_decay": (-0.1, 11),
     "warmup": (-0.1, 1.1),
     "label_weight": (-0.1, 1.1),
+    "fading": (-0.1, 1.1),
     "agreement": (-0.1,),
     "certainty": (-0.1, 1.1),
     "consistency": (-0.1,),

@@ -62,6 +62,7 @@ CHANGES = {
     "weight_decay": 5.0,
     "warmup": 0.9,
     "label_weight": 0.9,
+    "fading": 0.5,
     "agreement": 0.5,
     "certainty": 0.999,
     "consistency": 0.5,
@@ -155,7 +156,8 @@ def test_a_student_imitates_its_teachers_ever_better(images, features, objective
 def test_history_has_an_entry_every_ten_updates_and_at_the_end(images, features):
     trained = run(images, replace(RECIPE, updates=23), features=features, shares=SHARES)
     assert [entry["update"] for entry in trained.history] == [10, 20, 23]
-    assert set(trained.history[0]) == {"update", "rate", "labels", "target", "agreement"}
+    terms = {"labels", "target", "agreement", "consistency"}
+    assert set(trained.history[0]) == {"update", "rate", *terms}
     assert not trained.network.training
     assert trained.seconds > 0
     assert trained.mishap == ""
