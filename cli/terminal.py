@@ -189,7 +189,7 @@ def _say_places(ranking: Ranking) -> None:
     elif places:
         say("Teachers of one place cannot be told apart.")
     if any(row.status == "control" for row in ranking.teachers):
-        say("Controls know nothing of any domain: who scores no better has no share.")
+        say("Controls know nothing of any domain: who is clearly worse has no share.")
 
 
 def report_lines(report: Report) -> None:

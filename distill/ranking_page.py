@@ -145,7 +145,7 @@ def _explanations(ranking: Mapping[str, Any]) -> list[str]:
             f"By chance, with the labels dealt at random, {metric} is up to {max(chances):.2f}."
         )
     if any(row["status"] == "control" for row in rows):
-        texts.append("Controls know nothing of any domain: who scores no better has no share.")
+        texts.append("Controls know nothing of any domain: who is clearly worse has no share.")
     return [" ".join(texts)] if texts else []
 
 
