@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -31,13 +31,11 @@ class Targets:
         probabilities: [N, sum of widths]. In the teachers' classes alpha_s softmax(M_s(x)), all
             teachers side by side; in the target's one distribution over its C classes.
         widths: K_1..K_S, the classes of each teacher; empty for the target's classes.
-        alpha: [S], their shares; empty for the target's classes.
         accuracy: of the soft labels on labelled images left out in turn, 0..1; None if unknown.
     """
 
     probabilities: Tensor
     widths: tuple[int, ...] = ()
-    alpha: Tensor = field(default_factory=lambda: torch.empty(0))
     accuracy: float | None = None
 
     def __bool__(self) -> bool:
@@ -83,7 +81,7 @@ def source_targets(features: Mapping[str, Features], shares: Mapping[str, float]
             raise ZooError(f"The teacher {name!r} has no classifier to copy: give it share 0.")
         blocks.append(share * logits.softmax(dim=1))
     widths = tuple(block.shape[1] for block in blocks)
-    return Targets(torch.cat(blocks, dim=1), widths, torch.tensor([*shares.values()]))
+    return Targets(torch.cat(blocks, dim=1), widths)
 
 
 def soft_labels(

@@ -131,7 +131,6 @@ def test_in_the_classes_of_the_teachers_their_probabilities_stand_side_by_side()
     expected = [share * softmax(features[name].logits, axis=1) for name, share in SHARES.items()]
     assert np.allclose(told.probabilities.numpy(), np.hstack(expected), atol=1e-6)
     assert told.widths == (4, 4)
-    assert told.alpha.tolist() == pytest.approx([0.7, 0.3])
     assert told.accuracy is None
 
 
