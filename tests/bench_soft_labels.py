@@ -40,7 +40,7 @@ def shares_by_rule(ranking):
 
 
 def measure(folder, labels, seed):
-    """{rule: (accuracy, accuracy on the labels left out, teachers)} of one task, if large enough."""
+    """{rule: (accuracy, cross-validated accuracy, teachers)} of a task; {} if it is too small."""
     truth = read_images(folder / "train")
     images = truth.hide_labels(labels, seed)
     hidden = images.labels < 0
