@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import RankingError
 from zoo.features import Features
-from zoo.probe import decompose
+from zoo.components import decompose
 
 from .checks import check_input
 from .mixture import assign_softly
