@@ -12,14 +12,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.components import decompose
 from zoo.errors import RankingError
 from zoo.features import Features
-from zoo.probe import decompose, ridge_leave_one_out, standardise
+from zoo.probe import ridge_leave_one_out, standardise
 
 from .checks import check_input
 from .evidence import hscore, logme
 from .neighbours import find_nearest
-from .pairs import Scorer, correlate, sort_pairs
+from .pairs import Scorer, compare_pairs, correlate
 from .separation import gbc, ncti, transrate
 from .similarity import cka, cka_rbf
 from .transfer import leep, nce, nleep
@@ -40,7 +41,7 @@ def parc(features: Features, labels: Labels) -> float:
 
     The projection is fitted on all rows, labelled or not; without unlabelled rows this is the
     published form. That form fails with few labels: N images standardised in N - 1 directions are
-    all equally far. O(N D min(N, D) + M log M) for M pairs (`selection.pairs.MOST`).
+    all equally far. O(N D min(N, D) + M) for M pairs (`selection.pairs.MOST`).
     """
     return _score(_prepare_parc, features, labels)
 
@@ -86,8 +87,8 @@ def _prepare_parc(features: Features, labels: Labels) -> Scorer:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if lengths.min() < 1e-6:
         raise RankingError("its principal components are constant for an image")
-    pairs = sort_pairs(rows / lengths)
-    if len(pairs.runs) == 1:
+    pairs = compare_pairs(rows / lengths)
+    if not np.ptp(pairs.steps):
         raise RankingError("its features put every pair of images equally far apart")
     return correlate(pairs)
 

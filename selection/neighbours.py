@@ -91,7 +91,7 @@ def find_centres(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDA
 
 @dataclass(frozen=True, eq=False)
 class FlatIndex:
-    """Vectors in float16, searched one and all by inner product."""
+    """Vectors searched one and all by inner product."""
 
     vectors: Any
 
@@ -100,8 +100,7 @@ class FlatIndex:
         """The index of rows [T, A]."""
         import faiss
 
-        kind = faiss.ScalarQuantizer.QT_fp16
-        index = faiss.IndexScalarQuantizer(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexFlatIP(rows.shape[1])
         index.add(rows)
         return cls(index)
 

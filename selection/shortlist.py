@@ -2,8 +2,9 @@
 
 A teacher is close when each part of the target has a prototype of it nearby: `closeness`. That
 costs a product with every prototype, so a linear stand-in comes first: how well each teacher
-covers some hundred anchors, one vector a teacher, in one flat FAISS index. Only the best by that
-are measured exactly; a zoo of up to MEASURED teachers is measured whole.
+covers a thousand anchors, one vector a teacher, in one flat FAISS index. Only the best by that
+are measured; a zoo of up to MEASURED teachers is measured whole. Both kinds of vectors are cut to
+their widest directions, which is what makes a search fast.
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ from zoo.tensor_file import read_tensors, write_tensors
 
 from .neighbours import FlatIndex, find_centres, unit_rows
 
-FORMAT = "1"
+FORMAT = "2"
 CENTRES = 16
 """Parts that the target is seen as."""
 ANCHORS = 1024
 SHARPNESS = 80.0
 """How fast the weight of an anchor falls with its distance from a centre of the target."""
-MEASURED = 2000
-"""Teachers measured exactly; recall and time: docs/shortlist.md."""
+MEASURED = 3000
+"""Teachers measured one by one; recall and time: docs/shortlist.md."""
+WIDTH = 64
+"""Directions in which prototypes are compared."""
+COVERED = 128
+"""Directions in which coverages are."""
+SAMPLE = 10_000
+"""Teachers whose coverages give those directions."""
 CHUNK = 4096
 FULL = 32767
 """Prototypes are fixed-point numbers: numpy makes float32 of them far faster than of float16."""
@@ -62,17 +69,21 @@ class Shortlist:
     Attributes:
         names: [T] of the teachers.
         starts: [T + 1], the first prototype of each teacher, and how many there are.
-        prototypes: [starts[T], D] int16, FULL times their values.
-        anchors: [A, D], unit length.
-        coverage: of each teacher, the similarity of its nearest prototype to each anchor.
+        axes: [D, W], the widest directions of all prototypes.
+        prototypes: [starts[T], W] int16, along the axes, FULL times their values.
+        anchors: [A, W], along the axes.
+        mixing: [A, V], the widest directions of the coverages.
+        coverage: of each teacher, the similarity of its nearest prototype to each anchor, mixed.
         key: of what it was built from.
         refused: teachers whose fingerprints could not be used.
     """
 
     names: tuple[str, ...]
     starts: NDArray[np.int64]
+    axes: NDArray[np.float32]
     prototypes: NDArray[np.int16]
     anchors: NDArray[np.float32]
+    mixing: NDArray[np.float32]
     coverage: FlatIndex
     key: str = ""
     refused: tuple[str, ...] = ()
@@ -81,7 +92,7 @@ class Shortlist:
         """The `count` teachers closest to a target and their closeness in -1..1, best first."""
         wanted = min(max(count, MEASURED), len(self.names))
         if wanted < len(self.names):
-            likely = self.coverage.search(self._weights(target), wanted)
+            likely = self.coverage.search(self._weights(target) @ self.mixing, wanted)
         else:
             likely = np.arange(len(self.names))
         close = self.closeness(target, likely)
@@ -94,12 +105,13 @@ class Shortlist:
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         begin: NDArray[np.int64] = np.repeat(self.starts[teachers] - first, counts)
         rows = begin + np.arange(len(begin))
-        near = self.prototypes[rows].astype(np.float32) @ (target.centres.T / np.float32(FULL))
+        centres = target.centres @ self.axes
+        near = self.prototypes[rows].astype(np.float32) @ (centres.T / np.float32(FULL))
         return np.maximum.reduceat(near, first, axis=0) @ target.shares
 
     def _weights(self, target: Target) -> NDArray[np.float32]:
         """How much of the target lies at each anchor, [A]."""
-        near = target.centres @ self.anchors.T
+        near = target.centres @ self.axes @ self.anchors.T
         heat = np.exp(SHARPNESS * (near - near.max(axis=1, keepdims=True)))
         return target.shares @ (heat / heat.sum(axis=1, keepdims=True))
 
@@ -112,8 +124,10 @@ class Shortlist:
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {
             "starts": self.starts,
+            "axes": self.axes,
             "prototypes": self.prototypes,
             "anchors": self.anchors,
+            "mixing": self.mixing,
             "faiss": self.coverage.to_bytes(),
         }
         names = {"names": json.dumps(self.names), "refused": json.dumps(self.refused)}
@@ -133,8 +147,10 @@ class Shortlist:
         return cls(
             tuple(json.loads(metadata["names"])),
             arrays["starts"],
+            arrays["axes"],
             arrays["prototypes"],
             arrays["anchors"],
+            arrays["mixing"],
             FlatIndex.from_bytes(arrays["faiss"]),
             key,
             tuple(json.loads(metadata["refused"])),
@@ -151,19 +167,32 @@ def build_shortlist(
     """Index prototypes [k, D] of unit length by teacher; at least one teacher."""
     counts = [len(prototypes) for prototypes in fingerprints.values()]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    rows = np.concatenate([_fixed(prototypes) for prototypes in fingerprints.values()])
-    draw = np.random.default_rng(seed)
-    shown = draw.permutation(len(rows))[: 40 * ANCHORS]
-    anchors = find_centres(rows[np.sort(shown)].astype(np.float32), ANCHORS, seed)
+    whole = np.concatenate(list(fingerprints.values()))
+    shown = np.sort(np.random.default_rng(seed).permutation(len(whole))[: 40 * ANCHORS])
+    some = whole[shown].astype(np.float32)
+    axes = _widest(some, WIDTH)
+    rows = np.concatenate([_fixed(prototypes, axes) for prototypes in fingerprints.values()])
+    anchors = find_centres(some, ANCHORS, seed) @ axes
     coverage = np.empty((len(counts), len(anchors)), dtype=np.float32)
     for begin in range(0, len(counts), CHUNK):
         end = min(begin + CHUNK, len(counts))
-        some = rows[starts[begin] : starts[end]].astype(np.float32)
-        near = some @ (anchors.T / np.float32(FULL))
+        part = rows[starts[begin] : starts[end]].astype(np.float32)
+        near = part @ (anchors.T / np.float32(FULL))
         coverage[begin:end] = np.maximum.reduceat(near, starts[begin:end] - starts[begin], axis=0)
-    index = FlatIndex.build(coverage)
-    return Shortlist(tuple(fingerprints), starts, rows, anchors, index, key, tuple(refused))
+    coverage -= coverage.mean(axis=0)
+    mixing = _widest(coverage[:: 1 + len(coverage) // SAMPLE], COVERED)
+    index = FlatIndex.build(coverage @ mixing)
+    return Shortlist(
+        tuple(fingerprints), starts, axes, rows, anchors, mixing, index, key, tuple(refused)
+    )
 
 
-def _fixed(prototypes: NDArray[np.float16]) -> NDArray[np.int16]:
-    return np.rint(prototypes.astype(np.float32).clip(-1, 1) * FULL).astype(np.int16)
+def _widest(rows: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """The directions that hold most of rows [N, D]: [D, at most width], orthonormal."""
+    vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64))[1]
+    return vectors[:, ::-1][:, :width].astype(np.float32)
+
+
+def _fixed(prototypes: NDArray[np.float16], axes: NDArray[np.float32]) -> NDArray[np.int16]:
+    turned = prototypes.astype(np.float32) @ axes
+    return np.rint(turned.clip(-1, 1) * FULL).astype(np.int16)

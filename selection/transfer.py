@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.components import decompose
 from zoo.errors import RankingError
 from zoo.features import Features
-from zoo.probe import decompose
 
 from .checks import check_input
 from .mixture import assign_softly

@@ -19,8 +19,10 @@ from scipy.stats import spearmanr
 from cli.shortlisting import embed, read_index
 from selection import shortlist as module
 from selection.neighbours import unit_rows
-from selection.shortlist import FULL, Target, build_shortlist
+from selection.shortlist import Target, build_shortlist
 from zoo import read_images
+from zoo.catalogue import list_cards
+from zoo.fingerprint import Fingerprint, fingerprint_path, reference_card
 
 TRUE, SHOWN = 5, 30
 DRAWS, IMAGES = 6, 200
@@ -79,15 +81,19 @@ def draw_targets(targets, real, draw):
             yield near + 0.03 * draw.standard_normal(near.shape, dtype=np.float32)
 
 
-def closeness_of_all(shortlist, target):
-    """The literal score of every teacher, some at a time."""
-    scores = []
-    for rows in np.array_split(np.arange(len(shortlist.names)), 1 + len(shortlist.names) // 5000):
-        for row in rows:
-            part = shortlist.prototypes[shortlist.starts[row] : shortlist.starts[row + 1]]
-            near = part.astype(np.float32) @ target.centres.T / FULL
-            scores.append(near.max(axis=0) @ target.shares)
-    return np.array(scores)
+def closeness_of_all(zoo, targets):
+    """The literal score of every teacher for each target, from whole fingerprints."""
+    centres = np.concatenate([target.centres for target in targets])
+    starts = np.cumsum([0, *(len(target.centres) for target in targets)])
+    every, near = list(zoo.values()), []
+    for begin in range(0, len(every), 1000):
+        some = np.stack(every[begin : begin + 1000]).astype(np.float32)
+        near.append(
+            (some.reshape(-1, some.shape[2]) @ centres.T).reshape(*some.shape[:2], -1).max(1)
+        )
+    near = np.concatenate(near)
+    parts = zip(starts[:-1], starts[1:], targets, strict=True)
+    return [near[:, first:last] @ target.shares for first, last, target in parts]
 
 
 def measure(zoo, sets, measured):
@@ -97,7 +103,7 @@ def measure(zoo, sets, measured):
     built = time.perf_counter() - began
     index, prototypes = shortlist.coverage.to_bytes().nbytes, shortlist.prototypes.nbytes
     targets = [Target.of_images(embeddings) for embeddings in sets]
-    truths = [closeness_of_all(shortlist, target) for target in targets]
+    truths = closeness_of_all(zoo, targets)
     for count in measured:
         module.MEASURED = count
         recalls, lost, wall, cpu = [], [], [], []
@@ -175,7 +181,12 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     shortlist = read_index("builtin").shortlist
-    real = unit_rows(shortlist.prototypes.astype(np.float32)).reshape(len(shortlist.names), -1, 256)
+    prints = {card.name: fingerprint_path(card) for card in list_cards("builtin")}
+    reference = reference_card().sha256
+    real = np.stack(
+        [Fingerprint.load(prints[name], reference).prototypes for name in shortlist.names]
+    )
+    real = unit_rows(real.reshape(-1, real.shape[2])).reshape(real.shape)
     targets = read_targets(options.data) if options.data else {}
     show_growth(real, shortlist.names, targets, options.teachers, options.measured)
     if targets:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from zoo.probe import deal_folds, decompose, fit_ridge, ridge_leave_one_out, standardise
+from zoo.probe import deal_folds, fit_ridge, ridge_leave_one_out, standardise
 
 
 def draw_task(seed, images, width, classes, signal=1.0):
@@ -103,32 +103,3 @@ def test_a_constant_column_becomes_zero_not_noise():
     assert rows[:, 0].mean() != 0.1
     assert (standardise(rows)[:, 0] == 0).all()
     assert standardise(rows)[:, 1].std() == pytest.approx(1)
-
-
-@pytest.mark.parametrize(("images", "width"), [(50, 7), (7, 50), (20, 20)])
-def test_principal_coordinates_rebuild_the_distances_of_the_images(images, width):
-    rows = np.random.default_rng(5).normal(size=(images, width)) + 9
-    basis, values = decompose(rows)
-    centred = rows - rows.mean(axis=0)
-    assert np.allclose((basis * values) @ basis.T, centred @ centred.T)
-    assert np.allclose(basis.T @ basis, np.eye(len(values)))
-    assert (np.diff(values) <= 0).all()
-    assert len(values) == min(images - 1, width)
-
-
-def test_principal_coordinates_know_neither_rotation_nor_order():
-    rng = np.random.default_rng(6)
-    rows = rng.normal(size=(30, 8)) * np.arange(1, 9)
-    rotation = np.linalg.qr(rng.normal(size=(8, 8)))[0]
-    order = rng.permutation(30)
-    basis, _ = decompose(rows)
-    assert np.allclose(decompose(rows @ rotation)[0], basis)
-    assert np.allclose(decompose(rows[order])[0], basis[order])
-
-
-def test_directions_of_rounding_noise_are_left_out():
-    rng = np.random.default_rng(7)
-    rows = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 20))
-    rows += 1e-9 * rng.normal(size=rows.shape)
-    assert decompose(rows)[0].shape == (40, 3)
-    assert decompose(np.full((5, 4), 0.1))[0].shape[1] <= 1

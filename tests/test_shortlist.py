@@ -51,10 +51,30 @@ def test_coverage_is_the_nearest_prototype_to_each_anchor(monkeypatch, chunk):
     monkeypatch.setattr(module, "CHUNK", chunk)
     zoo = draw_zoo(20)
     made = build_shortlist(zoo)
-    stored = made.coverage.vectors.reconstruct_n(0, 20)
-    for row, prototypes in zip(stored, zoo.values(), strict=True):
-        near = prototypes.astype(np.float32) @ made.anchors.T
-        assert row == pytest.approx(near.max(axis=0), abs=2e-3)
+    stored = made.coverage.vectors.reconstruct_n(0, 20) @ made.mixing.T
+    anchors = made.anchors @ made.axes.T
+    slow = np.stack([(each.astype(np.float32) @ anchors.T).max(axis=0) for each in zoo.values()])
+    assert stored == pytest.approx(slow - slow.mean(axis=0), abs=2e-3)
+
+
+def test_the_directions_that_are_kept_hold_most_of_wide_prototypes():
+    rng = np.random.default_rng(0)
+    spread = np.geomspace(1, 1e-3, 200)
+    zoo = {
+        f"t{t}": unit_rows(
+            rng.normal(size=(1, 200)) * spread + 0.2 * rng.normal(size=(4, 200)) * spread
+        )
+        for t in range(300)
+    }
+    made = build_shortlist({name: rows.astype(np.float16) for name, rows in zoo.items()})
+    assert made.axes.shape == (200, 64)
+    assert made.mixing.shape[1] == 128
+    assert np.allclose(made.axes.T @ made.axes, np.eye(64), atol=1e-5)
+    target = Target.of_images(zoo["t7"][np.arange(40) % 4])
+    scores = literal_closeness(zoo, target)
+    found = made.search(target, 5)
+    assert found[0][0] == "t7"
+    assert all(score == pytest.approx(scores[name], abs=0.03) for name, score in found)
 
 
 def test_a_large_zoo_is_searched_in_part_and_the_best_are_found(monkeypatch):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .components import decompose
+
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Ridge strengths to try, as multiples of the mean squared length of a centred row."""
 
@@ -16,32 +18,6 @@ def standardise(embeddings: ArrayLike) -> NDArray[np.float64]:
     rows = np.asarray(embeddings, dtype=np.float64)
     varies = np.ptp(rows, axis=0) > 0
     return (rows - rows.mean(axis=0)) / np.where(varies, rows.std(axis=0), np.inf)
-
-
-def decompose(
-    embeddings: ArrayLike, most: int | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Principal coordinates of N images, the widest first, in O(N D min(N, D)).
-
-    Args:
-        embeddings: [N, D].
-        most: how many coordinates; None for all.
-
-    Returns:
-        The left singular vectors of the centred rows, [N, R], and their squared singular values,
-        [R]. Directions narrower than a millionth of the widest are float32 noise and left out. The
-        largest entry of each vector is positive, so neither the order of the images nor a rotation
-        of the features changes them.
-    """
-    rows = np.asarray(embeddings, dtype=np.float64)
-    rows = rows - rows.mean(axis=0)
-    wide = rows.shape[0] <= rows.shape[1]
-    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
-    kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]
-    values, vectors = values[kept], vectors[:, kept]
-    basis = vectors if wide else rows @ vectors / np.sqrt(values)
-    largest = np.abs(basis).argmax(axis=0)
-    return basis * np.sign(basis[largest, np.arange(len(values))]), values
 
 
 def fit_ridge(
