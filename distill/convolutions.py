@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import conv2d, linear, pad
+
+Pair = Sequence[int]
+"""Of the height and the width."""
 
 
 def fast_convolutions(network: nn.Module) -> AbstractContextManager[None]:
     """Compute a network's depthwise and pointwise convolutions in their fastest form.
 
-    Depthwise ones stay out of autocast, backward in bfloat16 being far slower, and without the
-    rim of a kernel that is larger than its map; pointwise ones on a single place are a product.
+    Depthwise ones stay out of autocast, backward in bfloat16 being far slower, without the rim
+    of a kernel that is larger than its map; pointwise ones on a single place are a product.
     """
     return other_forwards(
         {
@@ -47,15 +50,72 @@ def _form_of(module: nn.Conv2d) -> Callable[[Any, Tensor], Tensor] | None:
 
 def _depthwise(self: nn.Conv2d, inputs: Tensor) -> Tensor:
     with torch.autocast(inputs.device.type, enabled=False):
-        images, size, reach = inputs.float(), self.kernel_size[0], inputs.shape[-1] - 1
-        padding = size // 2
-        rim = padding - reach  # of the kernel: it only ever meets the padding
-        plain = self.kernel_size == (size, size) and self.padding == (padding, padding)
-        plain = plain and size % 2 == 1 and self.dilation == (1, 1)
-        if rim <= 0 or not plain or self.padding_mode != "zeros" or len(set(images.shape[2:])) > 1:
+        images = inputs.float()
+        plain = self.padding_mode == "zeros" and self.dilation == (1, 1)
+        if isinstance(self.padding, str) or self.out_channels > self.groups or not plain:
             return nn.Conv2d.forward(self, images)
-        kernel = self.weight[:, :, rim:-rim, rim:-rim]
-        return conv2d(images, kernel, self.bias, self.stride, reach, groups=self.groups)
+        kernel, padding = _without_rim(self.weight, self.padding, images.shape[2:])
+        outputs: Any = _Depthwise.apply(images, kernel, self.stride, padding)
+        return outputs if self.bias is None else outputs + self.bias[:, None, None]
+
+
+def _without_rim(kernel: Tensor, padding: Pair, size: Pair) -> tuple[Tensor, Pair]:
+    """The part of a kernel that ever meets a pixel of maps of this size, and its padding."""
+    rims = [max(0, pad - side + 1) for pad, side in zip(padding, size, strict=True)]
+    if not any(rims) or [*kernel.shape[2:]] != [2 * pad + 1 for pad in padding]:
+        return kernel, padding
+    (up, left), (high, wide) = rims, kernel.shape[2:]
+    return kernel[:, :, up : high - up, left : wide - left], (padding[0] - up, padding[1] - left)
+
+
+class _Depthwise(torch.autograd.Function):
+    """A depthwise convolution; its kernel's gradient takes the fast way through oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, kernel: Tensor, stride: Pair, padding: Pair) -> Tensor:
+        ctx.save_for_backward(images, kernel)
+        ctx.geometry = stride, padding
+        return conv2d(images, kernel, None, stride, padding, groups=len(kernel))
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        (images, kernel), (stride, padding) = ctx.saved_tensors, ctx.geometry
+        high, wide = kernel.shape[2:]
+        slow = images.device.type == "cpu" and (wide > 3 or high > images.shape[2])
+        wanted = [ctx.needs_input_grad[0], not slow, False]
+        to_images, to_kernel = _backward(outer[0], images, kernel, stride, padding, wanted)
+        if slow:
+            to_kernel = _kernel_gradient(outer[0], images, kernel, stride, padding)
+        return to_images, to_kernel, None, None
+
+
+def _kernel_gradient(
+    outer: Tensor, images: Tensor, kernel: Tensor, stride: Pair, padding: Pair
+) -> Tensor:
+    """Gradient of a kernel, at most three columns at a time and on padded images.
+
+    oneDNN is some ten times slower where a kernel is wider, or higher than the images.
+    """
+    (above, left), (high, wide) = padding, images.shape[2:]
+    below = (outer.shape[2] - 1) * stride[0] + kernel.shape[2] - above - high
+    parts, begin = [], -left
+    for part in kernel.tensor_split(-(-kernel.shape[3] // 3), dim=3):
+        end = begin + (outer.shape[3] - 1) * stride[1] + part.shape[3]
+        seen = pad(images, (-begin, end - wide, above, below))  # what this part meets
+        wanted = [False, True, False]
+        parts.append(_backward(outer, seen, part, stride, (0, 0), wanted)[1])
+        begin += part.shape[3]
+    return torch.cat(parts, dim=3)
+
+
+def _backward(
+    outer: Tensor, images: Tensor, kernel: Tensor, stride: Pair, padding: Pair, wanted: list[bool]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of a depthwise convolution's images and kernel, those that are wanted."""
+    both = torch.ops.aten.convolution_backward(
+        outer, images, kernel, None, stride, padding, (1, 1), False, (0, 0), len(kernel), wanted
+    )
+    return both[:2]
 
 
 def _pointwise(self: nn.Conv2d, inputs: Tensor) -> Tensor:
