@@ -9,7 +9,7 @@ from math import pi
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 from .recipe import Recipe
 
@@ -53,12 +53,11 @@ class Batches:
             self._draw(len(self.labeled_rows), recipe.labeled_batch, step, 1)
         ]
         rows = self._draw(len(self.pixels), self.unlabeled_batch, step, 2)
-        shown = self.pixels[torch.cat([chosen, rows])]
+        shown = self.pixels.index_select(0, torch.cat([chosen, rows]))
         views = [weak_view(shown, recipe, generator)]
         if self.strong:
-            views.append(strong_view(self.pixels[rows], recipe, generator))
-        images = torch.cat(views).to(memory_format=torch.channels_last)
-        return Batch(images=images, labels=self.labels[chosen], rows=rows, step=step)
+            views.append(strong_view(shown[len(chosen) :], recipe, generator))
+        return Batch(torch.cat(views), self.labels[chosen], rows, step)
 
     def ahead(self, start: int) -> Iterator[tuple[int, Batch]]:
         """Batches from update `start` to the last, the next one always in the making."""
@@ -75,13 +74,12 @@ class Batches:
         if not count:
             return torch.empty(0, dtype=torch.int64)
         places = torch.arange(step * count, (step + 1) * count)
-        rounds = {
-            int(turn): torch.randperm(
-                size, generator=_generator(self.recipe.seed, stream, int(turn))
-            )
-            for turn in (places // size).unique()
-        }
-        return torch.stack([rounds[int(place // size)][place % size] for place in places])
+        first, last = int(places[0]) // size, int(places[-1]) // size
+        shuffles = [
+            torch.randperm(size, generator=_generator(self.recipe.seed, stream, turn))
+            for turn in range(first, last + 1)
+        ]
+        return torch.cat(shuffles)[places - first * size]
 
 
 def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -99,7 +97,7 @@ def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
     images = _warp(pixels.float().div_(255), matrix)
     if recipe.color:
         factors = 1 + recipe.color * _spread((3, len(pixels)), generator)
-        images = _saturate(_contrast(images * _wide(factors[0]), factors[1]), factors[2])
+        images = _tint(images, *factors)
     return images.clamp_(0, 1)
 
 
@@ -177,8 +175,12 @@ def _crop_matrix(count: int, recipe: Recipe, generator: torch.Generator) -> Tens
 
 
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
-    grid = affine_grid(matrix[:, :2], list(images.shape), align_corners=False)
-    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+    # torch's affine_grid, three times as fast: two sums of a row and a column
+    size = images.shape[-1]
+    place = (2 * torch.arange(size) + 1) / size - 1
+    rows = matrix[:, :2, 1, None] * place + matrix[:, :2, 2, None]
+    grid = rows[..., None] + (matrix[:, :2, 0, None] * place)[:, :, None]
+    return grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
 def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
@@ -195,6 +197,15 @@ def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
     ):
         matrix[:, row, column] += torch.where(operation == OPERATIONS.index(name), amount * 0.3, 0)
     return matrix
+
+
+def _tint(images: Tensor, light: Tensor, contrast: Tensor, color: Tensor) -> Tensor:
+    """Brightness, `_contrast` and `_saturate` in one pass: together they are linear."""
+    grey = images.mean(dim=1, keepdim=True)
+    middle = grey.mean(dim=(2, 3), keepdim=True)
+    light, contrast, color = _wide(light), _wide(contrast), _wide(color)
+    rest = (1 - contrast) * middle + (1 - color) * contrast * grey
+    return torch.addcmul(light * rest, images, light * contrast * color)
 
 
 def _contrast(images: Tensor, factor: Tensor) -> Tensor:

@@ -49,8 +49,7 @@ def own_part(batch: Batch, processes: Processes) -> Batch:
     parts = [
         kind.tensor_split(processes.count)[processes.rank] for kind in batch.images.split(kinds)
     ]
-    images = torch.cat(parts).contiguous(memory_format=torch.channels_last)
-    return replace(batch, images=images, labels=labels, rows=rows)
+    return replace(batch, images=torch.cat(parts), labels=labels, rows=rows)
 
 
 def average_over(processes: Processes, tensors: Iterable[Tensor | None]) -> None:

@@ -241,13 +241,13 @@ def to_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 def to_input(pixels: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
     """Decoded images [B, 3, S, S] uint8 as a network on this device takes them."""
-    moved = pixels.to(device, memory_format=torch.channels_last)
+    moved = pixels.to(device)
     ordered = moved.flip(1) if preprocessing.channels == "bgr" else moved
     return normalise(ordered.float().div_(255), preprocessing)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Images [B, 3, S, S] in 0..1, less the mean, over the standard deviation."""
+    """Images [B, 3, S, S] in 0..1, less the mean, over the deviation, laid out for convolutions."""
     mean = images.new_tensor(preprocessing.mean)[:, None, None]
     std = images.new_tensor(preprocessing.std)[:, None, None]
-    return (images - mean) / std
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
