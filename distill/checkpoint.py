@@ -50,8 +50,8 @@ class Checkpoint:
         except (OSError, SafetensorError):
             return 0
         self.student.load_state_dict(_strip("student.", tensors))
-        for name, value in _strip("average.", tensors).items():
-            self.average[name].copy_(value)
+        for name, value in self.average.items():
+            value.copy_(tensors[f"average.{name}"])
         taught = [p for group in self.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip("optimizer.", tensors).items():

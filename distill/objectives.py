@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from zoo.machine import autocast
+
 from .batches import Batch
 from .recipe import Recipe
 from .student import Student
@@ -22,18 +24,17 @@ def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Ten
     return cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
-def source_loss(logits: Tensor, targets: Tensor, widths: Sequence[int], alpha: Tensor) -> Tensor:
+def source_loss(logits: Tensor, targets: Tensor, widths: Sequence[int]) -> Tensor:
     """sum_s alpha_s CE(h_s(phi(x)), softmax(M_s(x))), mean over the batch.
 
     Args:
         logits: [B, sum of widths], the S source heads side by side.
         targets: [B, sum of widths], the teachers' probabilities, each block already times alpha_s.
         widths: classes of each teacher, K_1..K_S.
-        alpha: [S], shares of the teachers.
     """
-    # CE(z, p) = logsumexp(z) - <p, z>: one product for all heads together
-    normaliser = torch.stack([z.logsumexp(dim=1) for z in logits.split(list(widths), dim=1)], dim=1)
-    return (normaliser @ alpha - (targets * logits).sum(dim=1)).mean()
+    # CE(z, p) = -<p, log softmax(z)>: one product for all heads together
+    answers = [z.log_softmax(dim=1) for z in logits.split(list(widths), dim=1)]
+    return -(targets * torch.cat(answers, dim=1)).sum(dim=1).mean()
 
 
 def agreement_loss(
@@ -74,16 +75,16 @@ def loss_terms(
     recipe: Recipe, targets: Targets, device: torch.device
 ) -> dict[str, tuple[float, Term]]:
     """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + consistency."""
-    alpha = targets.alpha.to(device)
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         logits = student.classify(phi[: len(batch.labels)])
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
     def source(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.imitate(_views(phi, batch)[: len(batch.rows)])
+        with autocast(device):  # many wide heads cost as much as the network
+            logits = student.imitate(_views(phi, batch)[: len(batch.rows)])
         told = targets.probabilities[batch.rows].to(device)
-        return source_loss(logits, told, targets.widths, alpha)
+        return source_loss(logits.float(), told, targets.widths)
 
     def target(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         logits = student.classify(_views(phi, batch)[: len(batch.rows)])

@@ -138,7 +138,9 @@ def fit(
     strong = not terms.keys().isdisjoint({"agreement", "consistency"})
     batches = Batches(pixels, labels, recipe, unlabeled=len(terms) > 1, strong=strong)
     optimizer = make_optimizer(student, recipe)
-    average = {name: value.clone() for name, value in student.state_dict().items()}
+    weights = student.state_dict()  # the tensors themselves: they change with the student
+    # the source heads are thrown away: nobody asks for their average
+    average = {n: value.clone() for n, value in weights.items() if not n.startswith("sources.")}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
     first = resume(checkpoint, processes)
@@ -158,7 +160,7 @@ def fit(
             loss.backward()
             average_over(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
-            follow(average, student, min(recipe.averaging, (1 + step) / (10 + step)))
+            follow(average, weights, min(recipe.averaging, (1 + step) / (10 + step)))
             if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
                 shown = torch.stack([losses[name].detach() for name in terms])
                 average_over(processes, [shown])
@@ -170,7 +172,7 @@ def fit(
     seconds = time.monotonic() - started
     checkpoint.remove()
     check_finite(average)
-    student.load_state_dict(average)
+    student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
     return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
 
@@ -226,10 +228,11 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> flo
 
 
 @torch.no_grad()
-def follow(average: dict[str, Tensor], student: nn.Module, decay: float) -> None:
+def follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
     """Move the averaged weights towards the student's; counters are copied."""
-    for name, value in student.state_dict().items():
-        if value.is_floating_point():
-            average[name].lerp_(value, 1 - decay)
-        else:
-            average[name].copy_(value)
+    moving = [name for name, value in average.items() if value.is_floating_point()]
+    torch._foreach_lerp_(
+        [average[name] for name in moving], [weights[name] for name in moving], 1 - decay
+    )
+    for name in average.keys() - moving:
+        average[name].copy_(weights[name])

@@ -182,9 +182,10 @@ def plain_numbers(monkeypatch):
     """No bfloat16, so that results can be compared."""
     import torch
 
-    monkeypatch.setattr(
-        "distill.training.autocast", lambda device: torch.autocast(device.type, enabled=False)
-    )
+    for place in ("training", "objectives"):
+        monkeypatch.setattr(
+            f"distill.{place}.autocast", lambda device: torch.autocast(device.type, enabled=False)
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+import distill.objectives
 import distill.training
 from distill.recipe import Recipe
 from distill.targets import Objective
@@ -19,7 +20,8 @@ from zoo.processes import join
 def main():
     folder, objective, arch = Path(sys.argv[1]), cast("Objective", sys.argv[2]), sys.argv[3]
     torch.set_num_threads(1)
-    distill.training.autocast = lambda device: torch.autocast(device.type, enabled=False)
+    for module in (distill.training, distill.objectives):
+        module.autocast = lambda device: torch.autocast(device.type, enabled=False)
     images = read_images(folder / "imgs")
     rng = np.random.default_rng(0)
     features = {
