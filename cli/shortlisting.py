@@ -40,7 +40,7 @@ class Indexed:
     notes: tuple[str, ...]
 
 
-def fingerprint(images: Images, bars: Bars, device: Any = None) -> Fingerprint:
+def fingerprint(images: Images, bars: Bars, device: Any = "cpu") -> Fingerprint:
     """The fingerprint of a domain, from images of it.
 
     Raises:
@@ -55,13 +55,13 @@ def fingerprint(images: Images, bars: Bars, device: Any = None) -> Fingerprint:
     return Fingerprint(centres.astype(np.float16), reference_card().sha256, len(shown))
 
 
-def embed(images: Images, bars: Bars, device: Any = None):
+def embed(images: Images, bars: Bars, device: Any = "cpu"):
     """What the reference network makes of images, [N, D].
 
     Raises:
         TeacherBroken: it cannot look at them.
     """
-    from zoo.teacher import observe
+    from zoo.observation import observe
 
     from .workflow import by_teacher
 
@@ -130,7 +130,7 @@ def _build(zoo: str, paths: dict[str, Path], reference: str, key: str) -> Shortl
 
 
 def choose_nearest(
-    zoo: str, count: int, images: Images, bars: Bars, device: Any = None
+    zoo: str, count: int, images: Images, bars: Bars, device: Any = "cpu"
 ) -> tuple[list[TeacherCard], tuple[str, ...]]:
     """The teachers of a zoo whose fingerprints are nearest to the images; and what to tell.
 

@@ -20,8 +20,8 @@ from zoo.images import Images, read_images
 from .shortlisting import choose_nearest
 
 if TYPE_CHECKING:
+    from zoo.observation import Observation
     from zoo.processes import Processes
-    from zoo.teacher import Observation
 
 Bars = Callable[[str], Progress]
 """Called as `bars(what)`: the progress of one piece of work."""
@@ -116,16 +116,14 @@ def rank_target(
         RankingError: the labels can rank nobody, or every teacher failed.
     """
     from zoo.controls import observe_controls
-    from zoo.machine import choose_device
     from zoo.processes import join
 
     probe = images.probe(pool=pool, seed=task.seed)
-    place = choose_device(device)
     notes: tuple[str, ...] = ()
     if shortlist is None:
         cards, absent = gather_cards(zoo, bars)
     else:
-        nearest, notes = choose_nearest(zoo, shortlist, probe, bars, place)
+        nearest, notes = choose_nearest(zoo, shortlist, probe, bars, device)
         cards, absent = fetch_missing(nearest, bars)
     with join() as processes:
         seen = observe_together(cards, probe, bars, processes, device=device)
@@ -138,7 +136,7 @@ def rank_target(
         seed=task.seed,
         domains={card.name: card.domain for card in cards},
         failures=absent | seen.failures,
-        controls=observe_controls(probe, device=place),
+        controls=observe_controls(probe, device=device),
         progress=bars("scoring teachers"),
     )
     described = replace(
@@ -165,15 +163,13 @@ def observe_together(
     device: str,
 ) -> Observation:
     """What the teachers say of the images; of several processes each asks a part of them."""
-    from zoo.machine import choose_device
-    from zoo.teacher import observe
+    from zoo.observation import observe
 
-    place = choose_device(device)
     if processes.count > 1:
         # what they say meets in the store
-        observe(processes.own(cards), images, device=place, progress=by_teacher(bars))
+        observe(processes.own(cards), images, device=device, progress=by_teacher(bars))
         processes.wait()
-    return observe(cards, images, device=place, progress=by_teacher(bars))
+    return observe(cards, images, device=device, progress=by_teacher(bars))
 
 
 def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:

@@ -14,7 +14,7 @@ from zoo.card import TeacherCard, sha256_of
 from zoo.catalogue import STUDENTS, find_card, list_cards, student_start
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.images import read_images
-from zoo.teacher import observe
+from zoo.observation import observe
 
 CARDS = list_cards()
 STARTS = [TeacherCard.load(STUDENTS / f"mobilenetv3_{size}_100") for size in ("large", "small")]

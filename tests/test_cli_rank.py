@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,13 @@ def test_rank_shows_people_a_table_and_where_it_is_saved(rank):
 
 def test_a_second_ranking_asks_no_teacher(rank):
     assert rank("--json").json["forward_passes"] == 36
+    assert rank("--json").json["forward_passes"] == 0
+
+
+def test_a_second_ranking_does_without_torch(rank, monkeypatch):
+    rank()
+    for slow in ("torch", "timm", "zoo.machine", "zoo.teacher"):
+        monkeypatch.setitem(sys.modules, slow, None)
     assert rank("--json").json["forward_passes"] == 0
 
 

@@ -15,7 +15,7 @@ from zoo.catalogue import list_cards
 from zoo.collection import check_words, copy_teacher, describe_folder, pack
 from zoo.errors import TeacherBroken
 from zoo.images import read_images
-from zoo.teacher import observe
+from zoo.observation import observe
 
 
 @pytest.fixture

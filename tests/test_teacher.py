@@ -17,7 +17,8 @@ from zoo.decoding import decode_images
 from zoo.errors import ImagesError, TeacherBroken
 from zoo.features import FeatureStore, feature_key
 from zoo.images import read_images
-from zoo.teacher import load_teacher, normalise, observe
+from zoo.observation import observe
+from zoo.teacher import load_teacher, normalise
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, n
 def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, monkeypatch):
     whole = observe(toy_zoo, images)
     monkeypatch.setattr("zoo.teacher.BATCH", 4)
-    monkeypatch.setattr("zoo.teacher.SHARD", 7)
+    monkeypatch.setattr("zoo.observation.SHARD", 7)
     store = FeatureStore(images.root.parent / "other")
     same(observe(toy_zoo, images, store=store), whole)
     assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .features import Features, FeatureStore
     from .images import Images, read_images
     from .memory import keep_freed_memory
-    from .teacher import Observation, Teacher, load_teacher, observe
+    from .observation import Observation, observe
+    from .teacher import Teacher, load_teacher
 
 __version__ = "0.1.0"
 
@@ -37,7 +38,7 @@ _HOME = {
     "FeatureStore": "features",
     "Features": "features",
     "Images": "images",
-    "Observation": "teacher",
+    "Observation": "observation",
     "Preprocessing": "card",
     "Teacher": "teacher",
     "TeacherCard": "card",
@@ -46,7 +47,7 @@ _HOME = {
     "keep_freed_memory": "memory",
     "list_cards": "catalogue",
     "load_teacher": "teacher",
-    "observe": "teacher",
+    "observe": "observation",
     "read_images": "images",
 }
 

@@ -267,6 +267,11 @@ class TeacherCard:
         return {**{name: getattr(self, name) for name in shown}, "local": self.folder is not None}
 
 
+def absence(card: TeacherCard) -> str:
+    """Why a teacher whose files are elsewhere cannot be used, in a line."""
+    return f"The files of {card.name!r} are not on this machine: `zoo pull {card.name}`."
+
+
 def _refuse(constant: str) -> float:
     """What JSON of other makers calls a number: it could not be written again."""
     raise ValueError(f"{constant} is no number")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import timm
-import torch
 from numpy.typing import NDArray
 
 from .card import Preprocessing, TeacherCard
@@ -15,7 +14,10 @@ from .catalogue import STUDENTS
 from .decoding import decode_images
 from .features import Features, FeatureStore
 from .images import Images
-from .teacher import Teacher, embed, observe, to_device
+from .observation import observe
+
+if TYPE_CHECKING:
+    import torch
 
 STATISTICS = "image statistics"
 RANDOM = "random network"
@@ -30,7 +32,7 @@ def observe_controls(
     images: Images,
     *,
     store: FeatureStore | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Features]:
     """Features of the controls for N images, by name; kept in the store like those of teachers.
 
@@ -56,7 +58,7 @@ def observe_controls(
     return found | observe([start], images, store=store, device=device).features
 
 
-def _describe(pixels: NDArray[np.uint8], device: torch.device | None) -> Features:
+def _describe(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
     """Mean and deviation of each channel in each cell of a grid, [N, 96]."""
     del device
     count, channels, size, _ = pixels.shape
@@ -70,12 +72,18 @@ def _describe(pixels: NDArray[np.uint8], device: torch.device | None) -> Feature
     return Features(rows, np.empty((count, 0), np.float32))
 
 
-def _embed_randomly(pixels: NDArray[np.uint8], device: torch.device | None) -> Features:
-    device = device or torch.device("cpu")
+def _embed_randomly(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
+    import timm
+    import torch
+
+    from .machine import choose_device
+    from .teacher import Teacher, embed, to_device
+
+    place = choose_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = timm.create_model("resnet18d", num_classes=0)
     card = TeacherCard(
         RANDOM, "", "", "resnet18d", 0, "", "", "", preprocessing=_FORM, evidence="measured"
     )
-    return embed(Teacher(card, to_device(network, device).eval(), device), pixels)
+    return embed(Teacher(card, to_device(network, place).eval(), place), pixels)

@@ -11,14 +11,16 @@ import torch
 from .errors import ZooError, first_line
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """The device to compute on: `auto` takes CUDA, then MPS, then the CPU.
+def choose_device(name: torch.device | str = "auto") -> torch.device:
+    """The device to compute on: `auto` takes CUDA, then MPS, then the CPU; a device stays itself.
 
     Under torchrun each process has a CUDA device of its own.
 
     Raises:
         ZooError: the device is unknown or absent.
     """
+    if isinstance(name, torch.device):
+        return name
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

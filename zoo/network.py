@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from .card import TeacherCard, sha256_of
+from .card import TeacherCard, absence, sha256_of
 from .errors import TeacherBroken, first_line
 from .layout import read_layout
 
@@ -88,11 +88,6 @@ def _refuse_code(path: Path) -> None:
     if path.suffix != ".safetensors":
         with torch.serialization.safe_globals([argparse.Namespace]):  # as timm saves it
             torch.load(path, map_location="cpu", weights_only=True)
-
-
-def absence(card: TeacherCard) -> str:
-    """Why a teacher whose files are elsewhere cannot be used, in a line."""
-    return f"The files of {card.name!r} are not on this machine: `zoo pull {card.name}`."
 
 
 def _again(card: TeacherCard) -> str:
