@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from zoo.budget import parse_duration
+
 _TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
 Target = Annotated[Path | None, _TARGET]
 RequiredTarget = Annotated[Path, _TARGET]
@@ -48,7 +50,10 @@ Metrics = Annotated[
     ),
 ]
 Probe = Annotated[
-    int, typer.Option(min=0, help="How many unlabelled images the teachers see, at most.")
+    int | None,
+    typer.Option(
+        min=0, show_default="500", help="How many unlabelled images the teachers see, at most."
+    ),
 ]
 Shortlist = Annotated[
     int | None,
@@ -63,7 +68,30 @@ Top = Annotated[
 Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
 Start = Annotated[str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")]
 ImageSize = Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")]
-Updates = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
+Updates = Annotated[
+    int | None, typer.Option(min=1, show_default="400", help="Steps of the optimiser.")
+]
+
+
+def _read_time(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        parser=_read_time,
+        metavar="TIME",
+        help="End after about this time, say 90s, 20m or 1h30m: measure the machine, print the "
+        "plan, choose the numbers.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Measure for seconds, print the plan and do nothing.")
+]
 Flip = Annotated[
     bool,
     typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
