@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.budget import Asking, Outlook, Step, Watch, choose_probe, measuring_time, scoring_step
@@ -179,6 +179,6 @@ class RankingAhead:
 def _largest(zoo: str, shortlist: int) -> tuple[list[TeacherCard], list[str]]:
     """The most that a shortlist may take, which is known only when the images are looked at."""
     cards = sorted(list_cards(zoo), key=lambda card: -card.bytes)[:shortlist]
-    reference = replace(reference_card(), name="the reference network")
     note = "Which teachers a shortlist takes is found by looking: the largest are counted here."
-    return [*cards, reference], [note]
+    asked = {card.name: card for card in (*cards, reference_card())}
+    return list(asked.values()), [note]

@@ -15,7 +15,8 @@ from zoo.card import write_whole
 from zoo.errors import StudentError
 from zoo.images import Images
 
-from .distilling import Asked, Method, Plan, ask, check_names, recipe_for, teach
+from .asking import Asked, ask
+from .distilling import Method, Plan, check_names, recipe_for, teach
 from .workflow import Bars, Task, rank_target, saving
 
 if TYPE_CHECKING:

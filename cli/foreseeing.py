@@ -15,6 +15,7 @@ from zoo.catalogue import find_card, list_cards
 from zoo.images import Images
 
 from . import terminal
+from .asking import choose_shares, saved_ranking
 from .budgeting import GOES_ON, Memory, check_alone, look_ahead
 from .comparing import Record
 from .distilling import (
@@ -22,9 +23,7 @@ from .distilling import (
     Plan,
     check_names,
     check_save,
-    choose_shares,
     recipe_for,
-    saved_ranking,
 )
 from .workflow import Bars, Task, ranked_cards
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from distill.recipe import Recipe
 from zoo.budget import parse_duration
 
 _TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
@@ -133,3 +135,11 @@ class Compared(StrEnum):
     FIXMATCH = "fixmatch"
     NEAREST = "nearest"
     WEIGHTED = "weighted"
+
+
+def read_recipe(budget: float | None, updates: int | None, flip: bool, seed: int) -> Recipe:
+    """The recipe that the options ask for; a budget chooses the updates."""
+    if budget and updates is not None:
+        raise typer.BadParameter("--budget chooses the updates: leave out --updates")
+    recipe = Recipe(flip=flip, seed=seed)
+    return recipe if updates is None else replace(recipe, updates=updates)

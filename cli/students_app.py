@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distill.recipe import Recipe
 from zoo.budget import Watch
 
 from . import terminal
@@ -36,6 +35,7 @@ from .options import (
     Test,
     Unlabeled,
     Updates,
+    read_recipe,
 )
 from .results import evaluation_table, outlook_table
 
@@ -89,9 +89,11 @@ def distill(
         raise typer.BadParameter("--power goes with --weighted")
     if objective is Objective.SOURCE and baseline:
         raise typer.BadParameter("--objective needs teachers, and --baseline has none")
-    recipe = _recipe(budget, updates, flip, seed)
+    recipe = read_recipe(budget, updates, flip, seed)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    from selection import Ranking
+
     from . import distilling
     from .teachers import parse_shares
     from .workflow import Task, command_line
@@ -104,21 +106,11 @@ def distill(
     method = baseline.value if baseline else taught
     recipe = distilling.recipe_for(method, recipe)
     plan = distilling.Plan(
-        method,
-        shares,
-        objective.value,
-        zoo,
-        power,
-        arch,
-        start,
-        recipe,
-        image_size,
-        device,
-        save,
+        method, shares, objective.value, zoo, power, arch, start, recipe, image_size, device, save,
         command=command_line(),
-    )
+    )  # fmt: skip
     if target is None:
-        task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
+        task = Task.of_ranking(Ranking.load(distilling.RANKING_FILE))
     else:
         task = Task(target, unlabeled, labels, labels_per_class, seed)
     with terminal.progress_bars() as bars:
@@ -181,7 +173,7 @@ def compare(
     cross-validation over the labelled ones. A stopped comparison goes on from its file.
     """
     watch = Watch(budget)
-    recipe = _recipe(budget, updates, flip, seed)
+    recipe = read_recipe(budget, updates, flip, seed)
     from .comparing import METHODS, compare_methods
     from .distilling import Method, Plan, read_test
     from .workflow import Task, check_output
@@ -214,14 +206,6 @@ def compare(
         terminal.print_json(comparison.to_json())
     else:
         terminal.comparison_table(comparison)
-
-
-def _recipe(budget: float | None, updates: int | None, flip: bool, seed: int) -> Recipe:
-    """The recipe that the options ask for; a budget chooses the updates."""
-    if budget and updates is not None:
-        raise typer.BadParameter("--budget chooses the updates: leave out --updates")
-    recipe = Recipe(flip=flip, seed=seed)
-    return recipe if updates is None else replace(recipe, updates=updates)
 
 
 @app.command("eval")

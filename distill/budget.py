@@ -107,9 +107,9 @@ def choose_run(
         update = sum(each.update(size) for each in lessons)
         around = sum(each.preparing(size) + each.testing(size) for each in lessons)
         gone = spent() + later + around
-        updates = floor(max(0.0, budget - gone) / update)
+        updates = max(0.0, budget - gone) / update
         if updates >= LEAST_UPDATES:
-            return Choice(updates, size)
+            return Choice(floor(updates), size)
         smaller = _smaller(size, updates)
         if smaller is None or sum(each.update(smaller) for each in lessons) == inf:
             needed = gone + LEAST_UPDATES * update
@@ -117,7 +117,7 @@ def choose_run(
         size = smaller
 
 
-def _smaller(size: int, updates: int) -> int | None:
+def _smaller(size: int, updates: float) -> int | None:
     """The next image size to try where one holds so many updates; None if there is none.
 
     Time goes with the area at best, so no size above the one named would do.
