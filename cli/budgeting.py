@@ -89,7 +89,8 @@ def look_ahead(
 
     check_alone()
     place = choose_device(device)
-    rows = pull([card for card in cards if card.folder is None], bars, dry_run=True)
+    absent = [card for card in cards if card.folder is None]
+    rows = pull(absent, bars, dry_run=True) if absent else []
     lost = {row.name: row.reason for row in rows if row.reason}
     fetching = [Step(f"fetch {row.name}", row.bytes, "bytes", None) for row in rows if row.bytes]
     present = [card for card in cards if card.name not in lost]

@@ -149,7 +149,7 @@ def _foresee(
     check_alone()
     plan = check_names(plan)
     cards, rankings = _teachers(plan, task, images, bars, len(parts), methods)
-    before, notes = _before(plan, task, images, bars, watch, cards, rankings, methods)
+    before, perhaps, notes = _before(plan, task, images, bars, watch, cards, rankings, methods)
     lessons = _lessons(plan, images, parts, methods, cards, watch)
     for each in lessons:
         each.pace(plan.image_size)  # measured now, so that the clock shows what it took
@@ -164,9 +164,10 @@ def _foresee(
             budget=watch.budget,
             spent=lambda: watch.spent,
             others=(*before, *ending),
+            perhaps=perhaps,
         )
         chosen = {"updates": choice.updates, "image_size": choice.image_size}
-    steps = (begun, *before, *lesson_steps(lessons, choice), *ending)
+    steps = (begun, *before, *perhaps, *lesson_steps(lessons, choice), *ending)
     told = (*notes, *([GOES_ON] if kept else []))
     return Foresight(
         Outlook(steps, chosen, watch.budget, told), lessons, ending, watch, memory, kept
@@ -197,24 +198,28 @@ def _before(
     cards: Sequence[TeacherCard],
     rankings: int,
     methods: Sequence[Method],
-) -> tuple[list[Step], list[str]]:
-    """Asking and ranking the teachers, at most: who gets a share is not known before."""
+) -> tuple[list[Step], list[Step], list[str]]:
+    """Asking and ranking teachers: what is sure, what may come on top, and what to tell."""
     from selection.pace import measure_scoring
     from zoo.controls import NAMES
 
     if not cards:
-        return [], []
+        return [], [], []
     asking, fetching, notes = look_ahead(cards, images, bars, watch, plan.device)
-    shown, steps = set(images.digests), list(fetching)
+    if not rankings:
+        asked = asking.step("ask the teachers", images.digests)
+        return [*fetching, *([asked] if asked.count else [])], [], notes
     probe = images.probe(seed=task.seed)
-    if rankings:
-        scoring = measure_scoring(probe.labels)
-        steps.append(asking.step("ask for the ranking", probe.digests))
-        steps.append(scoring_step(len(cards) + len(NAMES), probe.labeled, scoring, rankings))
-        shown -= set(probe.digests)
+    scoring = measure_scoring(probe.labels)
+    sure = [
+        asking.step("ask for the ranking", probe.digests),
+        scoring_step(len(cards) + len(NAMES), probe.labeled, scoring, rankings),
+    ]
+    rest = set(images.digests) - set(probe.digests)
     alone = {"weighted", "teachers"}.isdisjoint(methods)
-    steps.append(asking.step("ask the teachers", shown, slowest=bool(rankings) and alone))
-    return [step for step in steps if step.count], notes
+    more = asking.step("ask those with a share, at most", rest, slowest=alone)
+    counted = [step for step in sure if step.count]
+    return [*fetching, *counted], [more] if more.count else [], notes
 
 
 def _lessons(

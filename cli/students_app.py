@@ -195,7 +195,8 @@ def compare(
                 plan, task, images, bars, watch, methods=chosen, test=held_out, folds=folds
             )
             outlook_table(ahead.outlook, as_json=as_json, dry_run=dry_run)
-            settle = ahead.settle
+            settle = None if ahead.kept else ahead.settle
+            plan = ahead.settle(plan) if ahead.kept and not dry_run else plan
         if dry_run:
             return
         comparison = compare_methods(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import floor, inf, sqrt
 
 from zoo.budget import Step, spell_duration, too_small
+from zoo.errors import ZooError
 
 LEAST_UPDATES = 100
 """Fewer teach nobody: the average over the weights has a memory of a hundred."""
@@ -83,7 +85,8 @@ def choose_run(
     *,
     budget: float,
     spent: Callable[[], float],
-    others: Iterable[Step] = (),
+    others: Sequence[Step] = (),
+    perhaps: Sequence[Step] = (),
 ) -> Choice:
     """As many updates as the rest of the budget holds, at the asked image size if it can be.
 
@@ -97,10 +100,16 @@ def choose_run(
         spent: seconds that are gone of it; asked for each image size anew, because measuring
             takes time too.
         others: steps that are still to come besides the lessons.
+        perhaps: steps that may come: they lower the choice, but refuse no budget.
 
     Raises:
         ZooError: the budget is too small even for the least.
     """
+    if perhaps:
+        with suppress(ZooError):
+            return choose_run(
+                lessons, asked, budget=budget, spent=spent, others=(*others, *perhaps)
+            )
     size = asked
     later = sum(step.seconds or 0 for step in others)
     while True:

@@ -149,6 +149,17 @@ def test_the_updates_fill_the_rest_of_the_budget():
     assert 1000 - 0.5 < total <= 1000
 
 
+def test_what_may_come_lowers_the_choice_but_refuses_no_budget():
+    more = [Step("ask", 1, "forward passes", 100.0)]
+    for budget, left in ((500, 400), (150, 50), (105, 105)):  # of the last 5 would be too few
+        found = choose_run(
+            [lessons()], SMALLEST, budget=budget, spent=lambda: 0.0, perhaps=more
+        ).updates
+        assert found == int(left / (SMALLEST / 100) ** 2)
+    found = choose_run([lessons()], 100, budget=105, spent=lambda: 0.0, perhaps=more)
+    assert found == Choice(105, 100)
+
+
 def test_the_students_of_all_methods_get_the_same_number():
     one, other = lessons(3, slow=1.0), lessons(3, slow=2.0)
     assert choose(one, other, budget=1800).updates == 1800 // 9

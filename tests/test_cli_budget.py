@@ -7,6 +7,7 @@ stands still unless a test moves it.
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import saved, snapshot, weights
 from test_cli_distill import interrupt
@@ -102,6 +103,16 @@ def test_a_dry_run_of_teaching_counts_updates_passes_and_time(distil, rank, test
     assert distil("--dry-run", "--json").json["forward_passes"] == 0
     assert distil("--dry-run", "--teacher", "ant", "--json").json["forward_passes"] == 0
     assert transfer_passes(distil) == 0
+
+
+def test_who_gets_a_share_is_not_known_before_the_ranking(distil, world, monkeypatch):
+    monkeypatch.setattr("zoo.images.Images.probe", lambda self, **_: self.subset(np.arange(10)))
+    for words, more in (((), 2 * 8), (("--nearest",), 8)):
+        shown = distil("--dry-run", "--json", *words).json
+        assert steps(shown)["ask for the ranking"]["count"] == 2 * 10
+        assert steps(shown)["ask those with a share, at most"]["count"] == more
+    assert distil("--dry-run", "--budget", "30s").code == 0  # nobody may get a share
+    assert "at least" in distil("--dry-run", "--budget", "21s").mistake
 
 
 def transfer_passes(distil):
