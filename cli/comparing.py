@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from zoo.card import write_whole
 from zoo.errors import StudentError
 from zoo.images import Images
 
-from .distilling import Method, Plan, recipe_for, teach
+from .asking import Asked, ask
+from .distilling import Method, Plan, check_names, recipe_for, teach
 from .workflow import Bars, Task, rank_target, saving
 
 if TYPE_CHECKING:
@@ -94,12 +95,16 @@ def compare_methods(
     methods: Sequence[Method],
     test: Images | None,
     folds: int,
+    settle: Callable[[Plan], Plan] | None = None,
 ) -> Comparison:
     """Teach a student by each method and test all on the same images.
 
     With `test` each method teaches one student on all labels; without, one per fold, tested on
     the labelled images that the fold holds back. Each finished student's answers are kept in
     `plan.save`, and the same comparison goes on from there.
+
+    With `settle` all teachers are asked before the first student is taught; then it is called
+    for the plan that is followed.
 
     Raises:
         ZooError: a student cannot be taught or tested, or the file cannot be written.
@@ -108,21 +113,34 @@ def compare_methods(
     from distill.evaluation import predict
 
     parts = [(images, test)] if test else split(images, folds)
+    rankings: dict[int, Ranking] = {}
+
+    def asked(method: Method, number: int) -> tuple[Plan, Asked]:
+        own = replace(check_names(plan), method=method, recipe=recipe_for(method, plan.recipe))
+        lesson = parts[number][0]
+        if method in ("nearest", "weighted") and number not in rankings:
+            zoo = plan.zoo or "builtin"
+            rankings[number], _ = rank_target(task, lesson, bars, zoo=zoo, device=plan.device)
+        return own, ask(own, task, lesson, bars, ranking=rankings.get(number))
+
+    cells: list[tuple[Method, int]] = [
+        (each, fold) for fold in range(len(parts)) for each in methods
+    ]
+    if settle:
+        Record.open(plan.save, "")  # a file that is none of ours is named before any work
+        for method, number in cells:
+            asked(method, number)  # what they say stays in the store
+        plan = settle(plan)
     record = Record.open(plan.save, _fingerprint(plan, images, test, folds))
-    for number, (lesson, exam) in enumerate(parts):
-        ranking: Ranking | None = None
-        for method in methods:
-            key = f"{method}/{number}"
-            if key in record.cells:
-                continue
-            if method in ("nearest", "weighted") and ranking is None:
-                zoo = plan.zoo or "builtin"
-                ranking, _ = rank_target(task, lesson, bars, zoo=zoo, device=plan.device)
-            own = replace(plan, method=method, recipe=recipe_for(method, plan.recipe))
-            taught = teach(own, task, lesson, bars, ranking=ranking).trained
-            answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
-            truth = np.array(exam.classes)[exam.labels]
-            record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
+    for method, number in cells:
+        key = f"{method}/{number}"
+        if key in record.cells:
+            continue
+        lesson, exam = parts[number]
+        taught = teach(*asked(method, number), lesson, bars)
+        answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
+        truth = np.array(exam.classes)[exam.labels]
+        record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
     found = {
         method: record.gather([f"{method}/{number}" for number in range(len(parts))])
         for method in methods

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from distill.recipe import Recipe
-from selection import Ranking
 from zoo.cache import cache_folder
-from zoo.card import TeacherCard
-from zoo.catalogue import absolute_zoo, find_card, list_cards
-from zoo.errors import ImagesError, TeacherBroken
+from zoo.errors import ImagesError
 from zoo.images import Images, read_images
 from zoo.processes import ALONE, Processes, join
 
-from .workflow import Bars, Task, observe_together, rank_target
+from .asking import Asked, ask
+from .workflow import Bars, Task
 
 if TYPE_CHECKING:
     from distill.report import Report
@@ -62,137 +60,57 @@ class Plan:
     command: str = ""
 
 
-def choose_shares(
-    plan: Plan, task: Task, images: Images, bars: Bars, ranking: Ranking | None = None
-) -> tuple[Mapping[str, float], Ranking | None, Sequence[str]]:
-    """Shares of the teachers, the ranking they come from, and mishaps on the way.
-
-    A saved ranking of this very task is used, with the shares that people wrote into
-    it; otherwise the teachers are ranked now.
+def check_names(plan: Plan) -> Plan:
+    """The plan with timm's name of the student.
 
     Raises:
-        RankingError: the ranking cannot be used, or no teacher is close.
-    """
-    if plan.method not in ("weighted", "nearest"):
-        return plan.shares, None, ()
-    notes: Sequence[str] = ()
-    ranking = ranking or saved_ranking(plan, images)
-    if ranking is None:
-        zoo = plan.zoo or "builtin"
-        ranking, notes = rank_target(task, images, bars, zoo=zoo, device=plan.device)
-        notes = (*notes, "There was no ranking of these images, so the teachers were ranked first.")
-    notes = (*notes, ranking.note)
-    if plan.method == "nearest":
-        return {ranking.nearest(): 1.0}, ranking, notes
-    return ranking.weights(plan.power), ranking, notes
-
-
-def saved_ranking(plan: Plan, images: Images) -> Ranking | None:
-    """The saved ranking of this very task and zoo, if that is what is saved.
-
-    Raises:
-        RankingError: the file cannot be read.
-    """
-    saved = Ranking.load(plan.ranking) if plan.ranking.exists() else None
-    if saved is None or saved.digest != images.digest:
-        return None
-    return saved if plan.zoo is None or absolute_zoo(plan.zoo) == saved.zoo else None
-
-
-def teaching_cards(
-    shares: Mapping[str, float], zoo: str, bars: Bars, objective: Objective = "target"
-) -> tuple[list[TeacherCard], dict[str, float], str]:
-    """The teachers with a share, on this machine, their shares, and what to tell of them.
-
-    A teacher without classes has none to imitate: in the objective `source` its share goes to the
-    others.
-
-    Raises:
-        ZooError: a teacher is unknown, cannot be had, or nobody is left to teach.
-    """
-    listed = list_cards(zoo)
-    cards = [find_card(name, listed) for name in shares]
-    if any(card.folder is None for card in cards):
-        from zoo.hub import fetch_all
-
-        cards, failures = fetch_all(cards, progress=lambda name: bars(f"pulling {name}"))
-        for name, reason in failures.items():
-            raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
-    mute = [card.name for card in cards if objective == "source" and not card.classes]
-    kept = [card for card in cards if card.name not in mute]
-    if mute and not kept:
-        raise TeacherBroken(
-            f"{', '.join(mute)} has no classes that a student could imitate: name a teacher that "
-            "has some, with --teacher."
-        )
-    total = sum(shares[card.name] for card in kept)
-    note = f"No classes to imitate, so no share: {', '.join(mute)}." if mute else ""
-    return kept, {card.name: shares[card.name] / total for card in kept}, note
-
-
-@dataclass(frozen=True)
-class Taught:
-    """A student, and who taught it.
-
-    Attributes:
-        trained: the student.
-        arch: timm's name of it.
-        cards: of its teachers.
-        shares: of its teachers.
-        ranking: that the shares come from, if any.
-        notes: mishaps on the way.
-    """
-
-    trained: Trained
-    arch: str
-    cards: Sequence[TeacherCard]
-    shares: Mapping[str, float]
-    ranking: Ranking | None
-    notes: Sequence[str]
-
-
-def teach(
-    plan: Plan,
-    task: Task,
-    images: Images,
-    bars: Bars,
-    *,
-    ranking: Ranking | None = None,
-    processes: Processes = ALONE,
-) -> Taught:
-    """Train a student as planned, with a ranking of these images if there is one already.
-
-    Raises:
-        ZooError: a teacher with a share failed, or the student cannot be made.
+        ZooError: there is no such network or device.
     """
     # torch and timm load here, after everything that can be wrong without them
     from distill.student import find_arch
+    from zoo.machine import choose_device
+
+    choose_device(plan.device)
+    return replace(plan, arch=find_arch(plan.arch))
+
+
+def teach(
+    plan: Plan, asked: Asked, images: Images, bars: Bars, *, processes: Processes = ALONE
+) -> Trained:
+    """Train a student as planned, by the teachers that were asked.
+
+    Raises:
+        ZooError: the student cannot be made.
+    """
     from distill.training import train
     from zoo.machine import choose_device
 
-    arch, device = find_arch(plan.arch), choose_device(plan.device)
-    shares, ranking, notes = choose_shares(plan, task, images, bars, ranking)
-    zoo = plan.zoo or (ranking.zoo if ranking else "all")
-    cards, shares, mute = teaching_cards(shares, zoo, bars, plan.objective)
-    seen = observe_together(cards, images, bars, processes, device=plan.device)
-    for name, reason in seen.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
-    trained = train(
+    return train(
         images,
         plan.recipe,
-        arch=arch,
-        features=seen.features,
-        shares=shares,
+        arch=plan.arch,
+        features=asked.features,
+        shares=asked.shares,
         objective=plan.objective,
         start=plan.start,
         image_size=plan.image_size,
-        device=device,
+        device=choose_device(plan.device),
         checkpoints=cache_folder() / "runs",
         processes=processes,
         progress=bars(f"training ({plan.method})"),
     )
-    told = [text for text in (*notes, mute, *seen.notes, trained.mishap) if text]
-    return Taught(trained, arch, cards, shares, ranking, told)
+
+
+def check_save(plan: Plan, task: Task, test: Images | None, *, overwrite: bool) -> None:
+    """Make sure that the student may be saved where it shall be.
+
+    Raises:
+        StudentError: it may not.
+    """
+    from distill.report import check_folder
+
+    shown = [*task.folders, *([test.root] if test else [])]
+    check_folder(plan.save, overwrite=overwrite, images=shown)
 
 
 def distill_target(
@@ -203,79 +121,66 @@ def distill_target(
     *,
     test: Images | None,
     overwrite: bool,
+    settle: Callable[[Plan], Plan] | None = None,
 ) -> Report:
     """Train a student, test it on held-out images and save it with its report.
+
+    Args:
+        plan: of the run.
+        task: where the images came from.
+        images: some labelled.
+        bars: of each piece of work.
+        test: held-out images.
+        overwrite: whether a student in the folder may be replaced.
+        settle: called when all is ready to teach, for the plan that is followed.
 
     Raises:
         ZooError: a teacher with a share failed, or the student cannot be made or saved.
     """
     from distill.evaluation import evaluate
-    from distill.report import Report, check_folder, save_student
+    from distill.report import Report, save_student
     from zoo.machine import choose_device
 
-    shown = [*task.folders, *([test.root] if test else [])]
-    check_folder(plan.save, overwrite=overwrite, images=shown)
+    check_save(plan, task, test, overwrite=overwrite)
+    plan = check_names(plan)
     with join() as processes:
-        taught = teach(plan, task, images, bars, processes=processes)
-    trained, result = taught.trained, None
+        asked = ask(plan, task, images, bars, processes=processes)
+        plan = settle(plan) if settle else plan
+        trained = teach(plan, asked, images, bars, processes=processes)
+    result = None
     if test is not None and processes.is_first:
         form, device = trained.preprocessing, choose_device(plan.device)
         result = evaluate(trained.network, test, images.classes, form, device=device)
     report = Report(
         method=plan.method,
-        arch=taught.arch,
+        arch=plan.arch,
         start=plan.start,
         target=str(task.target.absolute()),
         classes=images.classes,
         labeled=images.labeled,
         unlabeled=len(images) - images.labeled,
         skipped=len(images.skipped),
-        teachers=dict(taught.shares),
-        objective=plan.objective if taught.shares else None,
+        teachers=dict(asked.shares),
+        objective=plan.objective if asked.shares else None,
         recipe=plan.recipe,
         image_size=plan.image_size,
         seconds=trained.seconds,
         student=str(plan.save),
         evaluation=result,
-        notes=tuple(taught.notes),
+        notes=tuple(text for text in (*asked.notes, trained.mishap) if text),
         digest=images.digest,
         command=plan.command,
     )
     if not processes.is_first:
         return report
-    ranking = taught.ranking and taught.ranking.to_json()
-    mishap = save_student(trained, report, plan.save, cards=taught.cards, ranking=ranking)
+    ranking = asked.ranking and asked.ranking.to_json()
+    mishap = save_student(trained, report, plan.save, cards=asked.cards, ranking=ranking)
     return replace(report, notes=(*report.notes, mishap)) if mishap else report
 
 
 def recipe_for(method: Method, recipe: Recipe) -> Recipe:
     """The recipe with FixMatch's term, for that method."""
     return replace(recipe, consistency=1.0) if method == "fixmatch" else recipe
-
-
-def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
-    """Shares by hand, `NAME=SHARE` or `NAME` each, normalised to sum 1.
-
-    Raises:
-        ValueError: an entry is malformed, double or not above 0; the message says which.
-        TeacherNotFound: no teacher has this name.
-    """
-    shares: dict[str, float] = {}
-    cards = list_cards(zoo) if entries else []
-    for entry in entries:
-        name, equals, text = entry.partition("=")
-        try:
-            share = float(text) if equals else 1.0
-        except ValueError:
-            share = -1.0
-        if not 0 < share < float("inf"):
-            raise ValueError(f"{entry!r} is not NAME=SHARE with a share above 0")
-        card = find_card(name, cards)
-        if card.name in shares:
-            raise ValueError(f"{name!r} is named twice")
-        shares[card.name] = share
-    total = sum(shares.values())
-    return {name: share / total for name, share in shares.items()}
 
 
 def read_test(folder: Path, images: Images, bars: Bars) -> Images:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from distill.recipe import Recipe
+from zoo.budget import parse_duration
 
 _TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
 Target = Annotated[Path | None, _TARGET]
@@ -48,7 +52,10 @@ Metrics = Annotated[
     ),
 ]
 Probe = Annotated[
-    int, typer.Option(min=0, help="How many unlabelled images the teachers see, at most.")
+    int | None,
+    typer.Option(
+        min=0, show_default="500", help="How many unlabelled images the teachers see, at most."
+    ),
 ]
 Shortlist = Annotated[
     int | None,
@@ -63,7 +70,30 @@ Top = Annotated[
 Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
 Start = Annotated[str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")]
 ImageSize = Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")]
-Updates = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
+Updates = Annotated[
+    int | None, typer.Option(min=1, show_default="400", help="Steps of the optimiser.")
+]
+
+
+def _read_time(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        parser=_read_time,
+        metavar="TIME",
+        help="End after about this time, say 90s, 20m or 1h30m: measure the machine, print the "
+        "plan, choose the numbers.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Measure for seconds, print the plan and do nothing.")
+]
 Flip = Annotated[
     bool,
     typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
@@ -105,3 +135,11 @@ class Compared(StrEnum):
     FIXMATCH = "fixmatch"
     NEAREST = "nearest"
     WEIGHTED = "weighted"
+
+
+def read_recipe(budget: float | None, updates: int | None, flip: bool, seed: int) -> Recipe:
+    """The recipe that the options ask for; a budget chooses the updates."""
+    if budget and updates is not None:
+        raise typer.BadParameter("--budget chooses the updates: leave out --updates")
+    recipe = Recipe(flip=flip, seed=seed)
+    return recipe if updates is None else replace(recipe, updates=updates)

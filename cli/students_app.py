@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from distill.recipe import Recipe
+from zoo.budget import Watch
 
 from . import terminal
 from .options import (
     ZOO,
     Arch,
     Baseline,
+    Budget,
     Compared,
     Device,
+    DryRun,
     Flip,
     ImageSize,
     Json,
@@ -33,8 +35,9 @@ from .options import (
     Test,
     Unlabeled,
     Updates,
+    read_recipe,
 )
-from .results import evaluation_table
+from .results import evaluation_table, outlook_table
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -61,7 +64,7 @@ def distill(
     labels_per_class: LabelsPerClass = None,
     test: Test = None,
     image_size: ImageSize = 64,
-    updates: Updates = 400,
+    updates: Updates = None,
     flip: Flip = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -69,6 +72,8 @@ def distill(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the student in the folder.")
     ] = False,
+    budget: Budget = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Train a small student from your images and the teachers.
@@ -76,6 +81,7 @@ def distill(
     Without --target it continues from ./ranking.json. With it, and no ranking of those images
     there, the teachers are ranked first.
     """
+    watch = Watch(budget)
     chosen = [weighted, nearest, bool(teacher), baseline is not None]
     if sum(chosen) > 1:
         raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
@@ -83,43 +89,50 @@ def distill(
         raise typer.BadParameter("--power goes with --weighted")
     if objective is Objective.SOURCE and baseline:
         raise typer.BadParameter("--objective needs teachers, and --baseline has none")
+    recipe = read_recipe(budget, updates, flip, seed)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    from selection import Ranking
+
     from . import distilling
+    from .teachers import parse_shares
     from .workflow import Task, command_line
 
     try:
-        shares = distilling.parse_shares(teacher or [], zoo or "all")
+        shares = parse_shares(teacher or [], zoo or "all")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--teacher") from error
     taught = "teachers" if teacher else "nearest" if nearest else "weighted"
     method = baseline.value if baseline else taught
-    recipe = distilling.recipe_for(method, Recipe(updates=updates, flip=flip, seed=seed))
+    recipe = distilling.recipe_for(method, recipe)
     plan = distilling.Plan(
-        method,
-        shares,
-        objective.value,
-        zoo,
-        power,
-        arch,
-        start,
-        recipe,
-        image_size,
-        device,
-        save,
+        method, shares, objective.value, zoo, power, arch, start, recipe, image_size, device, save,
         command=command_line(),
-    )
+    )  # fmt: skip
     if target is None:
-        task = Task.of_ranking(distilling.Ranking.load(distilling.RANKING_FILE))
+        task = Task.of_ranking(Ranking.load(distilling.RANKING_FILE))
     else:
         task = Task(target, unlabeled, labels, labels_per_class, seed)
     with terminal.progress_bars() as bars:
         images = terminal.read_task(task, bars)
         held_out = distilling.read_test(test, images, bars) if test else None
+        ahead = None
+        if budget or dry_run:
+            from .foreseeing import foresee_student
+
+            ahead = foresee_student(
+                plan, task, images, bars, watch, test=held_out, overwrite=overwrite
+            )
+            outlook_table(ahead.outlook, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            return
+        settle = ahead.settle if ahead else None
         report = distilling.distill_target(
-            plan, task, images, bars, test=held_out, overwrite=overwrite
+            plan, task, images, bars, test=held_out, overwrite=overwrite, settle=settle
         )
-    for text in report.notes:
+    if ahead:
+        ahead.memory.forget()
+    for text in (*report.notes, watch.verdict):
         terminal.note(text)
     if as_json:
         terminal.print_json(report.summary())
@@ -145,11 +158,13 @@ def compare(
     labels_per_class: LabelsPerClass = None,
     test: Test = None,
     image_size: ImageSize = 64,
-    updates: Updates = 400,
+    updates: Updates = None,
     flip: Flip = False,
     seed: Seed = 0,
     device: Device = "auto",
     save: Annotated[Path, typer.Option(help="File of the comparison.")] = Path("comparison.json"),
+    budget: Budget = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Compare transfer, FixMatch, nearest and weighted on your own labels.
@@ -157,13 +172,14 @@ def compare(
     Says which to ship and whether the difference is noise: on the images of --test, or by
     cross-validation over the labelled ones. A stopped comparison goes on from its file.
     """
+    watch = Watch(budget)
+    recipe = read_recipe(budget, updates, flip, seed)
     from .comparing import METHODS, compare_methods
     from .distilling import Method, Plan, read_test
     from .workflow import Task, check_output
 
     task = Task(target, unlabeled, labels, labels_per_class, seed)
     check_output(save, task)
-    recipe = Recipe(updates=updates, flip=flip, seed=seed)
     plan = Plan(
         "weighted", {}, objective.value, zoo, None, arch, start, recipe, image_size, device, save
     )
@@ -171,9 +187,22 @@ def compare(
     with terminal.progress_bars() as bars:
         images = terminal.read_task(task, bars)
         held_out = read_test(test, images, bars) if test else None
+        settle = None
+        if budget or dry_run:
+            from .foreseeing import foresee_comparison
+
+            ahead = foresee_comparison(
+                plan, task, images, bars, watch, methods=chosen, test=held_out, folds=folds
+            )
+            outlook_table(ahead.outlook, as_json=as_json, dry_run=dry_run)
+            settle = None if ahead.kept else ahead.settle
+            plan = ahead.settle(plan) if ahead.kept and not dry_run else plan
+        if dry_run:
+            return
         comparison = compare_methods(
-            plan, task, images, bars, methods=chosen, test=held_out, folds=folds
+            plan, task, images, bars, methods=chosen, test=held_out, folds=folds, settle=settle
         )
+    terminal.note(watch.verdict)
     if as_json:
         terminal.print_json(comparison.to_json())
     else:

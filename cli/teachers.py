@@ -65,6 +65,31 @@ def choose_cards(
     return chosen
 
 
+def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
+    """Shares by hand, `NAME=SHARE` or `NAME` each, normalised to sum 1.
+
+    Raises:
+        ValueError: an entry is malformed, double or not above 0; the message says which.
+        TeacherNotFound: no teacher has this name.
+    """
+    shares: dict[str, float] = {}
+    cards = list_cards(zoo) if entries else []
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        try:
+            share = float(text) if equals else 1.0
+        except ValueError:
+            share = -1.0
+        if not 0 < share < float("inf"):
+            raise ValueError(f"{entry!r} is not NAME=SHARE with a share above 0")
+        card = find_card(name, cards)
+        if card.name in shares:
+            raise ValueError(f"{name!r} is named twice")
+        shares[card.name] = share
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
 def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pulled]:
     """Bring teachers to this machine, or only say what that would fetch; a row each."""
     from zoo.hub import fetch, find_files

@@ -253,12 +253,12 @@ def verdict(reports: Sequence[Report]) -> None:
     say("One draw of labels and one seed: repeat with other --seed values before you rely on it.")
 
 
-def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Console = out) -> None:
     """A plain table: columns whose name ends in > are set to the right, in ~ may wrap."""
     table = _table(*columns)
     for row in rows:
         table.add_row(*row)
-    _print(table)
+    place.print(table, soft_wrap=False)
 
 
 def _table(*columns: str) -> Table:

@@ -15,7 +15,7 @@ from zoo.card import TeacherCard, write_whole
 from zoo.catalogue import absolute_zoo, list_cards
 from zoo.decoding import Progress
 from zoo.errors import ImagesError, ZooError
-from zoo.images import Images, read_images
+from zoo.images import LABELED, POOL, Images, read_images
 
 from .shortlisting import choose_nearest
 
@@ -94,7 +94,8 @@ def rank_target(
     metric: str | None = None,
     power: float = POWER,
     top: int | None = None,
-    pool: int = 500,
+    labeled: int = LABELED,
+    pool: int = POOL,
     shortlist: int | None = None,
     device: str = "cpu",
 ) -> tuple[Ranking, Sequence[str]]:
@@ -108,6 +109,7 @@ def rank_target(
         metric: how closeness is measured; None for the default with or without labels.
         power: that turns scores into shares.
         top: how many teachers get a share; None for all.
+        labeled: how many labelled images the teachers see, about, at most.
         pool: how many unlabelled images the teachers see, at most.
         shortlist: rank only so many, those whose fingerprints are nearest; None ranks all.
         device: where to compute.
@@ -118,10 +120,10 @@ def rank_target(
     from zoo.controls import observe_controls
     from zoo.processes import join
 
-    probe = images.probe(pool=pool, seed=task.seed)
+    probe = images.probe(labeled=labeled, pool=pool, seed=task.seed)
     notes: tuple[str, ...] = ()
     if shortlist is None:
-        cards, absent = gather_cards(zoo, bars)
+        cards, absent = fetch_missing(ranked_cards(zoo), bars)
     else:
         nearest, notes = choose_nearest(zoo, shortlist, probe, bars, device)
         cards, absent = fetch_missing(nearest, bars)
@@ -172,15 +174,14 @@ def observe_together(
     return observe(cards, images, device=device, progress=by_teacher(bars))
 
 
-def gather_cards(zoo: str, bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:
-    """The teachers of a zoo that a ranking takes, on this machine; and why some are not.
+def ranked_cards(zoo: str) -> list[TeacherCard]:
+    """The teachers of a zoo that a ranking takes.
 
     Of the Hub's catalogue those are the default set and what was pulled before: all of it would
     be tens of gigabytes.
     """
     named = [part.strip() for part in zoo.split(",")]
-    cards = [card for card in list_cards(zoo) if card.folder or card.default or card.repo in named]
-    return fetch_missing(cards, bars)
+    return [card for card in list_cards(zoo) if card.folder or card.default or card.repo in named]
 
 
 def fetch_missing(cards: list[TeacherCard], bars: Bars) -> tuple[list[TeacherCard], dict[str, str]]:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.budget import Watch
 from zoo.errors import ZooError
 from zoo.memory import keep_freed_memory
 
 from . import stopping, students_app, teachers_app, terminal
 from .options import (
     AnyZoo,
+    Budget,
     Device,
     Domain,
+    DryRun,
     Json,
     Labels,
     LabelsPerClass,
@@ -29,6 +32,7 @@ from .options import (
     Top,
     Unlabeled,
 )
+from .results import outlook_table
 
 if TYPE_CHECKING:
     pass
@@ -69,7 +73,7 @@ def rank(
     unlabeled: Unlabeled = None,
     labels: Labels = None,
     metric: Metrics = None,
-    probe: Probe = 500,
+    probe: Probe = None,
     top: Top = None,
     shortlist: Shortlist = None,
     power: Annotated[
@@ -82,17 +86,31 @@ def rank(
     report: Annotated[
         Path | None, typer.Option(help="Also write it as a page, FILE.html.", metavar="FILE")
     ] = None,
+    budget: Budget = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Rank the teachers by how close they are to your images."""
-    from . import workflow
+    watch = Watch(budget)
+    if budget and probe is not None:
+        raise typer.BadParameter("--budget chooses the images: leave out --probe")
+    from zoo.images import LABELED, POOL
+
+    from . import budgeting, workflow
 
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
     if report:
         workflow.check_output(report, task, "--report")
+    labeled, pool = LABELED, POOL if probe is None else probe
+    ahead = budgeting.RankingAhead(task, zoo, metric, shortlist, device, watch)
     with terminal.progress_bars() as bars:
         images = terminal.read_task(task, bars, blind=True)
+        if budget or dry_run:
+            outlook, labeled, pool = ahead.foresee(images, pool, bars, dry_run=dry_run)
+            outlook_table(outlook, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            return
         ranking, notes = workflow.rank_target(
             task,
             images,
@@ -101,12 +119,14 @@ def rank(
             metric=metric,
             power=power,
             top=top,
-            pool=probe,
+            labeled=labeled,
+            pool=pool,
             shortlist=shortlist,
             device=device,
         )
     workflow.save_ranking(ranking, save)
-    notes = [*notes, ranking.note]
+    ahead.done(images)
+    notes = [*notes, ranking.note, watch.verdict]
     if report:
         from distill.ranking_page import ranking_page
 

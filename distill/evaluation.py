@@ -29,9 +29,22 @@ def predict(
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities [N, C] of the images."""
+    pixels = torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests))
+    return answer(network, pixels, preprocessing, device=device, batch=batch, progress=progress)
+
+
+def answer(
+    network: nn.Module,
+    pixels: torch.Tensor,
+    preprocessing: Preprocessing,
+    *,
+    device: torch.device | None = None,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Class probabilities [N, C] of decoded images [N, 3, S, S] uint8."""
     device = device or torch.device("cpu")
     network = to_device(network, device).eval()
-    pixels = torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests))
     outputs: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for shown in pixels.split(batch):
@@ -40,7 +53,7 @@ def predict(
                 logits = network(inputs)
             outputs.append(logits.float().softmax(dim=1).cpu().numpy())
             if progress:
-                progress(sum(map(len, outputs)), len(images))
+                progress(sum(map(len, outputs)), len(pixels))
     return np.concatenate(outputs)
 
 

@@ -54,8 +54,12 @@ def observe_controls(
             with suppress(OSError):  # the next run computes it again
                 store.write(key, list(digests), features)
         found[name] = features.rows(again)
-    start = replace(TeacherCard.load(STUDENTS / "mobilenetv3_small_100"), name=START)
-    return found | observe([start], images, store=store, device=device).features
+    return found | observe([start_card()], images, store=store, device=device).features
+
+
+def start_card() -> TeacherCard:
+    """The card of the initial student among the controls."""
+    return replace(TeacherCard.load(STUDENTS / "mobilenetv3_small_100"), name=START)
 
 
 def _describe(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:

@@ -99,6 +99,21 @@ class FeatureStore:
         write_whole(folder / f"{metadata['sha256']}.safetensors", content)
 
 
+def unseen(
+    cards: Sequence[TeacherCard], digests: Sequence[str], store: FeatureStore | None = None
+) -> dict[str, list[str]]:
+    """By teacher, those of the images that it has not seen yet, each once; nothing is asked."""
+    store = store or FeatureStore()
+    distinct = list(dict.fromkeys(digests))
+    found: dict[str, list[str]] = {}
+    for card in cards:
+        found[card.name] = distinct
+        if card.sha256 and card.preprocessing:  # else nobody can have asked it
+            known, _ = store.read(feature_key(card), distinct)
+            found[card.name] = [distinct[row] for row in np.flatnonzero(~known)]
+    return found
+
+
 def feature_key(card: TeacherCard) -> str:
     """All that a teacher's outputs depend on but the image: weights, preprocessing and view."""
     parts = {

@@ -16,6 +16,8 @@ from .errors import ImagesError
 from .label_file import read_label_file
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+LABELED, POOL = 1000, 500
+"""Images of a probe, with a label and without: about, and at most."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Images:
                 "add images until a class has two or more."
             )
 
-    def probe(self, *, labeled: int = 1000, pool: int = 500, seed: int = 0) -> Images:
+    def probe(self, *, labeled: int = LABELED, pool: int = POOL, seed: int = 0) -> Images:
         """A sample to rank teachers on: some labelled images of each class, some unlabelled.
 
         Args:

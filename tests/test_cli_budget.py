@@ -1,0 +1,384 @@
+"""`--dry-run` and `--budget`: what is promised, what is chosen, and that nothing else happens.
+
+Speeds are made up: an update takes ten seconds at 64 px, a teacher one second an image. The clock
+stands still unless a test moves it.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import saved, snapshot, weights
+from test_cli_distill import interrupt
+
+from distill.budget import StudentPace
+from zoo.budget import Pace
+from zoo.catalogue import list_cards
+from zoo.controls import START
+
+TINY = ("--arch", "test_resnet", "--start", "random")
+EACH = 10.0
+"""Seconds of an update at 64 px."""
+
+
+@pytest.fixture
+def world(monkeypatch):
+    """A machine of known speed; returns what was measured, and the time."""
+    seen = {"students": [], "teachers": [], "now": 0.0, "each": EACH}
+
+    def measure_student(arch, classes, recipe, **options):
+        seen["students"].append((arch, classes, recipe, options))
+        return StudentPace(0.0, seen["each"] * options["image_size"] ** 2 / 64**2, 0.0, 0.0)
+
+    def measure_teachers(cards, *, seconds, device):
+        seen["teachers"].append(([card.name for card in cards], seconds, device))
+        return {card.name: Pace(0.0 if card.name == START else 1.0) for card in cards}
+
+    monkeypatch.setattr("zoo.budget.clock", lambda: seen["now"])
+    monkeypatch.setattr("distill.budget.LEAST_UPDATES", 2)
+    monkeypatch.setattr("distill.pace.measure_student", measure_student)
+    monkeypatch.setattr("zoo.pace.measure_teachers", measure_teachers)
+    monkeypatch.setattr("zoo.pace.measure_decoding", lambda *_: 0.0)
+    monkeypatch.setattr("selection.pace.measure_scoring", lambda *_, **__: Pace(0.0))
+    return seen
+
+
+@pytest.fixture
+def distil(command, imgs, toy_zoo, world):
+    return lambda *words: command("distill", "--target", imgs, *TINY, *words)
+
+
+@pytest.fixture
+def transfer(distil):
+    return lambda *words: distil("--baseline", "transfer", *words)
+
+
+@pytest.fixture
+def compare(command, imgs, toy_zoo, world):
+    return lambda *words: command("compare", "--target", imgs, *TINY, *words)
+
+
+@pytest.fixture
+def rank(command, imgs, toy_zoo, world):
+    return lambda *words: command("rank", "--target", imgs, *words)
+
+
+def steps(shown):
+    return {step["what"]: step for step in shown["steps"]}
+
+
+def test_a_dry_run_does_nothing_but_tell(rank, distil, compare, tmp_path, cache):
+    before = snapshot(tmp_path), snapshot(cache)
+    for run in (rank, distil, compare):
+        for words in ((), ("--json",), ("--budget", "10m")):
+            ran = run("--dry-run", *words)
+            assert (ran.code, "forward" in ran.out, ran.err) == (0, True, ""), words
+    assert (snapshot(tmp_path), snapshot(cache)) == before
+
+
+def test_a_dry_run_counts_the_passes_that_are_made_then(rank):
+    planned = rank("--dry-run", "--json").json
+    assert planned["forward_passes"] == rank("--json").json["forward_passes"] == 36
+    assert steps(planned)["ask the teachers"]["seconds"] == 36
+    again = rank("--dry-run", "--json").json
+    assert again["forward_passes"] == 0
+
+
+def test_a_dry_run_of_other_images_to_probe_counts_those(rank):
+    assert rank("--dry-run", "--probe", 2, "--json").json["forward_passes"] == 28
+
+
+def test_a_dry_run_of_teaching_counts_updates_passes_and_time(distil, rank, test_imgs, world):
+    shown = distil("--dry-run", "--updates", 7, "--test", test_imgs, "--json").json
+    assert (shown["updates"], shown["forward_passes"], shown["chosen"]) == (7, 36, {})
+    assert steps(shown)["teach (weighted)"]["seconds"] == 7 * EACH
+    assert steps(shown)["test"]["count"] == 9
+    assert shown["seconds"] == 36 + 7 * EACH + 1.5
+    rank()
+    edited = json.loads(Path("ranking.json").read_text())
+    for row in edited["teachers"]:
+        row["share"] = float(row["name"] == "ant")
+    Path("ranking.json").write_text(json.dumps(edited))
+    assert distil("--dry-run", "--json").json["forward_passes"] == 0
+    assert distil("--dry-run", "--teacher", "ant", "--json").json["forward_passes"] == 0
+    assert transfer_passes(distil) == 0
+
+
+def test_who_gets_a_share_is_not_known_before_the_ranking(distil, world, monkeypatch):
+    monkeypatch.setattr("zoo.images.Images.probe", lambda self, **_: self.subset(np.arange(10)))
+    for words, more in (((), 2 * 8), (("--nearest",), 8)):
+        shown = distil("--dry-run", "--json", *words).json
+        assert steps(shown)["ask for the ranking"]["count"] == 2 * 10
+        assert steps(shown)["ask those with a share, at most"]["count"] == more
+    assert distil("--dry-run", "--budget", "30s").code == 0  # nobody may get a share
+    assert "at least" in distil("--dry-run", "--budget", "21s").mistake
+
+
+def transfer_passes(distil):
+    return distil("--dry-run", "--baseline", "transfer", "--json").json["forward_passes"]
+
+
+def test_people_see_the_plan_as_a_table(distil, rank):
+    ran = distil("--dry-run", "--updates", 7)
+    for words in (
+        "ask for the ranking",
+        "36 forward passes",
+        "teach (weighted)",
+        "1m10s",
+        "in all",
+    ):
+        assert words in " ".join(ran.out.split()), words
+    assert "2m of" not in ran.out
+
+
+def test_what_has_to_be_fetched_is_counted_in_bytes_and_not_fetched(rank, monkeypatch, cache):
+    from zoo.hub import Files
+
+    files = Files(
+        "owner/cat-net", "c" * 40, ("config.json", "model.safetensors"), (500, 7000), "", ""
+    )
+    monkeypatch.setattr("zoo.hub.find_files", lambda card, ask=True: files)
+    shown = rank("--zoo", "all", "--dry-run", "--json").json
+    assert shown["bytes"] == 7500
+    assert steps(shown)["fetch cat"] == {
+        "what": "fetch cat", "count": 7500, "unit": "bytes", "seconds": None,
+    }  # fmt: skip
+    assert shown["forward_passes"] == 3 * 18
+    assert "fetch 0.0 MB" in rank("--zoo", "all", "--dry-run").out
+    assert not list(cache.rglob("*cat*"))
+
+
+def test_what_cannot_be_had_is_said_and_not_counted(rank):
+    shown = rank("--zoo", "all", "--dry-run", "--json").json
+    assert shown["forward_passes"] == 36
+    assert any("cat cannot be had" in note for note in shown["notes"])
+
+
+def test_a_shortlist_is_counted_at_its_most_with_the_reference(rank, monkeypatch):
+    monkeypatch.setattr("zoo.fingerprint.REFERENCE", "ant")
+    shown = rank("--shortlist", 1, "--dry-run", "--json").json
+    largest = max(list_cards(), key=lambda card: card.bytes).name
+    assert shown["forward_passes"] == (18 if largest == "ant" else 36)
+    assert any("the largest are counted" in note for note in shown["notes"])
+
+
+def test_a_dry_run_finds_what_is_wrong(distil, compare, rank, tmp_path, imgs):
+    Path("student").mkdir()
+    Path("student/x").write_text("")
+    assert "not empty" in distil("--dry-run").mistake
+    assert distil("--dry-run", "--overwrite").code == 0
+    assert "'nosuch'" in distil("--dry-run", "--overwrite", "--device", "nosuch").mistake
+    assert "'nosuch'" in rank("--dry-run", "--device", "nosuch").mistake
+    Path("comparison.json").write_text("{}")
+    assert "no comparison of ours" in compare("--dry-run").mistake
+    assert "inside the image folder" in rank("--dry-run", "--save", imgs / "r.json").mistake
+
+
+@pytest.mark.parametrize("run", ["rank", "distil", "compare"])
+@pytest.mark.parametrize("text", ["20", "soon", "0s", "-1m", "1.5h"])
+def test_a_budget_that_is_no_time_is_a_usage_error(run, text, request):
+    ran = request.getfixturevalue(run)("--budget", text)
+    assert (ran.code, ran.out) == (2, "")
+    assert repr(text) in ran.err
+    assert "20m" in ran.err
+
+
+def test_a_budget_and_the_number_that_it_chooses_are_a_usage_error(rank, distil, compare):
+    for run, words in (
+        (rank, ("--probe", 5)),
+        (distil, ("--updates", 400)),
+        (compare, ("--updates", 400)),
+    ):
+        ran = run("--budget", "20m", *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"leave out {words[0]}" in " ".join(ran.err.split())
+
+
+def test_a_budget_chooses_the_updates(transfer):
+    ran = transfer("--budget", "55s")
+    assert ran.code == 0, ran.err
+    assert saved()["recipe"]["updates"] == int((55 - 1.5) / EACH) == 5
+    assert saved()["image_size"] == 64
+    assert "5 updates" in ran.out
+    assert "teach (transfer)" in ran.err
+    assert "Chosen: 5 updates at 64 px" in ran.err
+    shown = transfer("--budget", "55s", "--save", "other", "--dry-run", "--json").json
+    assert shown["chosen"] == {"updates": 5, "image_size": 64}
+    assert shown["budget"] == 55
+
+
+def test_time_that_the_teachers_took_is_taken_from_the_updates(distil, world, monkeypatch):
+    from cli import asking
+
+    def slow(*given, _observe=asking.observe_together, **options):
+        world["now"] += 20.0
+        return _observe(*given, **options)
+
+    monkeypatch.setattr("cli.asking.observe_together", slow)
+    words = ("--teacher", "ant")
+    planned = distil(*words, "--budget", "95s", "--dry-run", "--json").json
+    assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7
+    assert distil(*words, "--budget", "95s", "--json").json["updates"] == int(
+        (95 - 20 - 1.5) / EACH
+    )
+
+
+def test_smaller_images_only_if_the_updates_would_be_too_few(transfer):
+    words = ("--budget", "19s", "--image-size", 64)
+    ran = transfer(*words, "--json")
+    assert ran.json["updates"] == 3
+    assert saved()["image_size"] == 48
+    assert "At 64 px they hold fewer than 2" in ran.err
+
+
+def test_a_budget_for_nothing_is_one_line_that_says_the_least(transfer, distil):
+    line = transfer("--budget", "2s").mistake
+    assert "needs 7s at least, for 2 updates at 32 px" in line
+    assert "at least" in distil("--budget", "20s").mistake
+    assert not list(Path().iterdir())
+
+
+def test_the_measured_student_is_the_one_that_is_asked_for(distil, world):
+    import torch
+
+    distil("--dry-run", "--image-size", 40, "--device", "cpu", "--objective", "source")
+    (arch, classes, recipe, options) = world["students"][-1]
+    assert (arch, classes, recipe.consistency) == ("test_resnet", 3, 0)
+    assert (options["image_size"], options["device"]) == (40, torch.device("cpu"))
+    assert (options["teachers"], options["seconds"]) == ([3, 2], 3)
+    distil("--dry-run", "--budget", "200s")
+    assert world["students"][-1][3]["teachers"] == []
+    assert world["students"][-1][3]["seconds"] == world["teachers"][-1][1] == 10
+    distil("--dry-run", "--baseline", "fixmatch")
+    assert world["students"][-1][2].consistency == 1
+    assert world["students"][-1][3]["teachers"] is None
+
+
+def test_a_stopped_run_goes_on_with_its_updates_at_any_speed(transfer, world, monkeypatch, cache):
+    words = ("--budget", "65s")
+    transfer(*words, "--save", "whole")
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        assert transfer(*words).code == 130
+    world["each"] = 3 * EACH
+    assert "needs 1m" not in transfer(*words, "--dry-run").out
+    ran = transfer(*words)
+    assert "goes on with the numbers" in ran.err
+    assert saved()["recipe"]["updates"] == 6
+    assert weights() == weights("whole")
+    assert not list(cache.rglob("budget-*"))
+    transfer(*words, "--save", "later")
+    assert saved("later")["recipe"]["updates"] == 2
+
+
+def test_another_run_chooses_anew(transfer, world, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        transfer("--budget", "65s")
+    for words in (("--seed", 1), ("--flip",), ("--image-size", 32), ("--labels-per-class", 2)):
+        ran = transfer("--budget", "65s", "--dry-run", *words)
+        assert "goes on" not in ran.out, words
+    assert "goes on" not in transfer("--budget", "66s", "--dry-run").out
+    assert "goes on" in transfer("--budget", "65s", "--dry-run").out
+
+
+def test_a_promise_that_was_not_kept_is_said(transfer, world, monkeypatch):
+    from cli import distilling
+
+    def slow(*given, _teach=distilling.teach, **options):
+        world["now"] += 70.0
+        return _teach(*given, **options)
+
+    monkeypatch.setattr("cli.distilling.teach", slow)
+    assert "took 1m10s instead of 55s" in transfer("--budget", "55s").err
+
+
+def test_processes_of_torchrun_are_told_to_name_the_updates(transfer, rank, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for ran in (transfer("--budget", "55s"), rank("--dry-run")):
+        assert "one process" in ran.mistake
+
+
+def test_a_comparison_divides_its_budget_over_methods_and_folds(compare, world):
+    words = ("--method", "transfer", "--method", "fixmatch", "--budget")
+    ran = compare(*words, "195s")
+    assert ran.code == 0, ran.err
+    assert "Chosen: 3 updates at 64 px; an update of 6 students takes 60.00 s" in ran.err
+    (shown,) = [json.loads(Path("comparison.json").read_text())]
+    assert len(shown["cells"]) == 6
+    assert {each[3]["seconds"] for each in world["students"]} == {195 * 0.05 / 2}
+    assert compare(*words, "500s", "--dry-run", "--json").json["chosen"]["updates"] == 8
+    alone = ("--method", "transfer", "--budget", "190s", "--dry-run", "--json")
+    assert compare(*alone).json["chosen"]["updates"] == 6
+
+
+def test_a_comparison_on_held_out_images_has_one_student_a_method(compare, test_imgs):
+    words = ("--test", test_imgs, "--budget", "170s", "--dry-run", "--json")
+    shown = compare(*words).json
+    assert shown["chosen"]["updates"] == int((170 - 36) / 4 / EACH) == 3
+    assert steps(shown)["test"]["count"] == 4 * 9
+
+
+def test_a_stopped_comparison_goes_on_with_its_updates(compare, world, monkeypatch):
+    words = ("--method", "transfer", "--method", "weighted", "--budget", "276s")
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.comparing.METHODS", ("weighted", "transfer"))
+        stop = iter(range(100))
+
+        def teach(*given, **options):
+            if next(stop) == 2:
+                raise KeyboardInterrupt
+            return taught(*given, **options)
+
+        from cli import comparing
+
+        taught = comparing.teach
+        patch.setattr("cli.comparing.teach", teach)
+        assert compare(*words).code == 130
+    kept = json.loads(Path("comparison.json").read_text())
+    world["each"] = 3 * EACH
+    assert compare(*words).code == 0
+    done = json.loads(Path("comparison.json").read_text())
+    assert done["run"] == kept["run"]
+    assert done["cells"].items() >= kept["cells"].items()
+    assert "goes on" in compare(*words, "--dry-run").out
+    Path("comparison.json").unlink()
+    assert "goes on" not in compare(*words, "--dry-run").out
+
+
+def test_a_ranking_shows_fewer_images_if_they_do_not_fit(rank):
+    # two teachers, a second an image each: 12 labelled and 6 unlabelled
+    for budget, passes in (("36s", 36), ("30s", 30), ("25s", 24), ("20s", 18)):
+        shown = rank("--budget", budget, "--dry-run", "--json").json
+        assert shown["forward_passes"] == passes, budget
+    assert "needs 12s at least, for 6 labelled images" in rank("--budget", "9s").mistake
+    ran = rank("--budget", "30s", "--json")
+    assert ran.json["forward_passes"] == 30
+    assert "ask the teachers" in ran.err
+    assert "--probe 3" in ran.err
+
+
+def test_a_budget_that_holds_everything_changes_no_ranking(rank):
+    plain = rank("--json").json
+    assert rank("--budget", "10m", "--json").json["teachers"] == plain["teachers"]
+
+
+def test_a_stopped_ranking_goes_on_with_its_images(rank, monkeypatch, cache):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "cli.workflow.save_ranking", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        assert rank("--budget", "30s").code == 130
+    ran = rank("--budget", "30s", "--json")
+    assert "goes on" in ran.err
+    assert ran.json["forward_passes"] == 0
+    assert not list(cache.rglob("budget-*"))
+
+
+def test_a_choice_that_cannot_be_kept_is_a_note(transfer, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "file"))
+    ran = transfer("--budget", "55s", "--json")
+    assert ran.json["updates"] == 5
+    assert "could not be kept" in ran.err

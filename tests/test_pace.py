@@ -1,0 +1,119 @@
+"""Measuring: what is timed, for how long, and what is guessed; by a clock that ticks when read."""
+
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from conftest import hub_card
+
+from distill.pace import WARM, measure_student
+from distill.recipe import Recipe
+from selection.pace import measure_scoring
+from zoo.features import FeatureStore, unseen
+from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
+from zoo.teacher import observe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clock():
+    """A second goes by between two readings."""
+    ticks = count()
+    return lambda: float(next(ticks))
+
+
+def student(clock, **changes):
+    options = {"teachers": None, "image_size": 32, "seconds": 3.0, "device": CPU, **changes}
+    return measure_student("test_resnet", 3, Recipe(), clock=clock, **options)
+
+
+@pytest.mark.parametrize("teachers", [None, [], [3, 2]])
+def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypatch, teachers):
+    runs = []
+    from distill import pace
+
+    def fit(student, pixels, labels, recipe, _fit=pace.fit, **options):
+        runs.append((pixels.shape, recipe, options["targets"]))
+        done = options["progress"]
+        made = []
+        options["progress"] = lambda step, total: (made.append(step), done(step, total))
+        try:
+            return _fit(student, pixels, labels, recipe, **options)
+        finally:
+            runs.append(len(made))
+
+    monkeypatch.setattr("distill.pace.fit", fit)
+    found = student(clock, teachers=teachers, decode=0.25)
+    assert (found.start, found.update, found.decode, found.answer) == (1, 1, 0.25, 1 / 64)
+    (shape, recipe, targets), updates = runs
+    assert updates == WARM + 3
+    assert shape[1:] == (3, 32, 32)
+    assert recipe.labeled_batch == Recipe().labeled_batch
+    assert bool(targets) == (teachers is not None)
+    assert targets.widths == tuple(teachers or ())
+
+
+def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock):
+    options = {"teachers": None, "seconds": 0.0, "device": CPU}
+    found = measure_student("test_vit", 3, Recipe(), image_size=32, clock=clock, **options)
+    assert found.update == float("inf")
+    found = measure_student("test_vit", 3, Recipe(), image_size=160, clock=clock, **options)
+    assert found.update == 1
+
+
+def test_a_kind_of_network_is_measured_once(toy_zoo, clock):
+    found = measure_teachers(toy_zoo, seconds=9, clock=clock)
+    assert found["ant"] == found["bee"]
+    assert (found["ant"].start, found["ant"].each) == (1, 1 / SAMPLE)
+
+
+def test_a_teacher_elsewhere_is_measured_with_random_weights(toy_zoo, clock):
+    found = measure_teachers([toy_zoo[0], hub_card("cat")], seconds=99, clock=clock)
+    assert found["cat"].each == 4 / SAMPLE  # larger images, so fewer of them
+    unknown = hub_card("dog", network="nosuch")
+    guess = measure_teachers([toy_zoo[0], unknown], seconds=99, clock=clock)
+    work = unknown.params * 224**2 / (toy_zoo[0].params * 32**2)
+    assert guess["dog"].each == pytest.approx(guess["ant"].each * work)
+
+
+def test_when_the_time_is_over_the_rest_is_guessed(toy_zoo, clock):
+    cat = hub_card("cat", params=2 * toy_zoo[0].params)
+    found = measure_teachers([toy_zoo[0], cat], seconds=0, clock=clock)
+    assert found["cat"].each == pytest.approx(found["ant"].each * 2 * 7**2)
+
+
+def test_a_teacher_that_is_broken_takes_no_time_and_is_no_error(toy_zoo, clock, tmp_path):
+    broken = replace(toy_zoo[0], folder=tmp_path)
+    assert measure_teachers([broken], seconds=9, clock=clock)["ant"].each == 0
+
+
+def test_decoding_is_timed_on_a_sample(images, clock):
+    assert measure_decoding(images, 32, clock) == 1 / SAMPLE
+
+
+def test_asking_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
+    ant, bee = toy_zoo
+    store = FeatureStore(tmp_path / "store")
+    observe([ant], images.subset(np.arange(5)), store=store)
+    new = unseen([ant, bee], [*images.digests, images.digests[0]], store)
+    assert new == {"ant": [*images.digests[5:]], "bee": [*images.digests]}
+    asking = measure_asking([ant, bee], images, seconds=0, store=store)
+    assert asking.step("ask", images.digests).count == 13 + 18
+    assert asking.decode.each > 0
+    observe([ant], images, store=store)
+    assert measure_asking([ant], images, seconds=0, store=store).unseen == {}
+
+
+def test_scoring_is_timed_by_few_resamples():
+    labels = np.array([0, 1, 2] * 4 + [-1] * 6)
+    readings = iter([0.0, 2.0, 10.0, 14.0])  # two seconds without resamples, four with two
+    found = measure_scoring(labels, clock=lambda: next(readings))
+    assert found.of(12) == pytest.approx(2 + (4 - 2) * 60 / 4)
+    readings = iter([0.0, 2.0, 10.0, 14.0])
+    found = measure_scoring(labels, metric="parc", clock=lambda: next(readings))
+    assert found.of(12) == pytest.approx(2 + (4 - 2) * 240 / 4)
+    assert measure_scoring(np.full(5, -1)).of(5) == 0
+    assert measure_scoring(np.array([0, 1, -1])).of(2) == 0  # nothing to rank by
