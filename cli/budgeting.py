@@ -84,17 +84,15 @@ def look_ahead(
     cards: Sequence[TeacherCard], images: Images, bars: Bars, watch: Watch, device: str
 ) -> tuple[Asking, list[Step], list[str]]:
     """What asking these teachers takes, what is fetched for it, and what cannot be had."""
-    from zoo.machine import choose_device
     from zoo.pace import measure_asking
 
     check_alone()
-    place = choose_device(device)
     absent = [card for card in cards if card.folder is None]
     rows = pull(absent, bars, dry_run=True) if absent else []
     lost = {row.name: row.reason for row in rows if row.reason}
     fetching = [Step(f"fetch {row.name}", row.bytes, "bytes", None) for row in rows if row.bytes]
     present = [card for card in cards if card.name not in lost]
-    asking = measure_asking(present, images, seconds=measuring_time(watch.budget), device=place)
+    asking = measure_asking(present, images, seconds=measuring_time(watch.budget), device=device)
     return asking, fetching, [f"{name} cannot be had: {reason}" for name, reason in lost.items()]
 
 
@@ -155,15 +153,13 @@ class RankingAhead:
         """The steps for so many labelled and unlabelled images; downloads; what to tell."""
         from selection.pace import measure_scoring
         from zoo.controls import NAMES, start_card
-        from zoo.machine import choose_device
         from zoo.pace import measure_asking
 
         cards, unsure = ranked_cards(self.zoo), []
         if self.shortlist is not None:
             cards, unsure = _largest(self.zoo, self.shortlist)
         asking, fetching, lost = look_ahead(cards, whole, bars, self.watch, self.device)
-        place = choose_device(self.device)
-        controls = measure_asking([start_card()], whole, seconds=0, device=place)
+        controls = measure_asking([start_card()], whole, seconds=0, device=self.device)
         scoring = measure_scoring(whole.labels, metric=self.metric)
 
         def steps(labeled: int, pool: int) -> list[Step]:

@@ -97,5 +97,4 @@ def _noise(teachers: Sequence[int] | None, classes: int) -> Targets:
     if teachers is None:
         return Targets(torch.empty(0))
     width = sum(teachers) or classes
-    alpha = torch.full((len(teachers),), 1 / max(1, len(teachers)))
-    return Targets(torch.full((IMAGES, width), 1 / width), tuple(teachers), alpha)
+    return Targets(torch.full((IMAGES, width), 1 / width), tuple(teachers))

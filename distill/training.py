@@ -233,7 +233,7 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> flo
 def follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
     """Move the averaged weights towards the student's; counters are copied."""
     moving = [name for name, value in average.items() if value.is_floating_point()]
-    torch._foreach_lerp_(
+    torch._foreach_lerp_(  # pyright: ignore
         [average[name] for name in moving], [weights[name] for name in moving], 1 - decay
     )
     for name in average.keys() - moving:

@@ -184,7 +184,11 @@ def main():
     prints = {card.name: fingerprint_path(card) for card in list_cards("builtin")}
     reference = reference_card().sha256
     real = np.stack(
-        [Fingerprint.load(prints[name], reference).prototypes for name in shortlist.names]
+        [
+            Fingerprint.load(path, reference).prototypes
+            for path in map(prints.get, shortlist.names)
+            if path
+        ]
     )
     real = unit_rows(real.reshape(-1, real.shape[2])).reshape(real.shape)
     targets = read_targets(options.data) if options.data else {}

@@ -22,7 +22,6 @@ from torch.nn.functional import cross_entropy
 
 from distill import Recipe
 from distill.convolutions import fast_convolutions
-from distill.objectives import source_loss
 from distill.student import create_student
 from distill.targets import Targets, make_targets
 from distill.training import MEAN, STD, fit
@@ -124,33 +123,8 @@ def plain():
     return json.loads(done.stdout)
 
 
-def dissect(rounds):
-    """Median seconds of what 16 heads of 1000 classes add to an update, part by part."""
-    widths = [1000] * 16
-    student = create_student(ARCH, CLASSES, widths=widths)
-    optimizer = torch.optim.AdamW(student.sources.parameters(), fused=True)
-    phi = torch.randn(Recipe().unlabeled_batch, student.sources.in_features, requires_grad=True)
-    told = torch.rand(len(phi), 16, 1000).softmax(dim=2).flatten(1) / 16
-    parts = []
-    for _ in range(rounds + 1):
-        stamps = [time.perf_counter()]
-        with autocast(CPU):
-            logits = student.imitate(phi)
-        stamps.append(time.perf_counter())
-        given = logits.detach().float().requires_grad_()
-        source_loss(given, told, widths).backward()
-        stamps.append(time.perf_counter())
-        optimizer.zero_grad(set_to_none=True)
-        logits.backward(given.grad.to(logits.dtype))
-        stamps.append(time.perf_counter())
-        optimizer.step()
-        parts.append(np.diff([*stamps, time.perf_counter()]))
-    names = ("products, forward", "loss and its gradient", "products, backward", "AdamW")
-    return dict(zip(names, np.median(parts[1:], axis=0).tolist(), strict=True))
-
-
-def show(title, seconds):
-    print(f"| {title} | ms an update |\n|---|---|")
+def show(seconds):
+    print("| contestant | ms an update |\n|---|---|")
     for name, value in seconds.items():
         print(f"| {name} | {1000 * value:.0f} |")
     print()
@@ -209,8 +183,7 @@ def main():
         return
     keep_freed_memory()
     cost = measure(options.rounds)
-    show("contestant", cost)
-    show("part of 16 heads of 1000 classes", dissect(options.rounds))
+    show(cost)
     ratios = {name: round(value, 3) for name, value in compare(cost).items()}
     if options.json:
         print(json.dumps(ratios))

@@ -21,7 +21,7 @@ def main():
     folder, objective, arch = Path(sys.argv[1]), cast("Objective", sys.argv[2]), sys.argv[3]
     torch.set_num_threads(1)
     for module in (distill.training, distill.objectives):
-        module.autocast = lambda device: torch.autocast(device.type, enabled=False)
+        vars(module)["autocast"] = lambda device: torch.autocast(device.type, enabled=False)
     images = read_images(folder / "imgs")
     rng = np.random.default_rng(0)
     features = {

@@ -23,7 +23,7 @@ def test_statistics_are_the_mean_and_deviation_of_each_cell_and_channel(world):
     from zoo.decoding import decode_images
 
     pixels = decode_images(world.paths, _FORM).astype(float)
-    found = _describe(decode_images(world.paths, _FORM), None).embeddings
+    found = _describe(decode_images(world.paths, _FORM), "cpu").embeddings
     cell = pixels[:, 1, 16:32, 48:64]
     column = (1 * 4 + 1) * 4 + 3
     assert np.allclose(found[:, column], cell.mean(axis=(1, 2)), rtol=1e-4)

@@ -12,8 +12,8 @@ from distill.pace import WARM, measure_student
 from distill.recipe import Recipe
 from selection.pace import measure_scoring
 from zoo.features import FeatureStore, unseen
+from zoo.observation import observe
 from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
-from zoo.teacher import observe
 
 CPU = torch.device("cpu")
 

@@ -16,6 +16,7 @@ from .decoding import decode_images
 from .errors import TeacherBroken
 from .features import FeatureStore, unseen
 from .images import Images
+from .machine import choose_device
 from .teacher import Teacher, embed, load_teacher, to_device
 
 SAMPLE = 32
@@ -31,7 +32,7 @@ def measure_asking(
     images: Images,
     *,
     seconds: float,
-    device: torch.device | None = None,
+    device: torch.device | str = "cpu",
     store: FeatureStore | None = None,
 ) -> Asking:
     """Which images the teachers have not seen yet, and what it takes to show them.
@@ -67,7 +68,7 @@ def measure_teachers(
     cards: Sequence[TeacherCard],
     *,
     seconds: float,
-    device: torch.device | None = None,
+    device: torch.device | str = "cpu",
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Pace]:
     """The pace of each teacher, by name: of loading it, and of an image.
@@ -101,7 +102,7 @@ def _work(card: TeacherCard) -> float:
     return max(1.0, float(card.params or card.bytes / 4)) * (card.preprocessing or USUAL).size ** 2
 
 
-def _measure(card: TeacherCard, device: torch.device | None, clock: Callable[[], float]) -> Pace:
+def _measure(card: TeacherCard, device: torch.device | str, clock: Callable[[], float]) -> Pace:
     began = clock()
     teacher = load_teacher(card, device=device) if card.folder else _imitate(card, device)
     size = teacher.card.input.size
@@ -114,7 +115,7 @@ def _measure(card: TeacherCard, device: torch.device | None, clock: Callable[[],
     return Pace((clock() - began) / count, start)
 
 
-def _imitate(card: TeacherCard, device: torch.device | None) -> Teacher:
+def _imitate(card: TeacherCard, device: torch.device | str) -> Teacher:
     """A network like the teacher's with random weights.
 
     Raises:
@@ -127,6 +128,6 @@ def _imitate(card: TeacherCard, device: torch.device | None) -> Teacher:
             network = timm.create_model(card.network, **card.model_args)
     except Exception as error:  # timm raises many kinds
         raise TeacherBroken(f"timm cannot build {card.network}.") from error
-    place = device or torch.device("cpu")
+    place = choose_device(device)
     shown = replace(card, preprocessing=card.preprocessing or USUAL, classes=0)
     return Teacher(shown, to_device(network, place).eval(), place)
