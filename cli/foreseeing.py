@@ -96,7 +96,7 @@ def foresee_student(
     check_save(plan, task, test, overwrite=overwrite)
     memory = Memory.of(images.digest, test and test.digest, _asked(plan), watch.budget)
     parts = [(images, test)]
-    methods = [plan.method]
+    methods: list[Method] = [plan.method]
     return _foresee(plan, task, images, bars, watch, memory, parts, methods, ending=[SAVING])
 
 
