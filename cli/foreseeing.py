@@ -73,7 +73,8 @@ class Foresight:
             others=self.ending,
         )
         self.memory.keep({"updates": choice.updates, "image_size": choice.image_size})
-        terminal.note(explain(self.lessons, plan.image_size, choice))
+        if self.kept is None:
+            terminal.note(explain(self.lessons, plan.image_size, choice))
         recipe = replace(plan.recipe, updates=choice.updates)
         return replace(plan, recipe=recipe, image_size=choice.image_size)
 

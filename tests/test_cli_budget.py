@@ -110,6 +110,7 @@ def test_a_stopped_run_goes_on_with_its_updates_at_any_speed(transfer, world, mo
     assert "needs 1m" not in transfer(*words, "--dry-run").out
     ran = transfer(*words)
     assert "goes on with the numbers" in ran.err
+    assert "Chosen" not in ran.err
     assert saved()["recipe"]["updates"] == 6
     assert weights() == weights("whole")
     assert not list(cache.rglob("budget-*"))
