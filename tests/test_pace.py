@@ -12,9 +12,9 @@ from distill.pace import WARM, measure_student
 from distill.recipe import Recipe
 from selection.pace import measure_scoring
 from selection.resampling import PERMUTATIONS, RESAMPLES, SLOW
+from zoo import observe
 from zoo.features import FeatureStore, unseen
 from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
-from zoo.teacher import observe
 
 CPU = torch.device("cpu")
 
