@@ -73,7 +73,8 @@ class Foresight:
             others=self.ending,
         )
         self.memory.keep({"updates": choice.updates, "image_size": choice.image_size})
-        terminal.note(explain(self.lessons, plan.image_size, choice))
+        if self.kept is None:
+            terminal.note(explain(self.lessons, plan.image_size, choice))
         recipe = replace(plan.recipe, updates=choice.updates)
         return replace(plan, recipe=recipe, image_size=choice.image_size)
 
@@ -96,7 +97,8 @@ def foresee_student(
     check_save(plan, task, test, overwrite=overwrite)
     memory = Memory.of(images.digest, test and test.digest, _asked(plan), watch.budget)
     parts = [(images, test)]
-    return _foresee(plan, task, images, bars, watch, memory, parts, [plan.method], ending=[SAVING])
+    methods: list[Method] = [plan.method]
+    return _foresee(plan, task, images, bars, watch, memory, parts, methods, ending=[SAVING])
 
 
 def foresee_comparison(

@@ -43,9 +43,10 @@ def outlook_table(outlook: Outlook, *, dry_run: bool, as_json: bool) -> None:
     place = terminal.out if dry_run else terminal.err
     rows: list[tuple[str, str, str, str]] = []
     for step in outlook.steps:
-        in_bytes = step.unit == "bytes"
-        count = f"{step.count / 1e6:.1f}" if in_bytes else f"{step.count:,}"
-        rows.append((step.what, count, "MB" if in_bytes else step.unit, _time(step.seconds)))
+        count, unit = f"{step.count:,}", step.unit
+        if unit == "bytes":
+            count, unit = f"{step.count / 1e6:.1f}", "MB"
+        rows.append((step.what, count, unit, _time(step.seconds)))
     terminal.show_rows(["step", ">", "", "time>"], rows, place)
     total = f"{spell_duration(outlook.seconds)} in all"
     if outlook.budget:

@@ -253,6 +253,35 @@ def ranked(command, imgs, toy_zoo):
     return rank
 
 
+@pytest.fixture
+def world(monkeypatch):
+    """A machine whose clock stands still: ten seconds an update at 64 px, one an image a teacher.
+
+    Returns what was measured, with the time and the seconds of an update, which may be set.
+    """
+    from distill.budget import StudentPace
+    from zoo.budget import Pace
+    from zoo.controls import START
+
+    seen = {"students": [], "teachers": [], "now": 0.0, "each": 10.0}
+
+    def measure_student(arch, classes, recipe, **options):
+        seen["students"].append((arch, classes, recipe, options))
+        return StudentPace(0.0, seen["each"] * options["image_size"] ** 2 / 64**2, 0.0, 0.0)
+
+    def measure_teachers(cards, *, seconds, device):
+        seen["teachers"].append(([card.name for card in cards], seconds, device))
+        return {card.name: Pace(0.0 if card.name == START else 1.0) for card in cards}
+
+    monkeypatch.setattr("zoo.budget.clock", lambda: seen["now"])
+    monkeypatch.setattr("distill.budget.LEAST_UPDATES", 2)
+    monkeypatch.setattr("distill.pace.measure_student", measure_student)
+    monkeypatch.setattr("zoo.pace.measure_teachers", measure_teachers)
+    monkeypatch.setattr("zoo.pace.measure_decoding", lambda *_: 0.0)
+    monkeypatch.setattr("selection.pace.measure_scoring", lambda *_, **__: Pace(0.0))
+    return seen
+
+
 def snapshot(folder: Path):
     """Every file below a folder, with its content and time."""
     return {

@@ -11,6 +11,8 @@ from conftest import hub_card
 from distill.pace import WARM, measure_student
 from distill.recipe import Recipe
 from selection.pace import measure_scoring
+from selection.resampling import PERMUTATIONS, RESAMPLES, SLOW
+from zoo import observe
 from zoo.features import FeatureStore, unseen
 from zoo.observation import observe
 from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
@@ -56,12 +58,12 @@ def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypa
     assert targets.widths == tuple(teachers or ())
 
 
-def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock):
-    options = {"teachers": None, "seconds": 0.0, "device": CPU}
-    found = measure_student("test_vit", 3, Recipe(), image_size=32, clock=clock, **options)
-    assert found.update == float("inf")
-    found = measure_student("test_vit", 3, Recipe(), image_size=160, clock=clock, **options)
-    assert found.update == 1
+def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("Input height (32) doesn't match model (224).")
+
+    monkeypatch.setattr("distill.pace.fit", refuse)
+    assert student(clock).update == float("inf")
 
 
 def test_a_kind_of_network_is_measured_once(toy_zoo, clock):
@@ -107,13 +109,21 @@ def test_asking_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
     assert measure_asking([ant], images, seconds=0, store=store).unseen == {}
 
 
-def test_scoring_is_timed_by_few_resamples():
+def reading(*times):
+    left = iter(times)
+    return lambda: next(left)
+
+
+def test_scoring_is_timed_by_one_resample_and_one_permutation():
     labels = np.array([0, 1, 2] * 4 + [-1] * 6)
-    readings = iter([0.0, 2.0, 10.0, 14.0])  # two seconds without resamples, four with two
-    found = measure_scoring(labels, clock=lambda: next(readings))
-    assert found.of(12) == pytest.approx(2 + (4 - 2) * 60 / 4)
-    readings = iter([0.0, 2.0, 10.0, 14.0])
-    found = measure_scoring(labels, metric="parc", clock=lambda: next(readings))
-    assert found.of(12) == pytest.approx(2 + (4 - 2) * 240 / 4)
+    # five seconds without resamples, three to prepare a permutation, two to score a resample
+    found = measure_scoring(labels, clock=reading(0.0, 5.0, 10.0, 13.0, 15.0))
+    assert found.of(12) == pytest.approx(5 + RESAMPLES * 2 + PERMUTATIONS * (3 + 2))
+    # a metric that is computed anew each time, seven seconds
+    found = measure_scoring(labels, metric="logme,parc", clock=reading(0.0, 5.0, 10.0, 17.0))
+    assert found.of(12) == pytest.approx(5 + 2 * SLOW * 7)
+
+
+def test_what_cannot_be_scored_takes_no_time():
     assert measure_scoring(np.full(5, -1)).of(5) == 0
-    assert measure_scoring(np.array([0, 1, -1])).of(2) == 0  # nothing to rank by
+    assert measure_scoring(np.array([0, 1, -1])).of(2) == 0
