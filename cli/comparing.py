@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.card import write_whole
 from zoo.errors import StudentError
 from zoo.images import Images
+from zoo.whole_file import write_whole
 
 from .distilling import Method, Plan, recipe_for, teach
 from .workflow import Bars, Task, rank_target, saving
@@ -104,6 +104,7 @@ def compare_methods(
     Raises:
         ZooError: a student cannot be taught or tested, or the file cannot be written.
     """
+    from distill.checkpoint import forget
     from distill.comparison import compare, split
     from distill.evaluation import predict
 
@@ -123,6 +124,7 @@ def compare_methods(
             answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
             truth = np.array(exam.classes)[exam.labels]
             record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
+            forget(taught.state)
     found = {
         method: record.gather([f"{method}/{number}" for number in range(len(parts))])
         for method in methods

@@ -23,6 +23,7 @@ from zoo.images import Images, read_images
 from zoo.memory import keep_freed_memory
 from zoo.verify import measure
 
+from .checkpoint import forget
 from .evaluation import evaluate
 from .recipe import Recipe
 from .student import WEIGHTS_FILE, save_network
@@ -217,6 +218,7 @@ def teach(
     )
     card = measure(card)
     card.save(folder)
+    forget(trained.state)
     print(f"{name}: accuracy {result.accuracy:.3f} on {result.images} held-out images", flush=True)
     return card
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
@@ -24,7 +23,7 @@ from zoo.processes import ALONE, Processes
 from zoo.teacher import normalise, to_device
 
 from .batches import Batches
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, forget
 from .convolutions import fast_convolutions
 from .objectives import loss_terms
 from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
@@ -46,6 +45,8 @@ class Trained:
         history: one entry per ten updates: `update`, `rate` and the mean of each loss.
         seconds: wall time of the updates.
         mishap: why the state of the run could not be kept, if so.
+        state: file that the finished run can be had from again, to be deleted once the student is
+            saved.
     """
 
     network: nn.Module
@@ -53,6 +54,7 @@ class Trained:
     history: list[dict[str, float]]
     seconds: float
     mishap: str = ""
+    state: Path | None = None
 
 
 def train(
@@ -142,9 +144,7 @@ def fit(
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
     first = resume(checkpoint, processes)
-    history: list[dict[str, float]] = []
     progress = progress or (lambda *_: None)
-    started = time.monotonic()
     with fast_convolutions(student), shared_norms(student, processes):
         for step, whole in batches.ahead(first):
             batch = own_part(whole, processes)
@@ -163,16 +163,15 @@ def fit(
                 shown = torch.stack([losses[name].detach() for name in terms])
                 average_over(processes, [shown])
                 values = dict(zip(terms, shown.tolist(), strict=True))
-                history.append({"update": step + 1, "rate": rate, **values})
+                checkpoint.history.append({"update": step + 1, "rate": rate, **values})
             checkpoint.keep(step + 1)
             with checkpoint.kept(step + 1):
                 progress(step + 1, recipe.updates)
-    seconds = time.monotonic() - started
-    checkpoint.remove()
-    check_finite(average)
+    seconds, state = checkpoint.seconds, checkpoint.finish(recipe.updates)
+    check_finite(average, state)
     student.load_state_dict(average)
     network = student.network.cpu().eval()
-    return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
+    return Trained(network, preprocessing, checkpoint.history, seconds, checkpoint.mishap, state)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:
@@ -184,13 +183,14 @@ def resume(checkpoint: Checkpoint, processes: Processes) -> int:
     return updates
 
 
-def check_finite(weights: Mapping[str, Tensor]) -> None:
+def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
     """Make sure that a student can be saved.
 
     Raises:
-        StudentError: the training diverged.
+        StudentError: the training diverged; its state is gone.
     """
     if not all(value.half().isfinite().all() for value in weights.values()):
+        forget(state)
         raise StudentError(
             "The training diverged: the student's weights do not fit float16. "
             "Try another --seed, --start or --image-size."
