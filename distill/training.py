@@ -22,9 +22,10 @@ from zoo.machine import autocast
 from zoo.processes import ALONE, Processes
 from zoo.teacher import normalise, to_device
 
-from .batches import Batches
+from .batches import Batch, Batches
 from .checkpoint import Checkpoint, forget
 from .convolutions import fast_convolutions
+from .halving import Halving
 from .objectives import loss_terms
 from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
 from .recipe import Recipe
@@ -44,7 +45,7 @@ class Trained:
         preprocessing: how it wants its images.
         history: one entry per ten updates: `update`, `rate` and the mean of each loss.
         seconds: wall time of the updates.
-        mishap: why the state of the run could not be kept, if so.
+        mishap: what went wrong without stopping the run, such as a state that could not be kept.
         state: file that the finished run can be had from again, to be deleted once the student is
             saved.
     """
@@ -145,22 +146,26 @@ def fit(
     checkpoint = Checkpoint(path, run, student, average, optimizer)
     first = resume(checkpoint, processes)
     progress = progress or (lambda *_: None)
+    halving = Halving(processes)
+
+    def learn(batch: Batch) -> dict[str, Tensor]:
+        """Add the gradient of the weighted losses to the student's; each of them."""
+        with autocast(device):
+            phi = student.embed(normalise(batch.images.to(device), preprocessing))
+        phi = phi.float()
+        losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
+        torch.stack([weight * losses[name] for name, (weight, _) in terms.items()]).sum().backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
     with fast_convolutions(student), shared_norms(student, processes):
         for step, whole in batches.ahead(first):
-            batch = own_part(whole, processes)
             rate = set_rate(optimizer, recipe, step)
-            with autocast(device):
-                phi = student.embed(normalise(batch.images.to(device), preprocessing))
-            phi = phi.float()
-            losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
-            loss = torch.stack([weight * losses[name] for name, (weight, _) in terms.items()]).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            losses = halving.gradient(learn, own_part(whole, processes), student)
             average_over(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
             follow(average, student, min(recipe.averaging, (1 + step) / (10 + step)))
             if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
-                shown = torch.stack([losses[name].detach() for name in terms])
+                shown = torch.stack([losses[name] for name in terms])
                 average_over(processes, [shown])
                 values = dict(zip(terms, shown.tolist(), strict=True))
                 checkpoint.history.append({"update": step + 1, "rate": rate, **values})
@@ -171,7 +176,8 @@ def fit(
     check_finite(average, state)
     student.load_state_dict(average)
     network = student.network.cpu().eval()
-    return Trained(network, preprocessing, checkpoint.history, seconds, checkpoint.mishap, state)
+    mishap = " ".join(filter(None, (checkpoint.mishap, halving.note)))
+    return Trained(network, preprocessing, checkpoint.history, seconds, mishap, state)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:
