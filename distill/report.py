@@ -203,7 +203,7 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         "tags: [image-classification, timm, source-zoo]",
         "---",
         "",
-        f"# {report.arch} for {', '.join(report.classes)}",
+        f"# {report.arch} for {' '.join(', '.join(report.classes).splitlines())}",
         "",
         f"Made by source-zoo with the method "
         f"`{report.method}` from {report.labeled} labelled and {report.unlabeled} unlabelled "

@@ -196,7 +196,6 @@ def teach(
         license="apache-2.0",
         model_args=lesson.model_args,
     )
-    weights = folder / WEIGHTS_FILE
     card = TeacherCard(
         name=name,
         domain=lesson.domain,
@@ -204,8 +203,8 @@ def teach(
         network=lesson.arch,
         classes=len(images.classes),
         labels=images.classes,
-        bytes=weights.stat().st_size,
-        sha256=sha256_of(weights),
+        bytes=(folder / WEIGHTS_FILE).stat().st_size,
+        sha256=sha256_of(folder / WEIGHTS_FILE),
         license="apache-2.0",
         data=lesson.data,
         data_license=lesson.data_license,

@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,19 @@ FORKS.set_forkserver_preload(
 )
 
 
-def _run(words: list[str], home: Path, env: Mapping[str, str], names: Mapping[str, Any]) -> None:
-    """In the new process: the command in this folder; `names` is what modules hold otherwise."""
+def _run(user: "ForkedZoo", words: list[str]) -> None:
+    """The command, in the new process."""
     for number, name in ((1, "out"), (2, "err")):
-        file = os.open(home / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT)
+        file = os.open(user.home / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)
-    os.chdir(home)
-    os.environ.update(env)
+    os.chdir(user.home)
+    os.environ["SOURCE_ZOO_CACHE"] = str(user.cache)
+    if user.number:
+        os.setgroups([])
+        os.setgid(user.number)
+        os.setuid(user.number)
     warnings.simplefilter("error")
-    for name, value in names.items():
+    for name, value in user.names.items():
         module, name = name.rsplit(".", 1)
         setattr(importlib.import_module(module), name, value)
     sys.argv = ["zoo", *words]
@@ -68,19 +72,18 @@ class ForkedZoo:
         home: where the commands run; what they say is kept there.
         cache: their `SOURCE_ZOO_CACHE`.
         names: what modules hold otherwise: {"distill.checkpoint.EVERY_SECONDS": 0.0}.
+        number: of the user in the system; 0 for that of the tests.
     """
 
     home: Path
     cache: Path
-    names: Mapping[str, Any]
+    names: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
 
     def start(self, *words: object) -> Running:
         """The command, running."""
         self.home.mkdir(parents=True, exist_ok=True)
-        env = {"SOURCE_ZOO_CACHE": str(self.cache)}
-        process = FORKS.Process(
-            target=_run, args=([*map(str, words)], self.home, env, dict(self.names))
-        )
+        process = FORKS.Process(target=_run, args=(self, [*map(str, words)]))
         process.start()
         return Running(process, self.home)
 
