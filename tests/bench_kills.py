@@ -2,22 +2,25 @@
 
 `python tests/bench_kills.py` writes the scans of `zoo demo` into a temporary folder, ranks, teaches
 a student undisturbed, then teaches another whose process is killed again and again, each time
-followed by the same command. It prints what was kept at every kill, and a verdict.
+followed by the same command. It prints what was kept at every kill, and a verdict. Moments are in
+seconds of processor time, so that other work on the machine does not shift them (Linux only).
 """
 
 import argparse
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from cli.demo import write_scans
 from zoo.tensor_file import read_tensors
 
 ROOT = Path(__file__).parent.parent
+TICK = os.sysconf("SC_CLK_TCK")
 
 
 class User:
@@ -31,30 +34,22 @@ class User:
             "PYTHONPATH": str(ROOT),
         }
 
-    def start(self, *words):
-        return subprocess.Popen(
-            [sys.executable, "-m", "cli.zoo_app", *map(str, words)],
-            cwd=self.home, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def zoo(self, *words):
-        """Run to the end; how many seconds that took."""
-        began = time.perf_counter()
-        with self.start(*words) as run:
-            said = run.stderr.read() if run.stderr else b""
-        if run.returncode:
-            sys.exit(f"`zoo {words[0]}` ended with {run.returncode}: {said.decode()}")
-        return time.perf_counter() - began
-
-    def killed(self, seconds, *words):
-        """Run and kill after so many seconds; whether it came to that."""
-        with self.start(*words) as run:
-            try:
-                run.wait(seconds)
-            except subprocess.TimeoutExpired:
-                run.kill()
-                return True
-        return False
+    def run(self, *words, kill=float("inf")):
+        """Run a command, and kill it after so many seconds; the seconds that it had."""
+        command = [sys.executable, "-m", "cli.zoo_app", *map(str, words)]
+        said = self.home / "said.txt"
+        with said.open("wb") as file, subprocess.Popen(
+            command, cwd=self.home, env=self.env, stdout=file, stderr=file
+        ) as run:  # fmt: skip
+            seconds = 0.0
+            while run.poll() is None:
+                seconds = busy(run.pid)
+                if seconds >= kill:
+                    run.kill()
+                time.sleep(0.02)
+        if run.returncode not in (0, -9):
+            sys.exit(f"`zoo {words[0]}` ended with {run.returncode}: {said.read_text()}")
+        return seconds
 
     def kept(self):
         """The update of the state on disk, 0 for none."""
@@ -67,52 +62,56 @@ class User:
         path = self.home / name / "model.safetensors"
         return path.read_bytes() if path.exists() else b""
 
+    def scraps(self):
+        """What killed runs left behind."""
+        return [*self.home.rglob("*.part"), *self.home.glob("cache/runs/*")]
 
-def kill_often(user, words, moments):
-    """Kill the command at each moment; a row each: seconds, update that was kept."""
-    rows = []
-    for seconds in moments:
-        if not user.killed(seconds, *words):
-            break
-        rows.append((seconds, user.kept()))
-        if user.student("killed"):
-            sys.exit("A run that was killed has a student.")
-    return rows
+
+def busy(pid):
+    """Seconds of processor time that a process has had."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it ended just now
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--updates", type=int, default=1000)
+    parser.add_argument("--updates", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         user = User(Path(folder), options.threads)
         write_scans(user.home / "scans", seed=0)
-        user.zoo("rank", "--target", "scans/images")
-        base = ["distill", "--arch", "mobilenetv3_small", "--save"]
-        start = user.zoo(*base, "first", "--updates", 1)  # now every teacher has seen every image
-        words = ["--updates", options.updates]
-        whole = user.zoo(*base, "whole", *words)
-        print(f"Undisturbed: {whole:.0f} s, of them {start:.0f} s without training.\n")
-        draw = random.Random(options.seed)  # noqa: S311
-        longest = start + 2 * (whole - start) / options.kills
-        moments = [draw.uniform(0, longest) for _ in range(options.kills)]
-        rows = kill_often(user, [*base, "killed", *words], moments)
-        print("| kill | seconds after its start | update that was kept |\n|---|---|---|")
-        for number, (seconds, update) in enumerate(rows, start=1):
-            print(f"| {number} | {seconds:.1f} | {update} of {options.updates} |")
-        last = user.zoo(*base, "killed", *words) if len(rows) == options.kills else 0.0
+        user.run("rank", "--target", "scans/images")
+        distill = ["distill", "--arch", "mobilenetv3_small", "--updates"]
+        start = user.run(*distill, 1, "--save", "first")  # now teachers have seen every image
+        words = [*distill, options.updates, "--save"]
+        whole = user.run(*words, "whole")
+        print(f"Undisturbed: {whole:.0f} s of processor time, {start:.0f} s of them to start.\n")
+        print(
+            "| kill | seconds after its start | update that was kept |\n|---|---|---|", flush=True
+        )
+        draw = np.random.default_rng(options.seed)
+        spent, kills = 0.0, 0
+        while not user.student("killed"):
+            longest = start + 2 * (whole - start) / options.kills
+            moment = draw.uniform(0, longest) if kills < options.kills else float("inf")
+            spent += (seconds := user.run(*words, "killed", kill=moment))
+            if not user.student("killed"):
+                kills += 1
+                kept = f"{user.kept()} of {options.updates}"
+                print(f"| {kills} | {seconds:.1f} | {kept} |", flush=True)
         same = user.student("whole") == user.student("killed")
-        spent = sum(seconds for seconds, _ in rows) + last
-        scraps = len(list(user.home.rglob("*.part"))) + user.kept()
+        scraps = len(user.scraps())
     print(
-        f"\nAfter {len(rows)} kills the student is {'the same' if same else 'ANOTHER'}, byte for "
-        f"byte; {spent:.0f} s in all, {spent / whole:.1f} times the undisturbed run; "
-        f"{scraps} scraps left."
+        f"\nAfter {kills} kills the student is {'the same' if same else 'ANOTHER'}, byte for byte; "
+        f"{spent:.0f} s in all, {spent / whole:.1f} times the undisturbed run; {scraps} scraps."
     )
-    sys.exit(0 if same and len(rows) == options.kills and not scraps else 1)
+    sys.exit(0 if same and kills == options.kills and not scraps else 1)
 
 
 if __name__ == "__main__":

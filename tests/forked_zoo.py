@@ -55,7 +55,7 @@ class Running:
 
     def end(self) -> Ran:
         """How it ended; it must not hang, nor show a traceback."""
-        self.process.join(120)
+        self.process.join(600)
         self.process.kill()
         self.process.join()
         said = [self.home / f"{self.process.pid}.{name}" for name in ("out", "err")]
