@@ -187,3 +187,20 @@ def test_a_read_only_folder_to_work_in_is_one_line(command, imgs, toy_zoo, read_
     line = command(*words).mistake
     assert "Read-only file system" in line
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(5, "Input/output error", "/data/x"), "Input/output error (/data/x): make room"),
+        (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB: make room"),
+    ],
+)
+def test_a_disk_or_a_machine_that_fails_where_nobody_expects_it_is_one_line(
+    command, imgs, toy_zoo, monkeypatch, error, says
+):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("cli.workflow.rank_target", fail)
+    assert says in command("rank", "--target", imgs).mistake

@@ -14,7 +14,7 @@ NAMES = (
     "--save",
     "\x1b[2Jclear",
     "a\t\"b\" 'c'",
-    "[bold]x[/] 🐜",
+    "[bold]x 🐜",
     "`rm` $HOME",
 )
 
