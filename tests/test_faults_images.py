@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import paint, paint_folder, snapshot
+from conftest import build_teacher, paint, paint_folder, snapshot
 from forked_zoo import ForkedZoo
 from PIL import Image
 
@@ -169,13 +169,15 @@ def nobody():
 def test_what_another_user_keeps_private_is_named_and_the_rest_goes_on(nobody):
     imgs = paint_folder(nobody.home / "imgs", per_class=4, loose=6)
     (imgs / "red" / "0.png").chmod(0)
-    ran = nobody.zoo("rank", "--target", "imgs", "--save", "private/r.json")
+    build_teacher(nobody.home / "zoo" / "ant", "ant")
+    rank = ("rank", "--target", "imgs", "--zoo", "zoo")
+    ran = nobody.zoo(*rank, "--save", "private/r.json")
     assert (ran.code, ran.out) == (1, "")
     skipped, line = ran.err.splitlines()
     assert "red/0.png: Permission denied" in skipped
     assert line.startswith("Error: The ranking could not be saved as private/r.json: Permission")
     (imgs / "green").chmod(0)
-    line = nobody.zoo("rank", "--target", "imgs").mistake
+    line = nobody.zoo(*rank).mistake
     assert "imgs/green cannot be read (Permission denied)" in line
 
 
