@@ -12,11 +12,12 @@ from pathlib import Path
 
 from zoo.budget import Asking, Outlook, Step, Watch, choose_probe, measuring_time, scoring_step
 from zoo.cache import cache_folder
-from zoo.card import TeacherCard, write_whole
+from zoo.card import TeacherCard
 from zoo.catalogue import list_cards
 from zoo.errors import ZooError
 from zoo.fingerprint import reference_card
 from zoo.images import LABELED, Images
+from zoo.whole_file import write_whole
 
 from . import terminal
 from .teachers import pull

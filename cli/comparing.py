@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.card import write_whole
 from zoo.errors import StudentError
 from zoo.images import Images
+from zoo.whole_file import write_whole
 
 from .asking import Asked, ask
 from .distilling import Method, Plan, check_names, recipe_for, teach
@@ -109,6 +109,7 @@ def compare_methods(
     Raises:
         ZooError: a student cannot be taught or tested, or the file cannot be written.
     """
+    from distill.checkpoint import forget
     from distill.comparison import compare, split
     from distill.evaluation import predict
 
@@ -141,6 +142,7 @@ def compare_methods(
         answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
         truth = np.array(exam.classes)[exam.labels]
         record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
+        forget(taught.state)
     found = {
         method: record.gather([f"{method}/{number}" for number in range(len(parts))])
         for method in methods

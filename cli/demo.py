@@ -12,7 +12,7 @@ from zoo.errors import ZooError
 
 from . import terminal
 from .distilling import Method, Plan, distill_target, read_test
-from .workflow import Task, command_line, rank_target, save_ranking
+from .workflow import Task, command_line, rank_target, save_ranking, saving
 
 if TYPE_CHECKING:
     from distill.report import Report
@@ -28,9 +28,10 @@ def run_demo(folder: Path, *, seed: int, device: str) -> None:
     """Write the images into a new folder, then rank, distil, compare with transfer and judge.
 
     Raises:
-        ZooError: the folder is not new, or the `demo` extra is not installed.
+        ZooError: the folder is not new or cannot be written, or the `demo` extra is not installed.
     """
-    write_scans(folder, seed=seed)
+    with saving("demo", folder):
+        write_scans(folder, seed=seed)
     task = Task(folder / "images", seed=seed)
     terminal.say(
         f"Wrote {10 * LABELS_PER_CLASS} labelled and {UNLABELED} unlabelled scans to "

@@ -247,7 +247,7 @@ def predict(
         terminal.print_json(rows)
     else:
         for row in rows:
-            terminal.say(f"{row['path']}\t{row['label']}\t{row['probability']:.3f}")
+            terminal.say(row["path"], row["label"], f"{row['probability']:.3f}")
 
 
 @app.command()

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .one_line import one_line
 from .stopping import stop_if_asked
 
 if TYPE_CHECKING:
@@ -40,18 +41,19 @@ def fall_silent() -> None:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    every = (sys.stdout.encoding or "utf-8").lower() == "utf-8"
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=not every, allow_nan=False) + "\n")
 
 
-def say(text: str) -> None:
-    """A line on stdout, as it is: rich would turn its tabs into spaces."""
-    sys.stdout.write(text + "\n")
+def say(*columns: str) -> None:
+    """A line on stdout, its columns between tabs: rich would turn them into spaces."""
+    sys.stdout.write("\t".join(map(one_line, columns)) + "\n")
 
 
 def note(text: str) -> None:
-    """A line on stderr, as it is; nothing for an empty text."""
+    """A line on stderr; nothing for an empty text."""
     if text:
-        err.print(text)
+        err.print(one_line(text))
 
 
 @contextmanager
@@ -87,7 +89,8 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
     table = _table("name", "domain~", "classes>", "size>", "license~", *more, "")
     for card in sorted(cards, key=lambda card: bool(card.repo)):  # embedded ones and yours first
         accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
-        table.add_row(
+        _add(
+            table,
             card.name,
             card.domain,
             str(card.classes or "-"),
@@ -123,7 +126,7 @@ def card_lines(card: TeacherCard) -> None:
     table = _table("entry", "value~")
     for name, value in shown.items():
         if value not in ("", (), {}, None, 0):
-            table.add_row(name, str(value))
+            _add(table, name, str(value))
     _print(table)
 
 
@@ -137,7 +140,7 @@ def pull_table(rows: Sequence[Pulled]) -> None:
     table = _table("teacher", "", "size>", "commit", "reason~")
     for row in rows:
         size = f"{row.bytes / 1e6:.1f} MB" if row.bytes else ""
-        table.add_row(row.name, row.status, size, row.revision[:12], row.reason)
+        _add(table, row.name, row.status, size, row.revision[:12], row.reason)
     _print(table)
     total = sum(row.bytes for row in rows) / 1e6
     failed = sum(row.status == "failed" for row in rows)
@@ -149,7 +152,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> None:
     table = _table("teacher", "", "checked~")
     for row in verdicts:
         state = "BROKEN" if row.problem else "ok"
-        table.add_row(row.name, state, row.problem or ", ".join(row.checks))
+        _add(table, row.name, state, row.problem or ", ".join(row.checks))
     _print(table)
     broken = sum(bool(row.problem) for row in verdicts)
     say(f"{len(verdicts) - broken} of {len(verdicts)} teachers are as their cards say.")
@@ -162,13 +165,13 @@ def ranking_table(ranking: Ranking) -> None:
     table = _table("", "teacher", "domain", f"{first}>", "95 % interval~", *named, "share>")
     for row in ranking.teachers:
         if row.score is None:
-            table.add_row("", row.name, row.domain, "failed", row.reason, *("" for _ in named), "")
+            _add(table, "", row.name, row.domain, "failed", row.reason, *("" for _ in named), "")
             continue
         interval = "" if row.low is None else f"{row.low:.2f} to {row.high:.2f}"
         more = [f"{row.scores[name]:.3f}" for name in others]
         share = "control" if row.status == "control" else f"{row.share:.1%}"
         place = str(row.place or "")
-        table.add_row(place, row.name, row.domain, f"{row.score:.3f}", interval, *more, share)
+        _add(table, place, row.name, row.domain, f"{row.score:.3f}", interval, *more, share)
     _print(table)
     chances = [row.chance for row in ranking.teachers if row.chance is not None]
     say(
@@ -224,8 +227,8 @@ def comparison_table(comparison: Comparison) -> None:
         behind, chance = (
             (f"{100 * row.behind:.1f}", f"{row.chance:.3f}") if row.behind else ("", "")
         )
-        table.add_row(
-            row.method, f"{row.accuracy:.1%}", interval, behind, chance, f"{row.seconds:.0f}"
+        _add(
+            table, row.method, f"{row.accuracy:.1%}", interval, behind, chance, f"{row.seconds:.0f}"
         )
     _print(table)
     say(comparison.verdict)
@@ -239,7 +242,7 @@ def verdict(reports: Sequence[Report]) -> None:
     results = [(report.method, report.evaluation) for report in reports if report.evaluation]
     for report, (method, result) in zip(reports, results, strict=True):
         interval = f"{result.low:.1%} to {result.high:.1%}"
-        table.add_row(method, f"{result.accuracy:.1%}", interval, f"{report.seconds:.0f}")
+        _add(table, method, f"{result.accuracy:.1%}", interval, f"{report.seconds:.0f}")
     _print(table)
     (first, one), (second, other) = results[:2]
     gain, low, high = one.gain_over(other)
@@ -257,7 +260,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Cons
     """A plain table: columns whose name ends in > are set to the right, in ~ may wrap."""
     table = _table(*columns)
     for row in rows:
-        table.add_row(*row)
+        _add(table, *row)
     place.print(table, soft_wrap=False)
 
 
@@ -273,6 +276,10 @@ def _table(*columns: str) -> Table:
             overflow="fold",
         )
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    table.add_row(*map(one_line, cells))
 
 
 def _print(table: Table | str) -> None:

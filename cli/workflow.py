@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selection import BLIND_METRIC, METRIC, POWER, Ranking, rank
-from zoo.card import TeacherCard, write_whole
+from zoo.card import TeacherCard
 from zoo.catalogue import absolute_zoo, list_cards
 from zoo.decoding import Progress
 from zoo.errors import ImagesError, ZooError
 from zoo.images import LABELED, POOL, Images, read_images
+from zoo.whole_file import write_whole
 
 from .shortlisting import choose_nearest
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.budget import Watch
-from zoo.errors import ZooError
+from zoo.errors import ZooError, first_line
 from zoo.memory import keep_freed_memory
 
 from . import stopping, students_app, teachers_app, terminal
+from .one_line import spell_out
 from .options import (
     AnyZoo,
     Budget,
@@ -158,6 +159,7 @@ def demo(
 def main() -> None:
     """Run the command; a mistake of the user's is one line on stderr and exit code 1."""
     stopping.stop_politely()
+    spell_out()
     keep_freed_memory()  # of this process only: see docs/performance.md
     if os.environ.get("RANK", "0") != "0":
         terminal.fall_silent()  # of the processes of torchrun the first speaks
@@ -172,6 +174,13 @@ def main() -> None:
         raise
     except BrokenPipeError:
         sys.stderr.close()
+        sys.exit(1)
+    except (OSError, MemoryError) as error:  # of a disk or a machine, wherever it struck
+        place = getattr(error, "filename", None)
+        terminal.note(
+            f"Error: {getattr(error, 'strerror', None) or first_line(error)}"
+            f"{f' ({place})' if place else ''}: make room or choose another place, then run again."
+        )
         sys.exit(1)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from zoo.card import Preprocessing
 from zoo.decoding import Progress, decode_images
 from zoo.errors import ImagesError
+from zoo.halving import in_batches
 from zoo.images import Images
 from zoo.machine import autocast
 from zoo.teacher import to_device, to_input
@@ -46,12 +47,15 @@ def answer(
     device = device or torch.device("cpu")
     network = to_device(network, device).eval()
     outputs: list[NDArray[np.float32]] = []
+
+    def answer(shown: torch.Tensor) -> NDArray[np.float32]:
+        with autocast(device):
+            logits = network(to_input(shown, preprocessing, device))
+        return logits.float().softmax(dim=1).cpu().numpy()
+
     with torch.inference_mode():
-        for shown in pixels.split(batch):
-            inputs = to_input(shown, preprocessing, device)
-            with autocast(device):
-                logits = network(inputs)
-            outputs.append(logits.float().softmax(dim=1).cpu().numpy())
+        for chances in in_batches(answer, pixels, batch):
+            outputs.append(chances)
             if progress:
                 progress(sum(map(len, outputs)), len(pixels))
     return np.concatenate(outputs)

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from zoo.card import Preprocessing, write_whole
+from zoo.card import Preprocessing
 from zoo.decoding import Progress, decode_images
 from zoo.errors import StudentError
 from zoo.images import Images
 from zoo.teacher import to_device, to_input
+from zoo.whole_file import write_whole
 
 from .onnx_file import check_extra, convert, describe, onnx_answer, quantise
 from .parity import Answer, Latency, Parity, answer_all, compare, draw_noise, measure_latency

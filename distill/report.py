@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo import __version__
-from zoo.card import TeacherCard, sha256_of, write_whole
+from zoo.card import TeacherCard, sha256_of
 from zoo.errors import StudentError, first_line
+from zoo.whole_file import is_unused, whole_folder, write_whole
 
+from .checkpoint import forget
 from .evaluation import Evaluation
 from .licence import Claim, choose_licence, licence_lines, start_claims, teacher_claims
 from .page import PAGE, student_page
@@ -111,7 +113,7 @@ def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) 
             )
     if folder.is_file():
         raise StudentError(f"{folder} is a file: choose another --save.")
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+    if not overwrite and folder.is_dir() and not is_unused(folder):
         raise StudentError(f"{folder} is not empty: pass --overwrite or choose another --save.")
 
 
@@ -143,30 +145,32 @@ def save_student(
     # a line a list of numbers: a confusion matrix has many
     document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (PAGE, *ONNX_FILES):  # of another student
-            (folder / name).unlink(missing_ok=True)
-        write_whole(folder / "metrics.jsonl", history)
-        # names of files may hold bytes that are no UTF-8
-        write_whole(folder / "report.json", document.encode("utf-8", "replace"))
-        if ranking:
-            text = json.dumps(ranking, indent=1, ensure_ascii=False) + "\n"
-            write_whole(folder / "ranking.json", text)
-        write_whole(folder / "README.md", model_card(report, cards))
-        save_network(
-            trained.network,
-            folder,
-            arch=report.arch,
-            labels=report.classes,
-            preprocessing=trained.preprocessing,
-            license=choose_licence(_claims(report, cards)),
-        )
+        with whole_folder(folder) as part:
+            write_whole(part / "metrics.jsonl", history)
+            # names of files may hold bytes that are no UTF-8
+            write_whole(part / "report.json", document.encode("utf-8", "replace"))
+            if ranking:
+                text = json.dumps(ranking, indent=1, ensure_ascii=False) + "\n"
+                write_whole(part / "ranking.json", text)
+            write_whole(part / "README.md", model_card(report, cards))
+            save_network(
+                trained.network,
+                part,
+                arch=report.arch,
+                labels=report.classes,
+                preprocessing=trained.preprocessing,
+                license=choose_licence(_claims(report, cards)),
+            )
+            mishap = _save_page(trained, report, part, cards, ranking)
+            for name in (PAGE, *ONNX_FILES):  # of another student
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise StudentError(
             f"The student could not be saved in {folder}: {error.strerror or error}. "
             "Free some space or choose another --save, and run again."
         ) from error
-    return _save_page(trained, report, folder, cards, ranking)
+    forget(trained.state)
+    return mishap and f"{folder / PAGE} {mishap}"
 
 
 def _save_page(
@@ -176,6 +180,7 @@ def _save_page(
     cards: Sequence[TeacherCard],
     ranking: Mapping[str, Any] | None,
 ) -> str:
+    """Draw the page beside the student; what happened to it, empty if nothing."""
     try:
         sha256 = sha256_of(folder / WEIGHTS_FILE)
         page = student_page(
@@ -183,7 +188,7 @@ def _save_page(
         )
         write_whole(folder / PAGE, page)
     except Exception as error:  # whatever it is: the student is safe, the page is an extra
-        return f"{folder / PAGE} could not be written ({first_line(error)}); the student is saved."
+        return f"could not be written ({first_line(error)}); the student is saved."
     return ""
 
 
@@ -198,7 +203,7 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         "tags: [image-classification, timm, source-zoo]",
         "---",
         "",
-        f"# {report.arch} for {', '.join(report.classes)}",
+        f"# {report.arch} for {' '.join(', '.join(report.classes).splitlines())}",
         "",
         f"Made by source-zoo with the method "
         f"`{report.method}` from {report.labeled} labelled and {report.unlabeled} unlabelled "

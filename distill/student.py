@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from zoo.card import Preprocessing, write_whole
+from zoo.card import Preprocessing
 from zoo.catalogue import student_start
 from zoo.errors import StudentError, first_line
+from zoo.whole_file import write_whole
 
 ALIASES = {
     "mobilenetv3": "mobilenetv3_large_100",

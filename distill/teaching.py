@@ -23,6 +23,7 @@ from zoo.images import Images, read_images
 from zoo.memory import keep_freed_memory
 from zoo.verify import measure
 
+from .checkpoint import forget
 from .evaluation import evaluate
 from .recipe import Recipe
 from .student import WEIGHTS_FILE, save_network
@@ -195,7 +196,6 @@ def teach(
         license="apache-2.0",
         model_args=lesson.model_args,
     )
-    weights = folder / WEIGHTS_FILE
     card = TeacherCard(
         name=name,
         domain=lesson.domain,
@@ -203,8 +203,8 @@ def teach(
         network=lesson.arch,
         classes=len(images.classes),
         labels=images.classes,
-        bytes=weights.stat().st_size,
-        sha256=sha256_of(weights),
+        bytes=(folder / WEIGHTS_FILE).stat().st_size,
+        sha256=sha256_of(folder / WEIGHTS_FILE),
         license="apache-2.0",
         data=lesson.data,
         data_license=lesson.data_license,
@@ -217,6 +217,7 @@ def teach(
     )
     card = measure(card)
     card.save(folder)
+    forget(trained.state)
     print(f"{name}: accuracy {result.accuracy:.3f} on {result.images} held-out images", flush=True)
     return card
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
@@ -23,9 +22,10 @@ from zoo.machine import autocast
 from zoo.processes import ALONE, Processes
 from zoo.teacher import normalise, to_device
 
-from .batches import Batches
-from .checkpoint import Checkpoint
+from .batches import Batch, Batches
+from .checkpoint import Checkpoint, forget
 from .convolutions import fast_convolutions
+from .halving import Halving
 from .objectives import loss_terms
 from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
 from .recipe import Recipe
@@ -45,7 +45,9 @@ class Trained:
         preprocessing: how it wants its images.
         history: one entry per ten updates: `update`, `rate` and the mean of each loss.
         seconds: wall time of the updates.
-        mishap: why the state of the run could not be kept, if so.
+        mishap: what went wrong without stopping the run, such as a state that could not be kept.
+        state: file that the finished run can be had from again, to be deleted once the student is
+            saved.
     """
 
     network: nn.Module
@@ -53,6 +55,7 @@ class Trained:
     history: list[dict[str, float]]
     seconds: float
     mishap: str = ""
+    state: Path | None = None
 
 
 def train(
@@ -144,39 +147,41 @@ def fit(
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
     first = resume(checkpoint, processes)
-    history: list[dict[str, float]] = []
     progress = progress or (lambda *_: None)
-    started = time.monotonic()
+    halving = Halving(processes)
+
+    def learn(batch: Batch) -> dict[str, Tensor]:
+        """Add the gradient of the weighted losses to the student's; each of them."""
+        with autocast(device):
+            phi = student.embed(normalise(batch.images.to(device), preprocessing))
+        phi = phi.float()
+        losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
+        at = batch.step / recipe.updates
+        weighted = [weight(at) * losses[name] for name, (weight, _) in terms.items()]
+        torch.stack(weighted).sum().backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
     with fast_convolutions(student), shared_norms(student, processes):
         for step, whole in batches.ahead(first):
-            batch = own_part(whole, processes)
             rate = set_rate(optimizer, recipe, step)
-            with autocast(device):
-                phi = student.embed(normalise(batch.images.to(device), preprocessing))
-            phi = phi.float()
-            losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
-            at = step / recipe.updates
-            weighted = [weight(at) * losses[name] for name, (weight, _) in terms.items()]
-            loss = torch.stack(weighted).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            losses = halving.gradient(learn, own_part(whole, processes), student)
             average_over(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
             follow(average, weights, min(recipe.averaging, (1 + step) / (10 + step)))
             if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
-                shown = torch.stack([losses[name].detach() for name in terms])
+                shown = torch.stack([losses[name] for name in terms])
                 average_over(processes, [shown])
                 values = dict(zip(terms, shown.tolist(), strict=True))
-                history.append({"update": step + 1, "rate": rate, **values})
+                checkpoint.history.append({"update": step + 1, "rate": rate, **values})
             checkpoint.keep(step + 1)
             with checkpoint.kept(step + 1):
                 progress(step + 1, recipe.updates)
-    seconds = time.monotonic() - started
-    checkpoint.remove()
-    check_finite(average)
+    seconds, state = checkpoint.seconds, checkpoint.finish(recipe.updates)
+    check_finite(average, state)
     student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
-    return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
+    mishap = " ".join(filter(None, (checkpoint.mishap, halving.note)))
+    return Trained(network, preprocessing, checkpoint.history, seconds, mishap, state)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:
@@ -188,13 +193,14 @@ def resume(checkpoint: Checkpoint, processes: Processes) -> int:
     return updates
 
 
-def check_finite(weights: Mapping[str, Tensor]) -> None:
+def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
     """Make sure that a student can be saved.
 
     Raises:
-        StudentError: the training diverged.
+        StudentError: the training diverged; its state is gone.
     """
     if not all(value.half().isfinite().all() for value in weights.values()):
+        forget(state)
         raise StudentError(
             "The training diverged: the student's weights do not fit float16. "
             "Try another --seed, --start or --image-size."

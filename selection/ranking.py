@@ -13,8 +13,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, cast
 
-from zoo.card import write_whole
 from zoo.errors import RankingError
+from zoo.whole_file import write_whole
 
 from .shares import SHAREABLE, normalise, share_by_power
 from .unlabeled import UNLABELED

@@ -26,8 +26,8 @@ from distill.targets import make_targets
 from selection import METRICS, rank
 from selection.shares import share_by_power
 from zoo import Features, keep_freed_memory, list_cards, observe, read_images
-from zoo.card import write_whole
 from zoo.controls import observe_controls
+from zoo.whole_file import write_whole
 
 METHODS = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
 """What `zoo distill` can do, by the words of the paper; `shares_of` says who teaches."""

@@ -24,10 +24,10 @@ from selection.redundancy import choose
 from selection.shares import share_by_power
 from selection.similarity import kite, rsa
 from zoo import keep_freed_memory, list_cards, observe, read_images
-from zoo.card import write_whole
 from zoo.controls import RANDOM, START, observe_controls
 from zoo.errors import RankingError
 from zoo.probe import fit_ridge, ridge_leave_one_out, standardise
+from zoo.whole_file import write_whole
 
 COMBINED = ("parc,knn", "parc,logme", "probe,logme", "knn,logme", "knn,probe", "parc,knn,logme")
 """Combinations that are tried, by the mean of ranks."""

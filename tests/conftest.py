@@ -21,7 +21,11 @@ COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch):
+    connect = socket.socket.connect
+
     def refuse(self, address, *_):
+        if self.family == socket.AF_UNIX:  # how processes of this machine talk
+            return connect(self, address)
         raise AssertionError(f"a test reached for the network: {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)

@@ -19,7 +19,8 @@ import timm
 import torch
 from timm.data import constants
 
-from zoo.card import CARD_FORMAT, HUB, Evidence, Loader, Preprocessing, TeacherCard, write_whole
+from zoo.card import CARD_FORMAT, HUB, Evidence, Loader, Preprocessing, TeacherCard
+from zoo.whole_file import write_whole
 
 PAGE = Path(__file__).parent.parent / "zoo" / "catalogue.json"
 

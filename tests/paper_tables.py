@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from zoo.card import write_whole
+from zoo.whole_file import write_whole
 
 ORDER = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
 MAIN = "mobilenetv3_small_100"

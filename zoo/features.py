@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .cache import cache_folder
-from .card import TeacherCard, write_whole
+from .card import TeacherCard
+from .whole_file import write_whole
 
 SHARD_FORMAT = 1
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .card import Preprocessing, TeacherCard
 from .errors import TeacherBroken, first_line
 from .features import Features
+from .halving import in_batches
 from .machine import autocast, choose_device
 from .network import build_network
 
@@ -61,19 +62,25 @@ def embed(
         TeacherBroken: it cannot take such images, or its outputs are not finite numbers.
     """
     network, preprocessing = teacher.network, teacher.card.input
-    seen: list[Tensor] = []
-    logits: list[Tensor] = []
     classifier = _classifier(network) if teacher.card.classes else None
+    seen: list[Tensor] = []
     hook = classifier and classifier.register_forward_pre_hook(lambda _, at: seen.append(at[0]))
+
+    def look(shown: Tensor) -> tuple[Tensor, Tensor]:
+        seen.clear()
+        inputs = to_input(shown, preprocessing, teacher.device)
+        with autocast(teacher.device) if mixed else nullcontext():
+            answer = network(inputs).float().cpu()
+        if hook is None:  # the network ends in its embedding
+            return answer, answer[:, :0]
+        return seen[0].float().cpu(), answer
+
+    embeddings: list[Tensor] = []
+    logits: list[Tensor] = []
     try:
-        for shown in torch.from_numpy(pixels).split(BATCH):
-            inputs = to_input(shown, preprocessing, teacher.device)
-            with autocast(teacher.device) if mixed else nullcontext():
-                logits.append(network(inputs).float().cpu())
-            if hook is None:  # the network ends in its embedding
-                seen.append(logits[-1])
-                logits[-1] = logits[-1][:, :0]
-            seen[-1] = seen[-1].float().cpu()
+        for embedding, answer in in_batches(look, torch.from_numpy(pixels), BATCH):
+            embeddings.append(embedding)
+            logits.append(answer)
             if progress:
                 progress(sum(map(len, logits)))
     except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
@@ -83,9 +90,9 @@ def embed(
     finally:
         if hook:
             hook.remove()
-    if any(part.ndim != 2 for part in (*seen, *logits)):
+    if any(part.ndim != 2 for part in (*embeddings, *logits)):
         raise TeacherBroken(f"{teacher.card.name!r} does not answer with one vector an image.")
-    features = Features(torch.cat(seen).numpy(), torch.cat(logits).numpy())
+    features = Features(torch.cat(embeddings).numpy(), torch.cat(logits).numpy())
     if not (np.isfinite(features.embeddings).all() and np.isfinite(features.logits).all()):
         raise TeacherBroken(f"{teacher.card.name!r} answers with numbers that are not finite.")
     return features

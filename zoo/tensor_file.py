@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .card import write_whole
+from .whole_file import write_whole
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -24,7 +24,7 @@ def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> No
         OSError: it cannot be written.
     """
     # safetensors writes the buffer of a view, not what the view shows
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = save(whole, metadata={**metadata, "sha256": _checksum(whole, metadata)})
     write_whole(path, content)
 
