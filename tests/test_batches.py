@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import affine_grid, grid_sample
 
 from distill import batches as module
 from distill.batches import OPERATIONS, Batches, strong_view, weak_view
@@ -89,6 +90,29 @@ def test_weak_views_show_the_target_images_of_the_rows():
     pixels = noise()
     batch = make(STILL, strong=False, pixels=pixels)[2]
     assert torch.allclose(batch.images[4:], pixels[batch.rows] / 255, atol=1e-4)
+
+
+def test_images_come_in_the_order_of_one_shuffle_after_the_other():
+    def shuffle(turn):
+        return torch.randperm(10, generator=module._generator(3, 2, turn)).tolist()
+
+    rows = torch.cat([make()[step].rows for step in range(5)]).tolist()
+    assert rows == shuffle(0) + shuffle(1) + shuffle(2)
+
+
+def test_images_are_warped_as_torch_does_it():
+    images = noise(5).float()
+    matrix = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(1)) / 2
+    grid = affine_grid(matrix[:, :2], [5, 3, 16, 16], align_corners=False)
+    expected = grid_sample(images, grid, padding_mode="border", align_corners=False)
+    assert torch.allclose(module._warp(images, matrix), expected, atol=0.01)
+
+
+def test_a_tint_is_brightness_then_contrast_then_color():
+    images, factors = noise(5) / 255, torch.linspace(0.4, 1.6, 15).view(3, 5)
+    bright = images * factors[0][:, None, None, None]
+    expected = module._saturate(module._contrast(bright, factors[1]), factors[2])
+    assert torch.allclose(module._tint(images, *factors), expected, atol=1e-5)
 
 
 def view(pixels, recipe, kind=weak_view, seed=0):

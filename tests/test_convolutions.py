@@ -34,6 +34,8 @@ def test_depthwise_convolutions_leave_autocast_and_come_back():
     [
         nn.Conv2d(6, 6, 5, padding=2, groups=6, bias=False),
         nn.Conv2d(6, 6, 5, padding=2, stride=2, groups=6),
+        nn.Conv2d(6, 6, 7, padding=3, groups=6),
+        nn.Conv2d(6, 6, (3, 5), padding=(1, 2), stride=(1, 2), groups=6),
         nn.Conv2d(6, 12, 7, padding=3, groups=6),
         nn.Conv2d(6, 6, 3, padding=1, groups=6, padding_mode="circular"),
         nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6),

@@ -13,6 +13,7 @@ def test_auto_takes_what_there_is():
     absent = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     assert choose_device("auto").type == ("cpu" if absent else best)
     assert choose_device("cpu").type == "cpu"
+    assert choose_device(torch.device("cpu", 0)) == torch.device("cpu", 0)
 
 
 @pytest.mark.parametrize("name", ["banana", "cuda:99", ""])
