@@ -170,6 +170,7 @@ def distill_target(
         notes=tuple(text for text in (*asked.notes, trained.mishap) if text),
         digest=images.digest,
         command=plan.command,
+        soft_label_accuracy=trained.soft_label_accuracy,
     )
     if not processes.is_first:
         return report

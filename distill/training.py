@@ -46,6 +46,7 @@ class Trained:
         history: one entry per ten updates: `update`, `rate` and the mean of each loss.
         seconds: wall time of the updates.
         mishap: why the state of the run could not be kept, if so.
+        soft_label_accuracy: of the teachers' soft labels, see `Targets.accuracy`; None without.
     """
 
     network: nn.Module
@@ -53,6 +54,7 @@ class Trained:
     history: list[dict[str, float]]
     seconds: float
     mishap: str = ""
+    soft_label_accuracy: float | None = None
 
 
 def train(
@@ -176,7 +178,8 @@ def fit(
     check_finite(average)
     student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
-    return Trained(network, preprocessing, history, seconds, checkpoint.mishap)
+    mishap, accuracy = checkpoint.mishap, targets.accuracy
+    return Trained(network, preprocessing, history, seconds, mishap, accuracy)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:
