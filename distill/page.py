@@ -45,7 +45,7 @@ METHODS = {
 
 LOSSES = {
     "labels": "cross-entropy with the labels",
-    "target": "cross-entropy with the teachers' soft labels, which fade",
+    "target": "cross-entropy with the teachers' soft labels",
     "source": "imitation of the teachers' own classes",
     "agreement": "pseudo-labels that teachers and student make together",
     "consistency": "the student's own pseudo-labels, as FixMatch makes them",
@@ -166,8 +166,8 @@ def _training(history: Sequence[Mapping[str, float]], recipe: Recipe) -> Part:
     told = "Each loss before it is weighted, on the batch of that update."
     if "target" in losses and recipe.fading:
         told += (
-            f" The weight of the soft labels (target) fades evenly, by {recipe.fading:.0%} up to "
-            "the last update: the teachers begin, the student goes on alone."
+            f" The weight of the soft labels (target) fades evenly to {1 - recipe.fading:.0%} by "
+            "the last update: the teachers begin, the student's own opinion takes over."
         )
     caption = tag("figcaption", told)
     numbers = table("losses", "Where the losses began and ended", ["loss", "first>", "last>"], rows)

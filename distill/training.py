@@ -26,6 +26,7 @@ from zoo.teacher import normalise, to_device
 from .batches import Batches
 from .checkpoint import Checkpoint
 from .convolutions import fast_convolutions
+from .event_file import Record
 from .objectives import loss_terms
 from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
 from .recipe import Recipe
@@ -72,6 +73,7 @@ def train(
     checkpoints: Path | None = None,
     processes: Processes = ALONE,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> Trained:
     """Train a student on images, some labelled, with any teachers.
 
@@ -89,6 +91,7 @@ def train(
         checkpoints: a folder for the state of the run: the same run, killed, goes on from it.
         processes: those of torchrun that teach this student together.
         progress: called after every update; what it raises stops the run, its state kept.
+        record: called with every entry of the history as soon as it is there.
 
     Raises:
         ZooError: there are no labels, a teacher with a share cannot teach, or it diverged.
@@ -115,6 +118,7 @@ def train(
         checkpoints=checkpoints,
         processes=processes,
         progress=progress,
+        record=record,
     )
 
 
@@ -130,6 +134,7 @@ def fit(
     checkpoints: Path | None = None,
     processes: Processes = ALONE,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
     depends = [*student.state_dict().values(), pixels, labels, targets.probabilities]
@@ -170,6 +175,8 @@ def fit(
                 average_over(processes, [shown])
                 values = dict(zip(terms, shown.tolist(), strict=True))
                 history.append({"update": step + 1, "rate": rate, **values})
+                if record:
+                    record(history[-1])
             checkpoint.keep(step + 1)
             with checkpoint.kept(step + 1):
                 progress(step + 1, recipe.updates)
