@@ -14,9 +14,10 @@ from zoo.images import Images, read_images
 from zoo.processes import ALONE, Processes, join
 
 from .asking import Asked, ask
-from .workflow import Bars, Task
+from .workflow import Bars, Task, check_output
 
 if TYPE_CHECKING:
+    from distill.event_file import Record
     from distill.report import Report
     from distill.targets import Objective
     from distill.training import Trained
@@ -43,6 +44,7 @@ class Plan:
         save: folder for the student.
         ranking: file of the ranking to use, if it is of the same images.
         command: the command line that asked for it, for the report.
+        tensorboard: folder for the curves that TensorBoard shows; None for none.
     """
 
     method: Method
@@ -58,6 +60,7 @@ class Plan:
     save: Path
     ranking: Path = RANKING_FILE
     command: str = ""
+    tensorboard: Path | None = None
 
 
 def check_names(plan: Plan) -> Plan:
@@ -75,9 +78,15 @@ def check_names(plan: Plan) -> Plan:
 
 
 def teach(
-    plan: Plan, asked: Asked, images: Images, bars: Bars, *, processes: Processes = ALONE
+    plan: Plan,
+    asked: Asked,
+    images: Images,
+    bars: Bars,
+    *,
+    processes: Processes = ALONE,
+    record: Record | None = None,
 ) -> Trained:
-    """Train a student as planned, by the teachers that were asked.
+    """Train a student as planned, by the teachers that were asked; see `train` for `record`.
 
     Raises:
         ZooError: the student cannot be made.
@@ -98,19 +107,25 @@ def teach(
         checkpoints=cache_folder() / "runs",
         processes=processes,
         progress=bars(f"training ({plan.method})"),
+        record=record,
     )
 
 
 def check_save(plan: Plan, task: Task, test: Images | None, *, overwrite: bool) -> None:
-    """Make sure that the student may be saved where it shall be.
+    """Make sure that the student, and its curves, may be saved where they shall be.
 
     Raises:
-        StudentError: it may not.
+        ZooError: they may not.
     """
+    from distill.event_file import check_extra
     from distill.report import check_folder
 
     shown = [*task.folders, *([test.root] if test else [])]
     check_folder(plan.save, overwrite=overwrite, images=shown)
+    if plan.tensorboard:
+        check_extra()
+        for place in shown:
+            check_output(plan.tensorboard, Task(place), "--tensorboard")
 
 
 def distill_target(
@@ -138,15 +153,19 @@ def distill_target(
         ZooError: a teacher with a share failed, or the student cannot be made or saved.
     """
     from distill.evaluation import evaluate
+    from distill.event_file import event_file
     from distill.report import Report, save_student
     from zoo.machine import choose_device
 
     check_save(plan, task, test, overwrite=overwrite)
     plan = check_names(plan)
-    with join() as processes:
+    with (
+        join() as processes,
+        event_file(plan.tensorboard if processes.is_first else None) as record,
+    ):
         asked = ask(plan, task, images, bars, processes=processes)
         plan = settle(plan) if settle else plan
-        trained = teach(plan, asked, images, bars, processes=processes)
+        trained = teach(plan, asked, images, bars, processes=processes, record=record)
     result = None
     if test is not None and processes.is_first:
         form, device = trained.preprocessing, choose_device(plan.device)
@@ -170,6 +189,7 @@ def distill_target(
         notes=tuple(text for text in (*asked.notes, trained.mishap) if text),
         digest=images.digest,
         command=plan.command,
+        soft_label_accuracy=trained.soft_label_accuracy,
     )
     if not processes.is_first:
         return report

@@ -98,6 +98,12 @@ Flip = Annotated[
     bool,
     typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
 ]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER", help="Also write the losses there for TensorBoard, while it runs."
+    ),
+]
 Test = Annotated[Path | None, typer.Option(help="Folder of held-out labelled images to test on.")]
 
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."

@@ -32,6 +32,7 @@ from .options import (
     Start,
     Target,
     TaughtIn,
+    TensorBoard,
     Test,
     Unlabeled,
     Updates,
@@ -72,6 +73,7 @@ def distill(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the student in the folder.")
     ] = False,
+    tensorboard: TensorBoard = None,
     budget: Budget = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -107,7 +109,7 @@ def distill(
     recipe = distilling.recipe_for(method, recipe)
     plan = distilling.Plan(
         method, shares, objective.value, zoo, power, arch, start, recipe, image_size, device, save,
-        command=command_line(),
+        command=command_line(), tensorboard=tensorboard,
     )  # fmt: skip
     if target is None:
         task = Task.of_ranking(Ranking.load(distilling.RANKING_FILE))

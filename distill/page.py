@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.card import TeacherCard
 
+from .assessment import wilson
 from .evaluation_page import calibration_verdict, evaluation_parts
 from .figures import draw_curves
 from .markup import (
@@ -26,6 +27,7 @@ from .markup import (
     tag,
 )
 from .ranking_page import ranking_part
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from .report import Report
@@ -46,7 +48,7 @@ LOSSES = {
     "target": "cross-entropy with the teachers' soft labels",
     "source": "imitation of the teachers' own classes",
     "agreement": "pseudo-labels that teachers and student make together",
-    "consistency": "FixMatch's pseudo-labels",
+    "consistency": "the student's own pseudo-labels, as FixMatch makes them",
 }
 """What each loss of the training asks for."""
 
@@ -69,7 +71,7 @@ def student_page(
         sha256: of the student's weights.
     """
     parts = evaluation_parts(report.evaluation) if report.evaluation else []
-    parts += [_training(history), _teachers(report, cards)]
+    parts += [_training(history, report.recipe), _teachers(report, cards)]
     if ranking and ranking.get("teachers"):
         parts.append(ranking_part(ranking, report.teachers))
     parts.append(_again(report, ranking, sha256))
@@ -87,9 +89,24 @@ def verdict(report: Report) -> str:
     )
 
 
+def teachers_verdict(report: Report) -> str:
+    """How good the teachers' soft labels are, in a sentence; empty without soft labels."""
+    right = report.soft_label_accuracy
+    if right is None:
+        return ""
+    low, high = wilson(round(right * report.labeled), report.labeled)
+    return (
+        f"Before any student was taught, the teachers' soft labels were right on {right:.1%} of "
+        f"the {report.labeled} labelled images ({INTERVAL} {low:.1%} to {high:.1%}), by "
+        "cross-validation."
+    )
+
+
 def _top(report: Report) -> list[Html]:
     result = report.evaluation
     told = [tag("p", verdict(report), class_="verdict"), tag("p", _teaching(report), class_="lead")]
+    if teachers := teachers_verdict(report):
+        told.append(tag("p", teachers))
     if result is None:
         command = f"zoo eval {shlex.quote(report.student)} --target FOLDER"
         told.append(
@@ -129,7 +146,7 @@ def _teaching(report: Report) -> str:
     return f"{text}: {named}."
 
 
-def _training(history: Sequence[Mapping[str, float]]) -> Part:
+def _training(history: Sequence[Mapping[str, float]], recipe: Recipe) -> Part:
     key, title = "training", "Training"
     if len(history) < 2:
         return part(key, title, tag("p", "The run was too short to draw its losses."))
@@ -146,7 +163,13 @@ def _training(history: Sequence[Mapping[str, float]]) -> Part:
         ]
         for name in losses
     ]
-    caption = tag("figcaption", "Each loss before it is weighted, on the batch of that update.")
+    told = "Each loss before it is weighted, on the batch of that update."
+    if "target" in losses and recipe.fading:
+        told += (
+            f" The weight of the soft labels (target) fades evenly to {1 - recipe.fading:.0%} by "
+            "the last update: the teachers begin, the student's own opinion takes over."
+        )
+    caption = tag("figcaption", told)
     numbers = table("losses", "Where the losses began and ended", ["loss", "first>", "last>"], rows)
     figure = tag("figure", draw_curves(history, label), caption)
     return part(key, title, tag("div", figure, numbers, class_="pair"))

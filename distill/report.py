@@ -19,7 +19,7 @@ from zoo.whole_file import is_unused, whole_folder, write_whole
 from .checkpoint import forget
 from .evaluation import Evaluation
 from .licence import Claim, choose_licence, licence_lines, start_claims, teacher_claims
-from .page import PAGE, student_page
+from .page import PAGE, student_page, teachers_verdict
 from .recipe import Recipe
 from .student import WEIGHTS_FILE, save_network
 from .training import Trained
@@ -52,6 +52,8 @@ class Report:
         notes: mishaps on the way.
         digest: SHA-256 of the images and labels.
         command: the command line that asked for it; empty if none did.
+        soft_label_accuracy: of the teachers' soft labels on labelled images left out in turn,
+            0..1, before the student was taught; None without soft labels.
     """
 
     method: str
@@ -72,6 +74,7 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     digest: str = ""
     command: str = ""
+    soft_label_accuracy: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """The run as `zoo distill --json` shows it."""
@@ -86,6 +89,7 @@ class Report:
             "objective": self.objective,
             "labeled": self.labeled,
             "unlabeled": self.unlabeled,
+            "soft_label_accuracy": self.soft_label_accuracy,
             "accuracy": result and result.accuracy,
             "low": result and result.low,
             "high": result and result.high,
@@ -253,4 +257,5 @@ def _teacher_table(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
         for name, share in sorted(report.teachers.items(), key=lambda item: -item[1])
     ]
     head = ["## Teachers", "", "| teacher | share | source | licence | data (its licence) |"]
-    return [*head, "|---|---|---|---|---|", *rows, ""]
+    told = teachers_verdict(report)
+    return [*head, "|---|---|---|---|---|", *rows, "", *([told, ""] if told else [])]

@@ -25,6 +25,7 @@ from zoo.teacher import normalise, to_device
 from .batches import Batch, Batches
 from .checkpoint import Checkpoint, forget
 from .convolutions import fast_convolutions
+from .event_file import Record
 from .halving import Halving
 from .objectives import loss_terms
 from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
@@ -48,6 +49,7 @@ class Trained:
         mishap: what went wrong without stopping the run, such as a state that could not be kept.
         state: file that the finished run can be had from again, to be deleted once the student is
             saved.
+        soft_label_accuracy: of the teachers' soft labels, see `Targets.accuracy`; None without.
     """
 
     network: nn.Module
@@ -56,6 +58,7 @@ class Trained:
     seconds: float
     mishap: str = ""
     state: Path | None = None
+    soft_label_accuracy: float | None = None
 
 
 def train(
@@ -73,6 +76,7 @@ def train(
     checkpoints: Path | None = None,
     processes: Processes = ALONE,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> Trained:
     """Train a student on images, some labelled, with any teachers.
 
@@ -90,6 +94,7 @@ def train(
         checkpoints: a folder for the state of the run: the same run, killed, goes on from it.
         processes: those of torchrun that teach this student together.
         progress: called after every update; what it raises stops the run, its state kept.
+        record: called with every entry of the history as soon as it is there.
 
     Raises:
         ZooError: there are no labels, a teacher with a share cannot teach, or it diverged.
@@ -116,6 +121,7 @@ def train(
         checkpoints=checkpoints,
         processes=processes,
         progress=progress,
+        record=record,
     )
 
 
@@ -131,6 +137,7 @@ def fit(
     checkpoints: Path | None = None,
     processes: Processes = ALONE,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
     depends = [*student.state_dict().values(), pixels, labels, targets.probabilities]
@@ -173,6 +180,8 @@ def fit(
                 average_over(processes, [shown])
                 values = dict(zip(terms, shown.tolist(), strict=True))
                 checkpoint.history.append({"update": step + 1, "rate": rate, **values})
+                if record:
+                    record(checkpoint.history[-1])
             checkpoint.keep(step + 1)
             with checkpoint.kept(step + 1):
                 progress(step + 1, recipe.updates)
@@ -181,7 +190,8 @@ def fit(
     student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
     mishap = " ".join(filter(None, (checkpoint.mishap, halving.note)))
-    return Trained(network, preprocessing, checkpoint.history, seconds, mishap, state)
+    history, accuracy = checkpoint.history, targets.accuracy
+    return Trained(network, preprocessing, history, seconds, mishap, state, accuracy)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:

@@ -9,7 +9,7 @@ from conftest import paint_folder, saved
 from distill.student import load_network
 
 KEYS = {"format", "method", "arch", "updates", "seconds", "teachers", "labeled", "unlabeled",
-        "objective", "accuracy", "low", "high", "student"}  # fmt: skip
+        "objective", "soft_label_accuracy", "accuracy", "low", "high", "student"}  # fmt: skip
 
 
 def edit(changes, path="ranking.json"):
@@ -26,6 +26,7 @@ def test_distill_goes_on_from_the_ranking_in_this_folder(ranked, distil, imgs):
     assert (shown["method"], shown["arch"], shown["updates"]) == ("weighted", "test_resnet", 2)
     assert (shown["labeled"], shown["unlabeled"]) == (12, 6)
     assert shown["teachers"] == pytest.approx(shares)
+    assert 0 <= shown["soft_label_accuracy"] == saved()["soft_label_accuracy"] <= 1
     assert shown["accuracy"] is shown["low"] is shown["high"] is None
     assert shown["student"] == "student"
     assert shown["seconds"] >= 0

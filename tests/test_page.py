@@ -17,6 +17,7 @@ from distill.figures import draw_curves
 from distill.markup import document, few, fragment, link, tag
 from distill.page import student_page
 from distill.ranking_page import ranking_page, ranking_verdict
+from distill.recipe import Recipe
 
 ALL = [
     "classes",
@@ -106,6 +107,22 @@ def test_the_verdict_of_a_tested_student_is_its_accuracy_method_and_teachers(pag
     )
     assert "method weighted" in top
     assert "ant (75%) and bee (25%)" in top
+
+
+def test_how_right_the_soft_labels_are_is_told_before_any_student(page):
+    assert "soft labels" not in Page(page).all("header")[0].text
+    top = Page(make_page(make_report(soft_label_accuracy=0.75))).all("header")[0].text
+    assert "soft labels were right on 75.0% of the 8 labelled images" in top
+
+
+def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels_fade():
+    history = [{"update": n, "rate": 0.1, "target": 1.0, "consistency": 0.5} for n in (10.0, 20.0)]
+    text = Page(make_page(make_report(), history=history)).by_id("training").text
+    assert "the student's own pseudo-labels, as FixMatch makes them" in text
+    assert "weight of the soft labels (target) fades evenly to 0% by the last update" in text
+    steady = make_report(recipe=Recipe(fading=0))
+    assert "fades" not in Page(make_page(steady, history=history)).by_id("training").text
+    assert "fades" not in Page(make_page(make_report())).by_id("training").text
 
 
 def test_the_verdict_of_an_untested_student_says_how_to_test():

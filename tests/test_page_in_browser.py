@@ -1,17 +1,13 @@
 """Report pages in a real browser; skipped without playwright and a chromium of the machine."""
 
-import shutil
-
 import pytest
 from page_samples import make_ranking, make_report
+from screenshot_report import CHROMIUM
 from test_page import make_page
 
 from distill.ranking_page import ranking_page
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 CONTRAST = """() => {

@@ -14,6 +14,7 @@ from distill.batches import Batches
 from distill.evaluation import evaluate
 from distill.recipe import Recipe
 from distill.student import create_student
+from distill.targets import make_targets
 from distill.training import MEAN, STD, set_rate
 from zoo.decoding import decode_images
 from zoo.errors import ImagesError, StudentError, ZooError
@@ -161,6 +162,24 @@ def test_history_has_an_entry_every_ten_updates_and_at_the_end(images, features)
     assert not trained.network.training
     assert trained.seconds > 0
     assert trained.mishap == ""
+
+
+def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):
+    told, known = [], []
+    options = {"record": told.append, "progress": lambda *_: known.append(len(told))}
+    trained = run(images, replace(RECIPE, updates=12), **options)
+    assert told == trained.history
+    assert known == [0] * 9 + [1, 1, 2]
+
+
+def test_what_the_soft_labels_are_worth_is_known_of_teachers_in_the_targets_classes(
+    images, features
+):
+    taught = {"features": features, "shares": SHARES}
+    expected = make_targets("target", features, SHARES, images.labels).accuracy
+    assert run(images, **taught).soft_label_accuracy == expected is not None
+    assert run(images, objective="source", **taught).soft_label_accuracy is None
+    assert run(images).soft_label_accuracy is None
 
 
 def test_progress_counts_every_update(images):
