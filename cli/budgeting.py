@@ -85,9 +85,11 @@ def look_ahead(
     cards: Sequence[TeacherCard], images: Images, bars: Bars, watch: Watch, device: str
 ) -> tuple[Asking, list[Step], list[str]]:
     """What asking these teachers takes, what is fetched for it, and what cannot be had."""
+    from zoo.machine import choose_device
     from zoo.pace import measure_asking
 
     check_alone()
+    choose_device(device)  # even where nobody has to be asked
     absent = [card for card in cards if card.folder is None]
     rows = pull(absent, bars, dry_run=True) if absent else []
     lost = {row.name: row.reason for row in rows if row.reason}

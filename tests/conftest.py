@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["COLUMNS"] = "100"
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="100")
 os.environ.pop("FORCE_COLOR", None)
 
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
@@ -259,10 +257,7 @@ def ranked(command, imgs, toy_zoo):
 
 @pytest.fixture
 def world(monkeypatch):
-    """A machine whose clock stands still: ten seconds an update at 64 px, one an image a teacher.
-
-    Returns what was measured, with the time and the seconds of an update, which may be set.
-    """
+    """A machine whose clock stands still; what was measured, and times that may be set."""
     from distill.budget import StudentPace
     from zoo.budget import Pace
     from zoo.controls import START
