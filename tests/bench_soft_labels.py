@@ -42,10 +42,11 @@ def shares_by_rule(ranking):
 def measure(folder, labels, seed):
     """{rule: (accuracy, cross-validated accuracy, teachers)} of a task; {} if it is too small."""
     truth = read_images(folder / "train")
+    counts = np.bincount(truth.labels)
+    if counts.min() < labels or counts.sum() - labels * len(counts) < LEAST:
+        return {}
     images = truth.hide_labels(labels, seed)
     hidden = images.labels < 0
-    if hidden.sum() < LEAST:
-        return {}
     cards = [card for card in list_cards() if card.name != folder.name]
     probe = images.probe(seed=seed)
     ranking = rank(
