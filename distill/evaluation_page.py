@@ -99,8 +99,8 @@ def _count(count: int, total: int, right: bool) -> Html:
 def calibration_verdict(result: Evaluation, calibration: Calibration) -> str:
     """Whether the student may be believed, in a sentence."""
     claim = (
-        f"On average it is {calibration.confidence:.1%} certain and {result.accuracy:.1%} of its "
-        "answers are right"
+        f"On average the student is {calibration.confidence:.1%} certain and "
+        f"{result.accuracy:.1%} of its answers are right"
     )
     if result.low <= calibration.confidence <= result.high:
         return f"{claim}: no more than noise lies between them."

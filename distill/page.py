@@ -229,9 +229,8 @@ def _again(report: Report, ranking: Mapping[str, Any] | None, sha256: str) -> Pa
         ["versions", ", ".join(f"{name} {number}" for name, number in versions.items())],
     ]
     if ranking and ranking.get("metric"):
-        told = (
-            f"by {ranking['metric']}, seed {ranking['seed']}, kept beside this page as ranking.json"
-        )
+        metrics = ranking["metric"].replace(",", ", ")
+        told = f"by {metrics}, seed {ranking['seed']}, kept beside this page as ranking.json"
         rows.insert(2, ["ranking", told])
     return part(
         "again",

@@ -16,8 +16,8 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 QUIET = ("sync", "background-networking", "component-update", "gpu", "quic", "default-apps")
-COLOURS = 64
-"""Of the picture: a page has few, and fewer make a small file."""
+COLOURS = 256
+"""Of the picture: as many as thin marks need to keep theirs, and still a small file."""
 
 
 def picture(page: Path, out: Path, *, width: int, height: int, dark: bool) -> None:
