@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zoo.components import decompose
 from zoo.errors import RankingError
 from zoo.features import Features
-from zoo.probe import ridge_leave_one_out, standardise
+from zoo.probe import score_left_out, standardise
 
 from .checks import check_input
 from .evidence import hscore, logme
@@ -101,11 +101,11 @@ def _prepare_knn(features: Features, labels: Labels) -> Scorer:
 
 def _prepare_probe(features: Features, labels: Labels) -> Scorer:
     """The probes are not refitted in a resample; for other labels they are."""
-    rows = standardise(features.embeddings)[check_input(features, labels)]
+    components = decompose(standardise(features.embeddings)[check_input(features, labels)])
 
     def hit(known: Labels) -> NDArray[np.bool_]:
         classes = np.unique(known, return_inverse=True)[1]
-        return ridge_leave_one_out(rows, classes)[0].argmax(axis=1) == classes
+        return score_left_out(components, classes)[0].argmax(axis=1) == classes
 
     return _hit_rate(hit)
 

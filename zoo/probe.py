@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,7 +61,6 @@ def ridge_leave_one_out(
     probe then names any other class: on noise the accuracy is near 0. Leaving out one image of
     every class at once (`deal_folds`) keeps the balance. No probe is refitted: with hat matrix H
     and residuals r of the full fit, the residuals of a left-out fold B are (I - H_BB)^-1 r_B.
-    One decomposition and O(N C (R + C)) per strength, where the classes are of similar size.
 
     Args:
         embeddings: [N, D].
@@ -70,14 +70,26 @@ def ridge_leave_one_out(
     Returns:
         Scores [N, C] and the strength that was chosen.
     """
+    return score_left_out(decompose(embeddings), labels, strengths)
+
+
+def score_left_out(
+    components: tuple[NDArray[np.float64], NDArray[np.float64]],
+    labels: NDArray[np.int64],
+    strengths: Sequence[float] = STRENGTHS,
+) -> tuple[NDArray[np.float64], float]:
+    """`ridge_leave_one_out` of rows that were decomposed already, for one more set of labels.
+
+    O(N C (R + C)) per strength, where the classes are of similar size.
+    """
     folds = deal_folds(labels)
     if len(folds) < 2 or min(strengths) <= 0:
         raise ValueError("needs a class with two images, and strengths above 0")
     targets = np.eye(labels.max() + 1)[labels]
-    basis, values = decompose(embeddings)
+    basis, values = components
     unit = values.sum() / len(labels)
     scores = [
-        _score_left_out(basis, values / (values + strength * unit), targets, folds)
+        _leave_out(basis, values / (values + strength * unit), targets, folds)
         for strength in strengths
     ]
     best = int(np.argmin([np.square(each - targets).mean() for each in scores]))
@@ -100,7 +112,7 @@ def fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     return float(grid[np.argmin(losses)])
 
 
-def _score_left_out(
+def _leave_out(
     basis: NDArray[np.float64],
     shrinkage: NDArray[np.float64],
     targets: NDArray[np.float64],
@@ -109,7 +121,8 @@ def _score_left_out(
     shrunk = basis * shrinkage
     residuals = targets - targets.mean(axis=0) - shrunk @ (basis.T @ targets)
     scores = np.empty_like(targets)
-    for fold in folds:
-        hat = shrunk[fold] @ basis[fold].T + 1 / len(targets)
-        scores[fold] = targets[fold] - np.linalg.solve(np.eye(len(fold)) - hat, residuals[fold])
+    for size, equal in groupby(folds, key=len):  # the larger folds come first
+        places = np.array(list(equal))
+        hat = shrunk[places] @ basis[places].transpose(0, 2, 1) + 1 / len(targets)
+        scores[places] = targets[places] - np.linalg.solve(np.eye(size) - hat, residuals[places])
     return scores
