@@ -23,10 +23,37 @@ def gather(cells, arch, labels):
     return found
 
 
+def complete(found):
+    """The same without cells of a named method that another named method lacks: one base for all.
+
+    So a table stays fair while a further seed is on its way. Methods with other numbers keep all.
+    """
+    named = [rows for method, rows in found.items() if method in ORDER]
+    shared = {
+        (target, cell)
+        for target in (named[0] if named else ())
+        for cell in named[0][target]
+        if all(cell in rows.get(target, {}) for rows in named)
+    }
+    return {
+        method: {
+            target: {cell: value for cell, value in row.items() if (target, cell) in shared}
+            if method in ORDER
+            else row
+            for target, row in rows.items()
+        }
+        for method, rows in found.items()
+    }
+
+
 def paired(one, other):
     """Differences of two methods on the same target, labels and seed: [targets][cells]."""
     both = [
-        [one[target][cell] - other[target][cell] for cell in one[target].keys() & other[target]]
+        [
+            value - other[target][cell]
+            for cell, value in one[target].items()
+            if cell in other[target]
+        ]
         for target in sorted(one.keys() & other.keys())
     ]
     return [row for row in both if row]
@@ -47,17 +74,17 @@ def interval(rows, draws=4000):
 def print_table(found):
     """Accuracy by target and method, then each method against the two baselines."""
     methods = [name for name in (*ORDER, *sorted(found.keys() - set(ORDER))) if name in found]
-    targets = sorted({target for rows in found.values() for target in rows})
+    targets = sorted({target for rows in found.values() for target, row in rows.items() if row})
     print(f"| target | {' | '.join(methods)} |\n|---|{'---|' * len(methods)}")
     for target in targets:
-        cells = [[*found[method][target].values()] for method in methods]
+        cells = [[*found[method].get(target, {}).values()] for method in methods]
         print(f"| {target} | {' | '.join(f'{np.mean(c):.1f}' if c else '' for c in cells)} |")
     means = [interval([[*row.values()] for row in found[m].values() if row])[0] for m in methods]
     print(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in means)} |")
     for baseline in ("transfer", "fixmatch"):
         cells = []
         for method in methods:
-            rows = paired(found[method], found[baseline])
+            rows = paired(found[method], found.get(baseline, {}))
             if method == baseline or not rows:
                 cells.append("")
                 continue
@@ -72,10 +99,10 @@ def show(cells, *, save=None, plot=None):
     for arch in sorted({key.split("/")[0] for key in cells}, reverse=True):
         budgets = sorted({int(key.split("/")[2]) for key in cells if key.startswith(arch)})
         for labels in [(budget,) for budget in budgets] + [BUDGETS]:
-            found = gather(cells, arch, labels)
-            seeds = {key.split("/")[3] for key in cells if key.startswith(arch)}
+            found = complete(gather(cells, arch, labels))
+            seeds = {seed for rows in found.values() for row in rows.values() for _, seed in row}
             print(f"\n### {arch}, {' and '.join(map(str, labels))} labels per class, "
-                  f"{len(seeds)} seeds\n")  # fmt: skip
+                  f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}\n")  # fmt: skip
             print_table(found)
     seconds = defaultdict(list)
     for key, cell in cells.items():
@@ -85,15 +112,13 @@ def show(cells, *, save=None, plot=None):
     for (arch, method), values in sorted(seconds.items()):
         print(f"| {arch} | {method} | {np.median(values):.0f} | {len(values)} |")
     if save:
-        found = gather(cells, MAIN, BUDGETS)
-        means = {
-            method: round(interval([[*row.values()] for row in found[method].values()])[0], 2)
-            for method in ORDER
-            if method in found
-        }
+        found = complete(gather(cells, MAIN, BUDGETS))
+        rows = {method: [[*row.values()] for row in found[method].values() if row]
+                for method in ORDER if method in found}  # fmt: skip
+        means = {method: round(interval(each)[0], 2) for method, each in rows.items() if each}
         write_whole(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
     if plot:
-        draw(gather(cells, MAIN, BUDGETS), plot)
+        draw(complete(gather(cells, MAIN, BUDGETS)), plot)
 
 
 def draw(found, path):

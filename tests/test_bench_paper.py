@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from bench_paper import METHODS, parse, path_of, shares_of, unpack
-from paper_tables import gather, interval, paired, show
+from paper_tables import complete, gather, interval, paired, show
 from test_ranking import make_ranking
 
 PARC = {"ant": 0.4, "bee": 0.2, "cow": -0.1}
@@ -92,3 +92,15 @@ def test_cells_that_were_saved_are_known_to_the_next_run(tmp_path):
     unpack(options)
     assert path_of(known, options).read_text() == "newer"
     assert all(json.loads(path_of(key, options).read_text())["accuracy"] for key in others)
+
+
+def test_a_table_holds_only_cells_that_every_named_method_has(capsys):
+    every = cells(transfer=0.5, default=0.6)
+    del every["mobilenetv3_small_100/two/4/1/default"]
+    every |= {key.replace("/default", "/default:power=0"): v for key, v in every.items()}
+    found = complete(gather(every, "mobilenetv3_small_100", (4, 10)))
+    assert len(found["transfer"]["one"]) == len(found["default"]["one"]) == 4
+    assert found["transfer"]["two"].keys() == found["default"]["two"].keys()
+    assert len(found["default"]["two"]) == len(found["default:power=0"]["two"]) == 3
+    show(every)
+    assert "4 labels per class, 2 seeds" in capsys.readouterr().out
