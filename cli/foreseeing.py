@@ -18,13 +18,7 @@ from . import terminal
 from .asking import choose_shares, saved_ranking
 from .budgeting import GOES_ON, Memory, check_alone, look_ahead
 from .comparing import Record
-from .distilling import (
-    Method,
-    Plan,
-    check_names,
-    check_save,
-    recipe_for,
-)
+from .distilling import Method, Plan, check_names, check_save, recipe_for
 from .workflow import Bars, Task, ranked_cards
 
 if TYPE_CHECKING:

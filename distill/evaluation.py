@@ -48,13 +48,13 @@ def answer(
     network = to_device(network, device).eval()
     outputs: list[NDArray[np.float32]] = []
 
-    def answer(shown: torch.Tensor) -> NDArray[np.float32]:
+    def look(shown: torch.Tensor) -> NDArray[np.float32]:
         with autocast(device):
             logits = network(to_input(shown, preprocessing, device))
         return logits.float().softmax(dim=1).cpu().numpy()
 
     with torch.inference_mode():
-        for chances in in_batches(answer, pixels, batch):
+        for chances in in_batches(look, pixels, batch):
             outputs.append(chances)
             if progress:
                 progress(sum(map(len, outputs)), len(pixels))
