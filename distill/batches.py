@@ -13,6 +13,9 @@ from torch.nn.functional import grid_sample
 
 from .recipe import Recipe
 
+VIEWS, LABELED, OTHERS, SOURCES = range(4)
+"""Streams of randomness: the views of images, which labelled and other images, which teachers."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -48,11 +51,11 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         """Batch of update `step`, counted from 0."""
         recipe = self.recipe
-        generator = _generator(recipe.seed, 0, step)
+        generator = make_generator(recipe.seed, VIEWS, step)
         chosen = self.labeled_rows[
-            self._draw(len(self.labeled_rows), recipe.labeled_batch, step, 1)
+            self._draw(len(self.labeled_rows), recipe.labeled_batch, step, LABELED)
         ]
-        rows = self._draw(len(self.pixels), self.unlabeled_batch, step, 2)
+        rows = self._draw(len(self.pixels), self.unlabeled_batch, step, OTHERS)
         shown = self.pixels.index_select(0, torch.cat([chosen, rows]))
         views = [weak_view(shown, recipe, generator)]
         if self.strong:
@@ -76,7 +79,7 @@ class Batches:
         places = torch.arange(step * count, (step + 1) * count)
         first, last = int(places[0]) // size, int(places[-1]) // size
         shuffles = [
-            torch.randperm(size, generator=_generator(self.recipe.seed, stream, turn))
+            torch.randperm(size, generator=make_generator(self.recipe.seed, stream, turn))
             for turn in range(first, last + 1)
         ]
         return torch.cat(shuffles)[places - first * size]
@@ -142,7 +145,7 @@ def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> T
     return images.clamp_(0, 1).masked_fill_(hidden[:, None], 0.5)
 
 
-def _generator(seed: int, stream: int, index: int) -> torch.Generator:
+def make_generator(seed: int, stream: int, index: int) -> torch.Generator:
     """One generator per seed, stream and index, independent of all others."""
     mixed = (seed * 1_000_003 + stream) * 2_147_483_647 + index
     return torch.Generator().manual_seed(mixed % 2**63)

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from zoo.machine import autocast
 
-from .batches import Batch
+from .batches import SOURCES, Batch, make_generator
 from .recipe import Recipe
 from .student import Student
 from .targets import Targets
@@ -84,10 +84,11 @@ def loss_terms(
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
     def source(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        generator = make_generator(recipe.seed, SOURCES, batch.step)
+        group, told = targets.draw_group(batch.rows, generator)
         with autocast(device):  # many wide heads cost as much as the network
-            logits = student.imitate(_views(phi, batch)[: len(batch.rows)])
-        told = targets.probabilities[batch.rows].to(device)
-        return source_loss(logits.float(), told, targets.widths)
+            logits = student.imitate(_views(phi, batch)[: len(batch.rows)], group)
+        return source_loss(logits.float(), told.to(device), targets.groups[group])
 
     def target(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         logits = student.classify(_views(phi, batch)[: len(batch.rows)])
@@ -105,7 +106,7 @@ def loss_terms(
 
     imitation, own = 1 - recipe.label_weight, recipe.consistency
     terms = {"labels": (_always(recipe.label_weight if targets else 1), labels)}
-    if targets and targets.widths:
+    if targets and targets.groups:
         terms["source"] = (_always(imitation), source)
     elif targets:
         terms["target"] = (lambda at: imitation * (1 - recipe.fading * at), target)

@@ -15,7 +15,7 @@ from .budget import StudentPace
 from .evaluation import answer
 from .recipe import Recipe
 from .student import create_student
-from .targets import Targets
+from .targets import Targets, group_heads
 from .training import MEAN, STD, fit
 
 IMAGES = 128
@@ -54,7 +54,7 @@ def measure_student(
         clock: in seconds.
     """
     began = clock()
-    student = create_student(arch, classes, widths=teachers or (), start="random")
+    student = create_student(arch, classes, groups=group_heads(teachers or ()), start="random")
     start = clock() - began
     look = Preprocessing(image_size, MEAN, STD)
     generator = torch.Generator().manual_seed(0)
@@ -97,4 +97,4 @@ def _noise(teachers: Sequence[int] | None, classes: int) -> Targets:
     if teachers is None:
         return Targets(torch.empty(0))
     width = sum(teachers) or classes
-    return Targets(torch.full((IMAGES, width), 1 / width), tuple(teachers))
+    return Targets(torch.full((IMAGES, width), 1 / width), group_heads(teachers))

@@ -33,14 +33,14 @@ class Student(nn.Module):
 
     Attributes:
         network: the timm network, its classifier the target head.
-        sources: Linear [D, sum of K_s], thrown away after training; None without teachers.
+        sources: a Linear [D, sum of K_s] for each group of teachers, thrown away after training.
     """
 
-    def __init__(self, network: nn.Module, widths: Sequence[int]) -> None:
+    def __init__(self, network: nn.Module, groups: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.network = network
         head: nn.Linear = network.get_classifier()  # pyright: ignore
-        self.sources = nn.Linear(head.in_features, sum(widths)) if sum(widths) else None
+        self.sources = nn.ModuleList(nn.Linear(head.in_features, sum(group)) for group in groups)
 
     def embed(self, images: Tensor) -> Tensor:
         """phi(x): images [B, 3, S, S], normalised, to [B, D]."""
@@ -52,11 +52,9 @@ class Student(nn.Module):
         network: Any = self.network
         return network.get_classifier()(embeddings)
 
-    def imitate(self, embeddings: Tensor) -> Tensor:
-        """All h_s(phi): embeddings [B, D] to logits [B, sum of K_s]."""
-        if self.sources is None:
-            raise ValueError("this student has no source heads")
-        return self.sources(embeddings)
+    def imitate(self, embeddings: Tensor, group: int) -> Tensor:
+        """All h_s(phi) of a group: embeddings [B, D] to logits [B, sum of its K_s]."""
+        return self.sources[group](embeddings)
 
 
 def find_arch(name: str) -> str:
@@ -77,7 +75,7 @@ def create_student(
     arch: str,
     classes: int,
     *,
-    widths: Sequence[int] = (),
+    groups: Sequence[Sequence[int]] = (),
     start: str = "builtin",
     model_args: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -87,7 +85,7 @@ def create_student(
     Args:
         arch: timm's name of the network.
         classes: C, the classes of the target.
-        widths: K_s, the classes of each teacher.
+        groups: K_s, the classes of each teacher, in groups that are imitated together.
         start: `builtin` for the embedded initial student, `hub` for timm's own weights,
             `random`, or a folder in timm's Hub layout.
         model_args: further arguments of timm's factory.
@@ -112,7 +110,7 @@ def create_student(
         classifier: Any = network.get_classifier  # pyright: ignore
         if not isinstance(classifier(), nn.Linear):
             raise StudentError(f"{arch!r} has no linear classifier: choose another --arch.")
-        student = Student(network, widths)
+        student = Student(network, groups)
     if start not in ("hub", "random"):
         folder = student_start(arch) if start == "builtin" else Path(start)
         if folder is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,25 +22,57 @@ Objective = Literal["target", "source"]
 FLOOR = 1e-4
 """The smallest probability of a class in a soft label."""
 
+TOGETHER = 4096
+"""Classes that one update imitates at most, unless a single teacher has more."""
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
     """What the teachers say of N images, ready to be imitated.
 
     Attributes:
-        probabilities: [N, sum of widths]. In the teachers' classes alpha_s softmax(M_s(x)), all
+        probabilities: [N, sum of K_s]. In the teachers' classes alpha_s softmax(M_s(x)), all
             teachers side by side; in the target's one distribution over its C classes.
-        widths: K_1..K_S, the classes of each teacher; empty for the target's classes.
+        groups: K_1..K_S, the classes of each teacher, in groups that are imitated together; empty
+            for the target's classes.
         accuracy: of the soft labels on labelled images left out in turn, 0..1; None if unknown.
     """
 
     probabilities: Tensor
-    widths: tuple[int, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = ()
     accuracy: float | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anything to imitate."""
         return self.probabilities.numel() > 0
+
+    def draw_group(self, rows: Tensor, generator: torch.Generator) -> tuple[int, Tensor]:
+        """The group of teachers that one update imitates, and what they say of some images.
+
+        A group is drawn as often as its teachers' shares sum up to, and what they say is divided by
+        that sum: the mean over draws is the loss of all teachers.
+
+        Args:
+            rows: [U], which images.
+            generator: where the randomness comes from.
+
+        Returns:
+            The number of the group, and [U, its classes].
+        """
+        blocks = self.probabilities[rows].split([sum(group) for group in self.groups], dim=1)
+        shares = torch.stack([block[0].sum() for block in blocks])
+        drawn = int(torch.multinomial(shares, 1, generator=generator))
+        return drawn, blocks[drawn] / shares[drawn]
+
+
+def group_heads(widths: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """K_1..K_S cut into groups of neighbours with at most `TOGETHER` classes, or one teacher."""
+    groups: list[list[int]] = []
+    for width in widths:
+        if not groups or sum(groups[-1]) + width > TOGETHER:
+            groups.append([])
+        groups[-1].append(width)
+    return tuple(map(tuple, groups))
 
 
 def make_targets(
@@ -80,8 +112,8 @@ def source_targets(features: Mapping[str, Features], shares: Mapping[str, float]
         if not logits.shape[1]:
             raise ZooError(f"The teacher {name!r} has no classifier to copy: give it share 0.")
         blocks.append(share * logits.softmax(dim=1))
-    widths = tuple(block.shape[1] for block in blocks)
-    return Targets(torch.cat(blocks, dim=1), widths)
+    groups = group_heads([block.shape[1] for block in blocks])
+    return Targets(torch.cat(blocks, dim=1), groups)
 
 
 def soft_labels(

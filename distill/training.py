@@ -104,7 +104,7 @@ def train(
     student = create_student(
         arch,
         len(images.classes),
-        widths=targets.widths,
+        groups=targets.groups,
         start=start,
         model_args=model_args,
         seed=recipe.seed,

@@ -70,7 +70,7 @@ def engine(targets=None, *, consistency=0.0, size=SIZE):
     if not targets and not consistency:
         recipe = replace(recipe, labeled_batch=96)
     targets = targets or Targets(torch.empty(0))
-    student = create_student(ARCH, CLASSES, widths=targets.widths)
+    student = create_student(ARCH, CLASSES, groups=targets.groups)
     stamps = []
     fit(
         student, pixels, labels, recipe, targets=targets, preprocessing=form(size), device=CPU,

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 import distill.objectives
+import distill.targets
 import distill.training
 from distill.recipe import Recipe
 from distill.targets import Objective
@@ -25,14 +26,16 @@ def main():
     images = read_images(folder / "imgs")
     rng = np.random.default_rng(0)
     features = {
-        "ant": Features(*(rng.normal(size=(len(images), 5)).astype(np.float32) for _ in range(2)))
+        name: Features(*(rng.normal(size=(len(images), 5)).astype(np.float32) for _ in range(2)))
+        for name in ("ant", "bee")
     }
+    distill.targets.TOGETHER = 5  # one head an update, the same in every process
     recipe = Recipe(
         updates=2, labeled_batch=8, unlabeled_batch=8, learning_rate=1e-4, certainty=0.3
     )
     with join() as processes:
         trained = train(
-            images, recipe, arch=arch, features=features, shares={"ant": 1.0},
+            images, recipe, arch=arch, features=features, shares={"ant": 0.6, "bee": 0.4},
             objective=objective, start="random", image_size=32, processes=processes,
             checkpoints=folder / "runs",
         )  # fmt: skip

@@ -94,7 +94,7 @@ def test_weak_views_show_the_target_images_of_the_rows():
 
 def test_images_come_in_the_order_of_one_shuffle_after_the_other():
     def shuffle(turn):
-        return torch.randperm(10, generator=module._generator(3, 2, turn)).tolist()
+        return torch.randperm(10, generator=module.make_generator(3, module.OTHERS, turn)).tolist()
 
     rows = torch.cat([make()[step].rows for step in range(5)]).tolist()
     assert rows == shuffle(0) + shuffle(1) + shuffle(2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_runs import RECIPE, SHARES, run, same
 
-from distill import checkpoint
+from distill import checkpoint, targets
 from distill.checkpoint import Checkpoint, forget
 from distill.training import make_optimizer
 from zoo.errors import StudentError
@@ -53,6 +53,18 @@ def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_of
     whole = run(images, recipe, **taught)
     assert same(resumed, whole)
     assert resumed.history == whole.history
+
+
+def test_heads_that_take_turns_do_so_after_a_kill(images, features, kept_often, monkeypatch):
+    taught = {"features": features, "shares": SHARES, "objective": "source"}
+    recipe = replace(RECIPE, updates=7)
+    together = run(images, recipe, **taught)
+    monkeypatch.setattr(targets, "TOGETHER", 3)
+    killed(images, kept_often, recipe, **taught)
+    resumed = run(images, recipe, checkpoints=kept_often, **taught)
+    whole = run(images, recipe, **taught)
+    assert same(resumed, whole)
+    assert not same(whole, together)
 
 
 def test_a_finished_run_is_kept_until_its_student_is_saved(images, kept_often):

@@ -113,7 +113,7 @@ def test_only_labels_teach_without_teachers_and_the_source_objective_never_fades
     assert weights_of(Targets(torch.empty(0)), 0.5) == {"labels": 1.0}
     fixmatch = weights_of(Targets(torch.empty(0)), 0.5, consistency=1.0)
     assert fixmatch == {"labels": 1.0, "consistency": 1.0}
-    source = Targets(torch.full((2, 3), 1 / 3), (3,))
+    source = Targets(torch.full((2, 3), 1 / 3), ((3,),))
     assert weights_of(source, 1.0, label_weight=0.8) == pytest.approx(
         {"labels": 0.8, "source": 0.2}
     )

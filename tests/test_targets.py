@@ -9,7 +9,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import Ridge
 
-from distill.targets import make_targets
+from distill import targets as module
+from distill.targets import group_heads, make_targets
 from zoo.features import Features
 from zoo.probe import STRENGTHS, deal_folds, fit_temperature
 
@@ -70,7 +71,7 @@ def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths):
     )
     assert np.allclose(told.probabilities.numpy(), expected, atol=1e-5)
     assert told.accuracy == pytest.approx((left_out[strength].argmax(1) == truth[known]).mean())
-    assert told.widths == ()
+    assert told.groups == ()
 
 
 def test_the_temperature_is_the_likeliest():
@@ -130,8 +131,33 @@ def test_in_the_classes_of_the_teachers_their_probabilities_stand_side_by_side()
     told = make_targets("source", features, SHARES, labels)
     expected = [share * softmax(features[name].logits, axis=1) for name, share in SHARES.items()]
     assert np.allclose(told.probabilities.numpy(), np.hstack(expected), atol=1e-6)
-    assert told.widths == (4, 4)
+    assert told.groups == ((4, 4),)
     assert told.accuracy is None
+
+
+def test_heads_form_groups_that_one_update_can_afford(monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", 5)
+    assert group_heads([3, 2, 4, 7, 1]) == ((3, 2), (4,), (7,), (1,))
+    assert group_heads([]) == ()
+
+
+def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_what_all_say(monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", 5)
+    rng, generator = np.random.default_rng(3), torch.Generator().manual_seed(0)
+    features = {
+        name: Features(np.ones((6, 2), np.float32), rng.normal(size=(6, width)).astype(np.float32))
+        for name, width in [("one", 3), ("two", 2), ("three", 4)]
+    }
+    shares = {"one": 0.5, "two": 0.25, "three": 0.25}
+    told = make_targets("source", features, shares, np.zeros(6, dtype=np.int64))
+    rows, draws = torch.tensor([4, 1]), 4000
+    summed = [torch.zeros(2, 5), torch.zeros(2, 4)]
+    for _ in range(draws):
+        group, block = told.draw_group(rows, generator)
+        assert torch.allclose(block.sum(dim=1), torch.ones(2))
+        summed[group] += block
+    mean = torch.cat(summed, dim=1) / draws
+    assert torch.allclose(mean, told.probabilities[rows], atol=0.02)
 
 
 def test_a_feature_that_never_varies_and_copies_of_an_image_do_no_harm():

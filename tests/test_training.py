@@ -28,7 +28,7 @@ def test_one_update_is_the_formula(images, features):
     recipe = replace(RECIPE, updates=1, label_weight=0.3, learning_rate=0.01, weight_decay=0.1)
     trained = run(images, recipe, features=features, shares=SHARES, objective="source")
 
-    student = create_student("test_resnet", 3, widths=[3, 2], start="random", seed=2).train()
+    student = create_student("test_resnet", 3, groups=[[3, 2]], start="random", seed=2).train()
     before = {name: value.clone() for name, value in student.network.named_parameters()}
     pixels = torch.from_numpy(decode_images(images.paths, trained.preprocessing))
     batch = Batches(pixels, torch.from_numpy(images.labels), recipe, unlabeled=True, strong=False)[
@@ -37,7 +37,7 @@ def test_one_update_is_the_formula(images, features):
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     phi = student.embed((batch.images - mean) / std)
     loss = 0.3 * cross_entropy(student.classify(phi[:4]), batch.labels)
-    heads = student.imitate(phi[4:]).split([3, 2], dim=1)
+    heads = student.imitate(phi[4:], 0).split([3, 2], dim=1)
     for (name, share), head in zip(SHARES.items(), heads, strict=True):
         told = torch.from_numpy(features[name].logits)[batch.rows].softmax(dim=1)
         loss = loss + 0.7 * share * -(told * head.log_softmax(dim=1)).sum(dim=1).mean()
