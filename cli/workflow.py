@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selection import BLIND_METRIC, METRIC, POWER, Ranking, rank
+from selection import BLIND_METRIC, METRIC, POWER, Ranking, ScoreStore, rank
 from zoo.card import TeacherCard
 from zoo.catalogue import absolute_zoo, list_cards
 from zoo.decoding import Progress
@@ -140,6 +140,7 @@ def rank_target(
         domains={card.name: card.domain for card in cards},
         failures=absent | seen.failures,
         controls=observe_controls(probe, device=device),
+        store=ScoreStore(),
         progress=bars("scoring teachers"),
     )
     described = replace(

@@ -4,6 +4,7 @@ from .checks import check_labels
 from .metrics import METRICS, knn, parc, probe
 from .neighbours import find_nearest
 from .ranking import RankedTeacher, Ranking
+from .score_store import ScoreStore
 from .scoring import BLIND_METRIC, METRIC, rank
 from .shares import POWER
 from .unlabeled import UNLABELED
@@ -16,6 +17,7 @@ __all__ = [
     "UNLABELED",
     "RankedTeacher",
     "Ranking",
+    "ScoreStore",
     "check_labels",
     "find_nearest",
     "knn",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from zoo.errors import RankingError
 from zoo.features import Features
 
 from .checks import check_labels
-from .metrics import METRICS, Floats, Labels
+from .metrics import METRICS, Labels
 from .ranking import BEATEN, RankedTeacher, Ranking
 from .redundancy import choose
 from .resampling import RESAMPLES, measure
+from .score_store import Scored, ScoreStore, score_key
 from .shares import POWER, SHAREABLE, share_by_power
 from .unlabeled import UNLABELED
 
@@ -26,16 +28,14 @@ BLIND_METRIC = "agreement"
 
 
 @dataclass(frozen=True, eq=False)
-class _Scored:
-    """A row in the making: its score by each metric, resamples and permutations of the first."""
+class _Row(Scored):
+    """A row in the making."""
 
     name: str
-    scores: dict[str, float]
-    drawn: Floats
-    dealt: Floats
 
     @property
     def score(self) -> float:
+        """By the first metric."""
         return next(iter(self.scores.values()))
 
 
@@ -51,6 +51,7 @@ def rank(
     domains: Mapping[str, str] = {},
     failures: Mapping[str, str] = {},
     controls: Mapping[str, Features] = {},
+    store: ScoreStore | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
     """Order teachers by how close they are to the task that labels describe.
@@ -73,6 +74,7 @@ def rank(
         domains: what each teacher's images show, by name.
         failures: why a teacher could not be run, by name; it becomes a failed row.
         controls: features of the same images that know nothing of any domain, by name.
+        store: scores that are known, and where new ones go; None computes all and keeps none.
         progress: called with (done, total) after each teacher.
 
     Raises:
@@ -89,12 +91,15 @@ def rank(
         check_labels(labels)
     everyone = {**features, **controls}
     failed = dict(failures)
-    scored: list[_Scored] = []
+    scored: list[_Row] = []
     blind = {name: UNLABELED[name](everyone) for name in metrics if name in UNLABELED}
     for done, (name, outputs) in enumerate(everyone.items(), start=1):
         try:
             known = {metric: scores[name] for metric, scores in blind.items()}
-            scored.append(_measure(name, outputs, labels, metrics, known, seed, resamples))
+            given = (outputs, labels, metrics, known, seed, resamples)
+            compute = partial(_measure, *given)
+            found = store.recall(score_key(*given), compute) if store else compute()
+            scored.append(_Row(found.scores, found.drawn, found.dealt, name))
         except RankingError as error:
             failed[name] = str(error)
         if progress:
@@ -131,14 +136,13 @@ def rank(
 
 
 def _measure(
-    name: str,
     outputs: Features,
     labels: Labels,
     metrics: list[str],
     known: Mapping[str, float],
     seed: int,
     resamples: int,
-) -> _Scored:
+) -> Scored:
     first = metrics[0]
     score, drawn, dealt = known.get(first, 0.0), np.empty(0), np.empty(0)
     if first not in known:
@@ -148,10 +152,10 @@ def _measure(
         scores[other] = known[other] if other in known else METRICS[other](outputs, labels)
     if not all(math.isfinite(value) for value in scores.values()):
         raise RankingError("its score is not a finite number")
-    return _Scored(name, scores, drawn, dealt)
+    return Scored(scores, drawn, dealt)
 
 
-def _order(scored: list[_Scored]) -> list[_Scored]:
+def _order(scored: list[_Row]) -> list[_Row]:
     """By the mean over metrics of the rank, then by the first score, then by name."""
     table = np.array([[*row.scores.values()] for row in scored])
     # of equal scores each has the mean of their ranks
@@ -163,7 +167,7 @@ def _order(scored: list[_Scored]) -> list[_Scored]:
     return [scored[i] for i in by]
 
 
-def _place(order: list[_Scored]) -> dict[str, int]:
+def _place(order: list[_Row]) -> dict[str, int]:
     """1 + the number of teachers that are clearly better: in 97.5 % of the resamples.
 
     None has a place without resamples.
@@ -178,16 +182,14 @@ def _place(order: list[_Scored]) -> dict[str, int]:
     return places
 
 
-def _is_clearly_better(one: _Scored, other: _Scored) -> bool:
+def _is_clearly_better(one: _Row, other: _Row) -> bool:
     """In 97.5 % of the resamples that both met; never without resamples."""
     if not (len(one.drawn) and len(other.drawn)):
         return False
     return bool(one.score > other.score and np.mean(one.drawn > other.drawn) >= 0.975)
 
 
-def _share(
-    teachers: list[_Scored], metric: str, power: float, beaten: Set[str]
-) -> dict[str, float]:
+def _share(teachers: list[_Row], metric: str, power: float, beaten: Set[str]) -> dict[str, float]:
     """Shares of those that no control beats; of all, where the controls beat everybody."""
     scores = {row.name: row.score for row in teachers}
     unbeaten = {name: score for name, score in scores.items() if name not in beaten} or scores
@@ -196,7 +198,7 @@ def _share(
 
 
 def _row(
-    row: _Scored,
+    row: _Row,
     domains: Mapping[str, str],
     shares: Mapping[str, float],
     places: Mapping[str, int],
