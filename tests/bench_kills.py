@@ -98,7 +98,8 @@ def main():
         draw = np.random.default_rng(options.seed)
         spent, kills = 0.0, 0
         while not user.student("killed"):
-            longest = start + 2 * (whole - start) / options.kills
+            left = (1 - user.kept() / options.updates) * (whole - start)
+            longest = start + min(2 * (whole - start) / options.kills, 0.8 * left)
             moment = draw.uniform(0, longest) if kills < options.kills else float("inf")
             spent += (seconds := user.run(*words, "killed", kill=moment))
             if not user.student("killed"):

@@ -39,7 +39,9 @@ def _run(user: "ForkedZoo", words: list[str]) -> None:
     warnings.simplefilter("error")
     for name, value in user.names.items():
         module, name = name.rsplit(".", 1)
-        setattr(importlib.import_module(module), name, value)
+        where = importlib.import_module(module)
+        assert hasattr(where, name), f"{module} has no {name}"
+        setattr(where, name, value)
     sys.argv = ["zoo", *words]
     main.main()
 

@@ -56,7 +56,7 @@ def undisturbed(user, *words):
 def test_a_ranking_killed_at_random_moments_is_that_of_an_undisturbed_run(world):
     place, user = world
     rank = ("rank", "--target", place / "imgs", "--zoo", place / "zoo")
-    whole, killed = user("whole"), user("killed", **{"zoo.teacher.SHARD": 4})
+    whole, killed = user("whole"), user("killed", **{"zoo.observation.SHARD": 4})
     before = snapshot(place / "imgs")
     undisturbed(whole, *rank)
     seconds = undisturbed(whole, *rank, "--seed", 1, "--save", "other.json")
@@ -123,7 +123,7 @@ def test_runs_at_once_on_one_cache_do_not_disturb_each_other(world):
         ("rank", *on),
         (*STUDENT, *on, "--teacher", "ant", "--teacher", "bee", "--updates", 12),
     ]
-    alone, crowd = user("alone"), user("crowd", **OFTEN, **{"zoo.teacher.SHARD": 4})
+    alone, crowd = user("alone"), user("crowd", **OFTEN, **{"zoo.observation.SHARD": 4})
     for words in commands:
         undisturbed(alone, *words)
     running = [crowd.start(*words) for words in [*commands, *commands]]

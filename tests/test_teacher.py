@@ -103,6 +103,25 @@ def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, 
     assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3
 
 
+def test_images_that_do_not_fit_into_memory_at_once_come_in_rounds(toy_zoo, images, monkeypatch):
+    whole = observe(toy_zoo, images)
+    decoded, told = [], []
+
+    def decode(paths, *rest, **more):
+        decoded.append(len(paths))
+        return decode_images(paths, *rest, **more)
+
+    monkeypatch.setattr("zoo.observation.DECODED", 7 * 3 * toy_zoo[0].input.size ** 2)
+    monkeypatch.setattr("zoo.observation.decode_images", decode)
+    store = FeatureStore(images.root.parent / "other")
+    seen = observe(toy_zoo, images, store=store, progress=lambda *said: told.append(said))
+    same(seen, whole)
+    assert set(decoded) == {7, 4}
+    assert seen.forward_passes == whole.forward_passes
+    assert [said[1:] for said in told if said[0] == "ant"] == [(7, 18), (14, 18), (18, 18)]
+    assert observe(toy_zoo, images, store=store).forward_passes == 0
+
+
 def test_a_second_look_shows_nothing_to_any_network(toy_zoo, images, shown):
     first = observe(toy_zoo, images)
     assert shown == {"ant": 18, "bee": 18}

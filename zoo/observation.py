@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHARD = 2048
 """Images per entry of the feature store: what a killed run loses at most."""
 
+DECODED = 1 << 30
+"""Bytes of decoded images that are held at once: more images come in several rounds."""
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:
@@ -63,7 +66,6 @@ def observe(
         np.array(images.digests), return_index=True, return_inverse=True
     )
     distinct = images.subset(first)
-    features: dict[str, Features] = {}
     failures: dict[str, str] = {}
     notes: list[str] = []
     looks: list[_Look] = []
@@ -75,30 +77,46 @@ def observe(
     for geometry in dict.fromkeys(look.card.input.geometry for look in looks):
         group = [look for look in looks if look.card.input.geometry == geometry]
         needed = np.flatnonzero(~np.all([look.known for look in group], axis=0))
-        wanted = distinct.subset(needed)
         form = group[0].card.input
-        pixels = decode_images(wanted.paths, form, digests=wanted.digests)
-        for look in group:
-            missing = np.flatnonzero(~look.known)
-            try:
-                fresh = _run(look, pixels[np.isin(needed, missing)], store, device, notes, progress)
-            except TeacherBroken as error:
-                failures[look.card.name] = str(error)
-                continue
-            features[look.card.name] = _merge(look, fresh).rows(again)
-    passes = sum(int((~look.known).sum()) for look in looks if look.card.name not in failures)
+        most = max(1, DECODED // (3 * form.size**2))
+        for rows in np.split(needed, range(most, len(needed), most)):
+            wanted = distinct.subset(rows)
+            pixels = decode_images(wanted.paths, form, digests=wanted.digests)
+            for look in group:
+                if look.card.name in failures:
+                    continue
+                unseen = ~look.known[rows]
+                try:
+                    fresh = _run(look, rows[unseen], pixels[unseen], store, device, notes, progress)
+                except TeacherBroken as error:
+                    failures[look.card.name] = str(error)
+                    continue
+                look.fresh.extend(fresh)
+    looks = [look for look in looks if look.card.name not in failures]
+    features = {look.card.name: _merge(look).rows(again) for look in looks}
+    passes = sum(int((~look.known).sum()) for look in looks)
     return Observation(features, failures, passes, tuple(dict.fromkeys(notes)))
 
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """What the store knows of a teacher: `known` [N] and the rows of those images."""
+    """What is known of a teacher.
+
+    Attributes:
+        card: the teacher.
+        key: where its outputs are in the store.
+        digests: [N] of the images.
+        known: [N], which images the store has outputs for.
+        before: the rows of those images.
+        fresh: the rows of other images, in their order, as far as they were asked for.
+    """
 
     card: TeacherCard
     key: str
     digests: list[str]
     known: NDArray[np.bool_]
-    features: Features | None
+    before: Features | None
+    fresh: list[Features] = field(default_factory=list)
 
 
 def _look(card: TeacherCard, store: FeatureStore, digests: list[str]) -> _Look:
@@ -106,53 +124,47 @@ def _look(card: TeacherCard, store: FeatureStore, digests: list[str]) -> _Look:
     return _Look(card, key, digests, *store.read(key, digests))
 
 
-def _merge(look: _Look, fresh: Features | None) -> Features:
+def _merge(look: _Look) -> Features:
     """Rows known before and fresh ones, in the order of the images."""
-    if look.features is None or fresh is None:
-        whole = fresh or look.features
-        if whole is None:
-            raise ValueError("there are no images")
-        return whole
+    parts = [look.before, *look.fresh] if look.before else look.fresh
     order = np.argsort(np.concatenate([np.flatnonzero(look.known), np.flatnonzero(~look.known)]))
     return Features(
-        np.concatenate([look.features.embeddings, fresh.embeddings])[order],
-        np.concatenate([look.features.logits, fresh.logits])[order],
+        np.concatenate([part.embeddings for part in parts])[order],
+        np.concatenate([part.logits for part in parts])[order],
     )
 
 
 def _run(
     look: _Look,
+    rows: NDArray[np.int64],
     pixels: NDArray[np.uint8],
     store: FeatureStore,
     device: torch.device | str,
     notes: list[str],
     progress: Callable[[str, int, int], None] | None,
-) -> Features | None:
-    """Show a teacher the images that it has not seen; keep every finished part."""
-    if not len(pixels):
-        return None
+) -> list[Features]:
+    """Show a teacher images that it has not seen, those of `rows`; keep every finished part."""
+    if not len(rows):
+        return []
     from .teacher import embed, load_teacher  # torch and timm, which take seconds
 
     teacher = load_teacher(look.card, device=device)
-    unseen = [digest for digest, known in zip(look.digests, look.known, strict=True) if not known]
-    parts: list[Features] = []
-    for begin in range(0, len(pixels), SHARD):
-        part = pixels[begin : begin + SHARD]
+    total, parts = int((~look.known).sum()), list[Features]()
+    for begin in range(0, len(rows), SHARD):
+        before = sum(map(len, [*look.fresh, *parts]))
 
-        def say(done: int, begin: int = begin) -> None:
+        def say(done: int, before: int = before) -> None:
             if progress:
-                progress(look.card.name, begin + done, len(pixels))
+                progress(look.card.name, before + done, total)
 
-        parts.append(embed(teacher, part, progress=say))
+        parts.append(embed(teacher, pixels[begin : begin + SHARD], progress=say))
+        digests = [look.digests[row] for row in rows[begin : begin + SHARD]]
         try:
-            store.write(look.key, unseen[begin : begin + SHARD], parts[-1])
+            store.write(look.key, digests, parts[-1])
         except OSError as error:
             notes.append(
                 f"What the teachers said could not be kept in {store.folder} "
                 f"({error.strerror or error}): the next run will ask them again. "
                 "Free some space or set SOURCE_ZOO_CACHE."
             )
-    return Features(
-        np.concatenate([part.embeddings for part in parts]),
-        np.concatenate([part.logits for part in parts]),
-    )
+    return parts
