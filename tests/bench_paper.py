@@ -2,8 +2,9 @@
 
 python tests/bench_paper.py --data DIR --out CELLS, where DIR holds TARGET/train and TARGET/test.
 Several processes may fill one folder: --part 0/2 and --part 1/2. --show only prints the tables.
-A method with other numbers is a method of its own: default:agreement=0 or weighted:power=4. A
-teacher that is called like the target is left out.
+A method with other numbers is a method of its own: default:agreement=0 or weighted:power=4, and so
+is one with the teachers of another zoo: default@FOLDER. A teacher that is called like the target
+is left out.
 """
 
 import argparse
@@ -47,8 +48,8 @@ NOT_MIRRORED = frozenset({"chest_xray", "digits", "hand_digits", "kana", "traffi
 
 
 def parse(method):
-    """Name of a method and its numbers: `weighted:power=4,label_weight=0.8`."""
-    name, _, text = method.partition(":")
+    """Name of a method and its numbers: `weighted:power=4,label_weight=0.8@zoo`."""
+    name, _, text = method.partition("@")[0].partition(":")
     if name not in METHODS + EXTRA:
         sys.exit(f"{name!r} is not one of {', '.join(METHODS + EXTRA)}")
     pairs = [entry.split("=") for entry in text.split(",") if entry]
@@ -138,11 +139,12 @@ def probe_accuracy(images, test, seen, shown, shares):
 
 def cells_of(options):
     """Keys and folders of what is asked for, the most telling first."""
+    mark = "" if options.zoo == "builtin" else f"@{Path(options.zoo).name}"
     for seed, labels in product(range(options.seeds), options.labels):
         methods = options.methods or (FOUR if options.reduced or labels == 25 else METHODS)
         for folder in options.folders:
             for method in methods:
-                yield f"{options.arch}/{folder.name}/{labels}/{seed}/{method}", folder
+                yield f"{options.arch}/{folder.name}/{labels}/{seed}/{method}{mark}", folder
 
 
 def fill(options):

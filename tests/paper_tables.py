@@ -1,6 +1,7 @@
 """Tables, means and plot out of the cells of bench_paper.py."""
 
 import json
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -24,25 +25,24 @@ def gather(cells, arch, labels):
 
 
 def complete(found):
-    """The same without cells of a named method that another named method lacks: one base for all.
+    """The named methods without cells that another of them lacks: one base for all.
 
-    So a table stays fair while a further seed is on its way. Methods with other numbers keep all.
+    So a table stays fair while a further seed is on its way.
     """
-    named = [rows for method, rows in found.items() if method in ORDER]
+    named = {method: found[method] for method in ORDER if method in found}
+    everyone = [*named.values()]
     shared = {
         (target, cell)
-        for target in (named[0] if named else ())
-        for cell in named[0][target]
-        if all(cell in rows.get(target, {}) for rows in named)
+        for target in (everyone[0] if everyone else ())
+        for cell in everyone[0][target]
+        if all(cell in rows.get(target, {}) for rows in everyone)
     }
     return {
         method: {
             target: {cell: value for cell, value in row.items() if (target, cell) in shared}
-            if method in ORDER
-            else row
             for target, row in rows.items()
         }
-        for method, rows in found.items()
+        for method, rows in named.items()
     }
 
 
@@ -73,8 +73,10 @@ def interval(rows, draws=4000):
 
 def print_table(found):
     """Accuracy by target and method, then each method against the two baselines."""
-    methods = [name for name in (*ORDER, *sorted(found.keys() - set(ORDER))) if name in found]
+    methods = list(found)
     targets = sorted({target for rows in found.values() for target, row in rows.items() if row})
+    if not targets:
+        return
     print(f"| target | {' | '.join(methods)} |\n|---|{'---|' * len(methods)}")
     for target in targets:
         cells = [[*found[method].get(target, {}).values()] for method in methods]
@@ -82,31 +84,52 @@ def print_table(found):
     means = [interval([[*row.values()] for row in found[m].values() if row])[0] for m in methods]
     print(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in means)} |")
     for baseline in ("transfer", "fixmatch"):
-        cells = []
-        for method in methods:
-            rows = paired(found[method], found.get(baseline, {}))
-            if method == baseline or not rows:
-                cells.append("")
-                continue
-            mean, low, high = interval(rows)
-            wins = sum(np.mean(row) > 0 for row in rows)
-            cells.append(f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), {wins} of {len(rows)}")
+        cells = [compare(found, method, baseline) for method in methods]
         print(f"| over {baseline} | {' | '.join(cells)} |")
+
+
+def compare(found, method, other):
+    """Difference of two methods in the cells that both have: mean, interval, won targets."""
+    rows = paired(found[method], found.get(other, {}))
+    if method == other or not rows:
+        return ""
+    mean, low, high = interval(rows)
+    wins = sum(np.mean(row) > 0 for row in rows)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), {wins} of {len(rows)}"
+
+
+def print_variants(found):
+    """Each method with other numbers, teachers or zoo against the same without, cell by cell."""
+    variants = sorted(found.keys() - set(ORDER))
+    if not variants:
+        return
+    print("\n| variant | cells | mean | over the same without | over transfer | over fixmatch |")
+    print("|---|---|---|---|---|---|")
+    for variant in variants:
+        rows = [[*row.values()] for row in found[variant].values()]
+        base = "default" if variant == "probe" else re.split("[:@]|_less", variant)[0]
+        cells = [compare(found, variant, other) for other in (base, "transfer", "fixmatch")]
+        print(
+            f"| {variant} | {sum(map(len, rows))} | {interval(rows)[0]:.1f} | {' | '.join(cells)} |"
+        )
 
 
 def show(cells, *, save=None, plot=None):
     """Print every table that the cells fill; write them and the means; draw them."""
     for arch in sorted({key.split("/")[0] for key in cells}, reverse=True):
         budgets = sorted({int(key.split("/")[2]) for key in cells if key.startswith(arch)})
-        for labels in [(budget,) for budget in budgets] + [BUDGETS]:
-            found = complete(gather(cells, arch, labels))
+        joint = [BUDGETS] if set(BUDGETS) <= set(budgets) else []
+        for labels in [(budget,) for budget in budgets] + joint:
+            every = gather(cells, arch, labels)
+            found = complete(every)
             seeds = {seed for rows in found.values() for row in rows.values() for _, seed in row}
             print(f"\n### {arch}, {' and '.join(map(str, labels))} labels per class, "
                   f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}\n")  # fmt: skip
             print_table(found)
+            print_variants(every)
     seconds = defaultdict(list)
     for key, cell in cells.items():
-        if "seconds" in cell:
+        if key.split("/")[-1] in ORDER:
             seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
     print("\n| student | method | median seconds of training | cells |\n|---|---|---|---|")
     for (arch, method), values in sorted(seconds.items()):

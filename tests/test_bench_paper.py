@@ -33,6 +33,7 @@ def test_a_method_may_bring_its_own_numbers():
         "weighted",
         {"power": 4.0, "label_weight": 0.8},
     )
+    assert parse("default:power=4@weak") == ("default", {"power": 4.0})
     with pytest.raises(SystemExit, match="'magic' is not one of"):
         parse("magic:power=4")
 
@@ -97,10 +98,33 @@ def test_cells_that_were_saved_are_known_to_the_next_run(tmp_path):
 def test_a_table_holds_only_cells_that_every_named_method_has(capsys):
     every = cells(transfer=0.5, default=0.6)
     del every["mobilenetv3_small_100/two/4/1/default"]
-    every |= {key.replace("/default", "/default:power=0"): v for key, v in every.items()}
     found = complete(gather(every, "mobilenetv3_small_100", (4, 10)))
     assert len(found["transfer"]["one"]) == len(found["default"]["one"]) == 4
     assert found["transfer"]["two"].keys() == found["default"]["two"].keys()
-    assert len(found["default"]["two"]) == len(found["default:power=0"]["two"]) == 3
+    assert len(found["default"]["two"]) == 3
     show(every)
     assert "4 labels per class, 2 seeds" in capsys.readouterr().out
+
+
+def test_a_variant_meets_the_same_method_in_the_cells_that_both_have(capsys):
+    every = cells(transfer=0.5, fixmatch=0.55, weighted=0.6, default=0.7)
+    some = {
+        key: value | {"accuracy": value["accuracy"] - 0.02}
+        for key, value in every.items()
+        if "/10/0/" in key
+    }
+    for name, base in {"default@weak": "default", "weighted_less_best": "weighted",
+                       "default:power=0": "default", "probe": "default"}.items():  # fmt: skip
+        every |= {
+            key.replace(f"/{base}", f"/{name}"): value
+            for key, value in some.items()
+            if key.endswith(f"/{base}")
+        }
+    show(every)
+    out = capsys.readouterr().out
+    lost = "-2.0 (-2.0 to -2.0), 0 of 2"
+    assert f"| default@weak | 2 | 73.0 | {lost} | +18.0 (" in out
+    assert f"| weighted_less_best | 2 | 63.0 | {lost} | +8.0 (" in out
+    assert f"| probe | 2 | 73.0 | {lost} |" in out
+    assert "| default:power=0 | 2 |" in out
+    assert "probe" not in out.split("| variant |")[0]
