@@ -114,6 +114,7 @@ def compare_methods(
     from distill.evaluation import predict
 
     parts = [(images, test)] if test else split(images, folds)
+    folds = 0 if test else folds
     rankings: dict[int, Ranking] = {}
 
     def asked(method: Method, number: int) -> tuple[Plan, Asked]:
@@ -147,7 +148,7 @@ def compare_methods(
         method: record.gather([f"{method}/{number}" for number in range(len(parts))])
         for method in methods
     }
-    comparison = compare(found, folds=0 if test else folds)
+    comparison = compare(found, folds=folds)
     record.save(**comparison.to_json())
     return comparison
 

@@ -114,6 +114,7 @@ def foresee_comparison(
     from distill.comparison import split
 
     parts = [(images, test)] if test else split(images, folds)
+    folds = 0 if test else folds
     Record.open(plan.save, "")
     memory = Memory.of(images.digest, test and test.digest, folds, _asked(plan), watch.budget)
     if not plan.save.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +30,17 @@ Power = Annotated[
     float | None,
     typer.Option(min=0, max=1000, help="Share is score to this power; 0 is equal shares."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|cuda|mps)(:\d+)?", name):
+        raise typer.BadParameter(f"{name!r} is not one of auto, cpu, cuda, cuda:1 (...), mps")
+    return name
+
+
+Device = Annotated[
+    str, typer.Option(callback=_known_device, help="auto, cpu, cuda (or cuda:1, ...) or mps.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

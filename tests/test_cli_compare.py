@@ -37,7 +37,10 @@ def test_its_json_is_what_the_file_holds_besides_the_answers(compare):
 def test_on_held_out_images_each_method_teaches_one_student(compare, test_imgs):
     shown = compare("--test", test_imgs, "--json").json
     assert (shown["images"], shown["folds"]) == (9, 0)
-    assert len(json.loads(Path("comparison.json").read_text())["cells"]) == 4
+    document = json.loads(Path("comparison.json").read_text())
+    assert len(document["cells"]) == 4
+    compare("--test", test_imgs, "--folds", 4)  # which plays no part
+    assert json.loads(Path("comparison.json").read_text()) == document
 
 
 def test_a_stopped_comparison_goes_on_from_its_file(compare, monkeypatch):

@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_test_is_one_line_before_any_work(transfer, tmp_pat
 
 
 def test_device_is_used(transfer):
-    assert "'nosuch'" in transfer("--device", "nosuch").mistake
+    assert "'cuda:99'" in transfer("--device", "cuda:99").mistake
     assert transfer("--device", "cpu").code == 0
 
 

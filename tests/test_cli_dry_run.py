@@ -133,8 +133,8 @@ def test_a_dry_run_finds_what_is_wrong(distil, compare, rank, tmp_path, imgs):
     Path("student/x").write_text("")
     assert "not empty" in distil("--dry-run").mistake
     assert distil("--dry-run", "--overwrite").code == 0
-    assert "'nosuch'" in distil("--dry-run", "--overwrite", "--device", "nosuch").mistake
-    assert "'nosuch'" in rank("--dry-run", "--device", "nosuch").mistake
+    assert "'cuda:99'" in distil("--dry-run", "--overwrite", "--device", "cuda:99").mistake
+    assert "'cuda:99'" in rank("--dry-run", "--device", "cuda:99").mistake
     Path("comparison.json").write_text("{}")
     assert "no comparison of ours" in compare("--dry-run").mistake
     assert "inside the image folder" in rank("--dry-run", "--save", imgs / "r.json").mistake

@@ -166,8 +166,9 @@ def test_seed_draws_other_labels_and_other_resamples(rank):
 
 
 def test_device_is_used(rank):
-    assert "'nosuch'" in rank("--device", "nosuch").mistake
+    assert "'cuda:99' cannot be used" in rank("--device", "cuda:99").mistake
     assert rank("--device", "cpu").code == 0
+    assert "'nosuch'" in rank("--device", "nosuch").err  # even when nobody has to be asked
 
 
 def test_unreadable_images_are_named_on_stderr(rank, imgs):

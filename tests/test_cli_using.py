@@ -78,7 +78,7 @@ def test_eval_refuses_images_without_labels(command, student, tmp_path):
 def test_both_use_the_device_and_refuse_what_is_no_student(command, student, test_imgs, words):
     name, *rest = words
     tail = (*rest, test_imgs)
-    assert "'nosuch'" in command(name, student, *tail, "--device", "nosuch").mistake
+    assert "'cuda:99'" in command(name, student, *tail, "--device", "cuda:99").mistake
     assert command(name, student, *tail, "--device", "cpu").code == 0
     assert "is not a saved student" in command(name, "nowhere", *tail).mistake
     (student / "model.safetensors").write_bytes(b"damaged")
