@@ -1,8 +1,10 @@
 """What looking with teachers costs: `python tests/bench_observe.py --json`.
 
-`observe_over_bare` is images a second of `observe`, decoding and keeping included, over those of a
-bare forward loop on images that lie decoded in memory; `second_rank_speedup` is how much faster
-the second `zoo rank` of the same images is, start of Python included.
+Images a second of `observe`, loading, decoding and keeping included, over those of a bare forward
+loop on images that lie decoded in memory: `observe_over_bare` at the sizes of practice, photographs
+of 500 px for networks of ResNet-50's size at 224 px; `embedded_over_bare` for the embedded teachers
+at 64 px, which are so small that the rest counts. `second_rank_speedup` is how much faster the
+second `zoo rank` of the same images with the embedded teachers is, start of Python included.
 """
 
 import argparse
@@ -16,10 +18,14 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import timm
 import torch
 from PIL import Image
 
+from distill.student import WEIGHTS_FILE, save_network
+from distill.training import MEAN, STD
 from zoo import FeatureStore, keep_freed_memory, list_cards, observe, read_images
+from zoo.card import Preprocessing, TeacherCard, sha256_of
 from zoo.decoding import decode_images
 from zoo.machine import autocast
 from zoo.teacher import BATCH, load_teacher, to_input
@@ -69,11 +75,49 @@ def rank(folder, cache):
     return time.perf_counter() - began
 
 
+def make_zoo(folder, count):
+    """Cards of networks of ResNet-50's size with random weights, as a zoo folder has them."""
+    look = Preprocessing(224, MEAN, STD)
+    labels = tuple(f"class {index}" for index in range(1000))
+    cards = []
+    for index in range(count):
+        place = folder / f"resnet{index}"
+        place.mkdir(parents=True)
+        torch.manual_seed(index)
+        network = timm.create_model("resnet50")
+        save_network(network, place, arch="resnet50", labels=labels, preprocessing=look,
+                     license="mit")  # fmt: skip
+        cards.append(
+            TeacherCard(
+                name=place.name, domain="noise", source=f"builtin:{place.name}", network="resnet50",
+                classes=1000, labels=labels, license="mit", data="none", data_license="none",
+                bytes=(place / WEIGHTS_FILE).stat().st_size, preprocessing=look,
+                sha256=sha256_of(place / WEIGHTS_FILE), folder=place,
+            )
+        )  # fmt: skip
+    return cards
+
+
+def compare(cards, folder, rounds):
+    """Images a second to a teacher of a bare loop and of `observe`: medians of rounds."""
+    images = read_images(folder)
+    pixels = decode_images(images.paths, cards[0].input)
+    teachers = [load_teacher(card) for card in cards]
+    look_barely(teachers, pixels[:BATCH])
+    bare, full = [], []
+    for _ in range(rounds):
+        bare.append(look_barely(teachers, pixels))
+        full.append(look_fully(cards, images))
+    count = len(images) * len(cards)
+    return count / median(bare), count / median(full)
+
+
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="end with one JSON line of ratios")
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--side", type=int, default=96, help="of the images, px")
+    parser.add_argument("--images", type=int, default=600, help="for the embedded teachers")
+    parser.add_argument("--photographs", type=int, default=160, help="for the large ones")
+    parser.add_argument("--teachers", type=int, default=4, help="of the large ones")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -81,23 +125,21 @@ def main():
     keep_freed_memory()
     cards = list_cards()
     with tempfile.TemporaryDirectory() as place:
-        folder = draw_folder(Path(place) / "imgs", options.images, options.side)
-        images = read_images(folder)
-        pixels = decode_images(images.paths, cards[0].input)
-        teachers = [load_teacher(card) for card in cards]
-        look_barely(teachers, pixels[:BATCH])
-        bare, full, speedups = [], [], []
-        for number in range(options.rounds):
-            bare.append(look_barely(teachers, pixels))
-            full.append(look_fully(cards, images))
-            cache = Path(place) / f"cache{number}"
-            first, second = rank(folder, cache), rank(folder, cache)
-            speedups.append(first / second)
-    count = options.images * len(cards)
-    print(f"{options.images} images of {options.side} px, {len(cards)} teachers")
-    print(f"bare {count / median(bare):.0f}, observe {count / median(full):.0f} images/s a teacher")
+        small = draw_folder(Path(place) / "small", options.images, 96)
+        large = draw_folder(Path(place) / "large", options.photographs, 500)
+        zoo = make_zoo(Path(place) / "zoo", options.teachers)
+        practice = compare(zoo, large, options.rounds)
+        embedded = compare(cards, small, options.rounds)
+        caches = [Path(place) / f"cache{number}" for number in range(options.rounds)]
+        speedups = [rank(small, cache) / rank(small, cache) for cache in caches]
+    print("| teachers | bare loop, images/s a teacher | `observe` |\n|---|---|---|")
+    print(f"| {len(zoo)} like ResNet-50, {options.photographs} images of 500 px |", end=" ")
+    print("{:.0f} | {:.0f} |".format(*practice))
+    print(f"| {len(cards)} embedded, {options.images} images of 96 px |", end=" ")
+    print("{:.0f} | {:.0f} |".format(*embedded))
     ratios = {
-        "observe_over_bare": round(median(bare) / median(full), 3),
+        "observe_over_bare": round(practice[1] / practice[0], 3),
+        "embedded_over_bare": round(embedded[1] / embedded[0], 3),
         "second_rank_speedup": round(median(speedups), 2),
     }
     print(json.dumps(ratios) if options.json else ratios)

@@ -103,6 +103,12 @@ def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, 
     assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3
 
 
+def test_loading_draws_no_weights_that_the_file_replaces(toy_zoo):
+    before = torch.get_rng_state()
+    load_teacher(toy_zoo[0])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_images_that_do_not_fit_into_memory_at_once_come_in_rounds(toy_zoo, images, monkeypatch):
     whole = observe(toy_zoo, images)
     decoded, told = [], []

@@ -8,7 +8,8 @@ from typing import Any
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .card import TeacherCard, absence, sha256_of
 from .errors import TeacherBroken, first_line
@@ -68,12 +69,13 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
     # the very file that was hashed, whatever else lies beside it or is named in the card
     file = {"source": "", "url": "", "state_dict": None, "file": str(path)}
     # built with the head that the file has, or timm would load whatever fits and skip the rest
-    network: Any = timm.create_model(
-        name,
-        pretrained=True,
-        pretrained_cfg_overlay={"custom_load": False, **card.overlay, **file},
-        **card.model_args,
-    )
+    with _Unset():
+        network: Any = timm.create_model(
+            name,
+            pretrained=True,
+            pretrained_cfg_overlay={"custom_load": False, **card.overlay, **file},
+            **card.model_args,
+        )
     if network.num_classes != network.pretrained_cfg["num_classes"]:
         raise TeacherBroken(f"{path.parent}: arguments and file name different classes.")
     if not card.classes:
@@ -81,6 +83,24 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
         pool = getattr(getattr(network, "global_pool", None), "pool_type", None)
         network.reset_classifier(0, **({"global_pool": pool} if pool else {}))
     return network
+
+
+class _Unset(TorchFunctionMode):
+    """Draw no initial weights: those of the file replace them all, and drawing takes longer."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or (
+            getattr(func, "__module__", "") == "torch.nn.init"
+        ):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _refuse_code(path: Path) -> None:
