@@ -19,6 +19,9 @@ STEPS = 1 << 20
 """Of more pairs, the steps from distance 0 to 2 that are told apart. Pairs within a step count as
 tied, which moves a score by 1e-9, and where thousands of copies tie by less than 1e-6."""
 
+BLOCK = 256
+"""Images whose products with all others are one matrix product."""
+
 Scorer = Callable[[NDArray[np.int64]], Callable[[NDArray[np.float64]], float]]
 """Given labels [L], the score of a resample that holds image i counts[i] times, counts [L]."""
 
@@ -48,24 +51,33 @@ def compare_pairs(rows: NDArray[np.float64], *, most: int = MOST, seed: int = 0)
     """
     count = len(rows)
     if count * (count - 1) // 2 <= most:
-        first, second = np.triu_indices(count, k=1)
-        near = [rows[row + 1 :] @ rows[row] for row in range(count - 1)]
+        places = np.arange(count)
+        first = np.repeat(places, places[::-1])
+        second = np.concatenate([places[row + 1 :] for row in range(count)])
+        near = np.concatenate(
+            [
+                line[place + 1 :]
+                for begin in range(0, count, BLOCK)
+                for place, line in enumerate(rows[begin : begin + BLOCK] @ rows[begin:].T)
+            ]
+        )
     else:
         draw = np.random.default_rng(seed)
         first = draw.integers(0, count, most)
         second = (first + draw.integers(1, count, most)) % count
         parts = [np.array_split(each, 1 + most // 100_000) for each in (first, second)]
-        near = [
-            np.einsum("ij,ij->i", rows[one], rows[other]) for one, other in zip(*parts, strict=True)
-        ]
-    return Pairs(first, second, _number(1 - np.concatenate(near)))
+        near = np.concatenate(
+            [np.einsum("ij,ij->i", rows[a], rows[b]) for a, b in zip(*parts, strict=True)]
+        )
+    return Pairs(first, second, _number(np.subtract(1, near, out=near)))
 
 
 def _number(far: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Number distances in ascending order; rounding lets those of an image and its copy tie."""
+    """Number distances, which are lost, in ascending order; an image and its copy tie."""
     if len(far) <= SORTED:
         return np.unique(far.round(10), return_inverse=True)[1]
-    return np.rint(far * (STEPS / 2)).astype(np.intp)
+    far *= STEPS / 2
+    return np.rint(far, out=far).astype(np.intp)
 
 
 def correlate(pairs: Pairs) -> Scorer:
