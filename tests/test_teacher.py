@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import paint
+from conftest import build_teacher, paint
 from safetensors.torch import load_file, save_file
 
 from zoo.card import Preprocessing, TeacherCard, sha256_of
