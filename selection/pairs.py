@@ -73,7 +73,7 @@ def compare_pairs(rows: NDArray[np.float64], *, most: int = MOST, seed: int = 0)
 
 
 def _number(far: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Number distances, which are lost, in ascending order; an image and its copy tie."""
+    """Number distances in ascending order, in their own memory; an image and its copy tie."""
     if len(far) <= SORTED:
         return np.unique(far.round(10), return_inverse=True)[1]
     far *= STEPS / 2
