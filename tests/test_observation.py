@@ -27,6 +27,14 @@ def shown(monkeypatch):
     return counts
 
 
+def is_mapped(array):
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
 def same(one, other):
     assert one.features.keys() == other.features.keys()
     for name, features in one.features.items():
@@ -114,6 +122,22 @@ def test_damaged_entries_are_asked_again_and_come_out_right(toy_zoo, images, sho
     assert second.forward_passes == 18
     assert shown == {"ant": 36, "bee": 18}
     same(first, second)
+
+
+def test_features_too_large_for_memory_lie_in_files_without_a_name(
+    toy_zoo, imgs, monkeypatch
+):
+    shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
+    images = read_images(imgs)
+    whole = observe(toy_zoo, images, store=FeatureStore(imgs.parent / "other"))
+    monkeypatch.setattr("zoo.memory.LARGE", 1)
+    store = FeatureStore()
+    for seen in (observe(toy_zoo, images), observe(toy_zoo, images)):
+        same(seen, whole)
+        for features in seen.features.values():
+            assert is_mapped(features.embeddings)
+            assert is_mapped(features.logits)
+    assert {path.suffix for path in store.folder.rglob("*") if path.is_file()} == {".safetensors"}
 
 
 @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.mkdir"])

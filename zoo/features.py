@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from .cache import cache_folder
 from .card import TeacherCard
+from .memory import make_room
 from .whole_file import write_whole
 
 SHARD_FORMAT = 1
@@ -41,6 +42,26 @@ class Features:
     def __len__(self) -> int:
         return len(self.embeddings)
 
+    @classmethod
+    def blank(cls, images: int, like: Features, folder: Path) -> Features:
+        """Zeros as wide as other features; many of them in a file that would lie in `folder`."""
+        return cls(
+            make_room((images, like.embeddings.shape[1]), folder),
+            make_room((images, like.logits.shape[1]), folder),
+        )
+
+    def is_like(self, other: Features) -> bool:
+        """Whether both are as wide."""
+        mine, theirs = (
+            (each.embeddings.shape[1], each.logits.shape[1]) for each in (self, other)
+        )
+        return mine == theirs
+
+    def put(self, index: NDArray[np.int64], rows: Features) -> None:
+        """Replace the outputs for some of the images."""
+        self.embeddings[index] = rows.embeddings
+        self.logits[index] = rows.logits
+
     def rows(self, index: NDArray[np.int64]) -> Features:
         """The outputs for some of the images, in the order of `index`."""
         return Features(embeddings=self.embeddings[index], logits=self.logits[index])
@@ -58,10 +79,13 @@ class FeatureStore:
         self.folder = folder or cache_folder() / "features"
 
     def read(self, key: str, digests: Sequence[str]) -> tuple[NDArray[np.bool_], Features | None]:
-        """What is known of N different images: which of them [N], and the rows of those."""
+        """What is known of N different images: which of them [N], and rows for all.
+
+        The rows of the others are zeros, to be filled; None if there is nothing to go by.
+        """
         place = {digest: row for row, digest in enumerate(digests)}
         known = np.zeros(len(digests), dtype=np.bool_)
-        embeddings = logits = np.empty((0, 0), dtype=np.float32)
+        found: Features | None = None
         for path in sorted((self.folder / key).glob("*.safetensors")):
             if known.all():
                 break
@@ -69,18 +93,13 @@ class FeatureStore:
                 continue
             names, features = shard
             here = [(row, place[name]) for row, name in enumerate(names) if name in place]
-            if known.any() and (
-                features.embeddings.shape[1:] != embeddings.shape[1:]
-                or features.logits.shape[1:] != logits.shape[1:]
-            ):
+            if not here or (found and not found.is_like(features)):
                 continue
-            if not known.any():
-                embeddings = np.zeros((len(digests), features.embeddings.shape[1]), np.float32)
-                logits = np.zeros((len(digests), features.logits.shape[1]), np.float32)
-            for row, there in here:
-                embeddings[there], logits[there] = features.embeddings[row], features.logits[row]
-                known[there] = True
-        return known, Features(embeddings[known], logits[known]) if known.any() else None
+            found = found or Features.blank(len(digests), features, self.folder)
+            rows, there = np.array(here).T
+            found.put(there, features.rows(rows))
+            known[there] = True
+        return known, found
 
     def write(self, key: str, digests: Sequence[str], features: Features) -> None:
         """Keep the rows of some images.

@@ -62,16 +62,15 @@ def observe(
         progress: called as `progress(teacher, done, total)`, of images that were not known.
     """
     store = store or FeatureStore()
-    digests, first, again = np.unique(
-        np.array(images.digests), return_index=True, return_inverse=True
-    )
-    distinct = images.subset(first)
+    place = {digest: row for row, digest in enumerate(dict.fromkeys(images.digests))}
+    again = np.array([place[digest] for digest in images.digests])
+    distinct = images.subset(np.unique(again, return_index=True)[1])
     failures: dict[str, str] = {}
     notes: list[str] = []
     looks: list[_Look] = []
     for card in cards:
         if card.sha256 and card.preprocessing:
-            looks.append(_look(card, store, list(digests)))
+            looks.append(_look(card, store, list(place)))
         else:
             failures[card.name] = absence(card)
     for geometry in dict.fromkeys(look.card.input.geometry for look in looks):
@@ -87,18 +86,16 @@ def observe(
                     continue
                 unseen = ~look.known[rows]
                 try:
-                    fresh = _run(look, rows[unseen], pixels[unseen], store, device, notes, progress)
+                    _run(look, rows[unseen], pixels[unseen], store, device, notes, progress)
                 except TeacherBroken as error:
                     failures[look.card.name] = str(error)
-                    continue
-                look.fresh.extend(fresh)
     looks = [look for look in looks if look.card.name not in failures]
-    features = {look.card.name: _merge(look).rows(again) for look in looks}
-    passes = sum(int((~look.known).sum()) for look in looks)
+    features = {look.card.name: _spread(look.features, again, store) for look in looks}
+    passes = sum(look.asked for look in looks)
     return Observation(features, failures, passes, tuple(dict.fromkeys(notes)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Look:
     """What is known of a teacher.
 
@@ -107,16 +104,16 @@ class _Look:
         key: where its outputs are in the store.
         digests: [N] of the images.
         known: [N], which images the store has outputs for.
-        before: the rows of those images.
-        fresh: the rows of other images, in their order, as far as they were asked for.
+        features: rows for all images; None as long as nothing is known.
+        asked: how many images went through it.
     """
 
     card: TeacherCard
     key: str
     digests: list[str]
     known: NDArray[np.bool_]
-    before: Features | None
-    fresh: list[Features] = field(default_factory=list)
+    features: Features | None
+    asked: int = 0
 
 
 def _look(card: TeacherCard, store: FeatureStore, digests: list[str]) -> _Look:
@@ -124,14 +121,14 @@ def _look(card: TeacherCard, store: FeatureStore, digests: list[str]) -> _Look:
     return _Look(card, key, digests, *store.read(key, digests))
 
 
-def _merge(look: _Look) -> Features:
-    """Rows known before and fresh ones, in the order of the images."""
-    parts = [look.before, *look.fresh] if look.before else look.fresh
-    order = np.argsort(np.concatenate([np.flatnonzero(look.known), np.flatnonzero(~look.known)]))
-    return Features(
-        np.concatenate([part.embeddings for part in parts])[order],
-        np.concatenate([part.logits for part in parts])[order],
-    )
+def _spread(features: Features | None, again: NDArray[np.int64], store: FeatureStore) -> Features:
+    """Rows of different images as rows of all images."""
+    assert features, "there are images, and all are known by now"
+    if len(features) == len(again):
+        return features
+    spread = Features.blank(len(again), features, store.folder)
+    spread.put(np.arange(len(again)), features.rows(again))
+    return spread
 
 
 def _run(
@@ -142,29 +139,30 @@ def _run(
     device: torch.device | str,
     notes: list[str],
     progress: Callable[[str, int, int], None] | None,
-) -> list[Features]:
+) -> None:
     """Show a teacher images that it has not seen, those of `rows`; keep every finished part."""
     if not len(rows):
-        return []
+        return
     from .teacher import embed, load_teacher  # torch and timm, which take seconds
 
     teacher = load_teacher(look.card, device=device)
-    total, parts = int((~look.known).sum()), list[Features]()
+    total = int((~look.known).sum())
+
+    def say(done: int) -> None:
+        if progress:
+            progress(look.card.name, look.asked + done, total)
+
     for begin in range(0, len(rows), SHARD):
-        before = sum(map(len, [*look.fresh, *parts]))
-
-        def say(done: int, before: int = before) -> None:
-            if progress:
-                progress(look.card.name, before + done, total)
-
-        parts.append(embed(teacher, pixels[begin : begin + SHARD], progress=say))
-        digests = [look.digests[row] for row in rows[begin : begin + SHARD]]
+        part = rows[begin : begin + SHARD]
+        fresh = embed(teacher, pixels[begin : begin + SHARD], progress=say)
+        look.features = look.features or Features.blank(len(look.digests), fresh, store.folder)
+        look.features.put(part, fresh)
+        look.asked += len(part)
         try:
-            store.write(look.key, digests, parts[-1])
+            store.write(look.key, [look.digests[row] for row in part], fresh)
         except OSError as error:
             notes.append(
                 f"What the teachers said could not be kept in {store.folder} "
                 f"({error.strerror or error}): the next run will ask them again. "
                 "Free some space or set SOURCE_ZOO_CACHE."
             )
-    return parts
