@@ -13,7 +13,7 @@ from zoo.machine import autocast
 from .batches import SOURCES, Batch, make_generator
 from .recipe import Recipe
 from .student import Student
-from .targets import Targets
+from .targets import SoftLabels, SourceTargets, Targets
 
 Term = Callable[[Student, Tensor, Batch], Tensor]
 """A loss of the student, its embeddings [L + U + V, D] and the batch."""
@@ -75,7 +75,7 @@ def _confident_loss(opinions: Tensor, strong: Tensor, threshold: float) -> Tenso
 
 
 def loss_terms(
-    recipe: Recipe, targets: Targets, device: torch.device
+    recipe: Recipe, targets: Targets | None, device: torch.device
 ) -> dict[str, tuple[Weight, Term]]:
     """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + L_own."""
 
@@ -83,6 +83,28 @@ def loss_terms(
         logits = student.classify(phi[: len(batch.labels)])
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
+    def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
+        return fixmatch_loss(weak, strong, threshold=recipe.threshold)
+
+    imitation, own = 1 - recipe.label_weight, recipe.consistency
+    terms: dict[str, tuple[Weight, Term]] = {
+        "labels": (_always(recipe.label_weight if targets else 1), labels)
+    }
+    if isinstance(targets, SourceTargets):
+        terms["source"] = (_always(imitation), _source_term(recipe, targets, device))
+    elif targets:
+        target, agreement = _target_terms(recipe, targets, device)
+        terms["target"] = (lambda at: imitation * (1 - recipe.fading * at), target)
+        if recipe.agreement:
+            terms["agreement"] = (_always(imitation * recipe.agreement), agreement)
+            own += recipe.agreement
+    if own:
+        terms["consistency"] = (_always(own), consistency)
+    return terms
+
+
+def _source_term(recipe: Recipe, targets: SourceTargets, device: torch.device) -> Term:
     def source(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         generator = make_generator(recipe.seed, SOURCES, batch.step)
         group, told = targets.draw_group(batch.rows, generator)
@@ -90,6 +112,10 @@ def loss_terms(
             logits = student.imitate(_views(phi, batch)[: len(batch.rows)], group)
         return source_loss(logits.float(), told.to(device), targets.groups[group])
 
+    return source
+
+
+def _target_terms(recipe: Recipe, targets: SoftLabels, device: torch.device) -> tuple[Term, Term]:
     def target(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         logits = student.classify(_views(phi, batch)[: len(batch.rows)])
         return cross_entropy(logits, targets.probabilities[batch.rows].to(device))
@@ -100,22 +126,7 @@ def loss_terms(
         trust = min(1.0, 2 * batch.step / recipe.updates)
         return agreement_loss(weak, strong, told, trust=trust, threshold=recipe.certainty)
 
-    def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
-        return fixmatch_loss(weak, strong, threshold=recipe.threshold)
-
-    imitation, own = 1 - recipe.label_weight, recipe.consistency
-    terms = {"labels": (_always(recipe.label_weight if targets else 1), labels)}
-    if targets and targets.groups:
-        terms["source"] = (_always(imitation), source)
-    elif targets:
-        terms["target"] = (lambda at: imitation * (1 - recipe.fading * at), target)
-        if recipe.agreement:
-            terms["agreement"] = (_always(imitation * recipe.agreement), agreement)
-            own += recipe.agreement
-    if own:
-        terms["consistency"] = (_always(own), consistency)
-    return terms
+    return target, agreement
 
 
 def _always(weight: float) -> Weight:

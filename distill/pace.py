@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
+import numpy as np
 import torch
 
 from zoo.card import Preprocessing
@@ -15,7 +16,7 @@ from .budget import StudentPace
 from .evaluation import answer
 from .recipe import Recipe
 from .student import create_student
-from .targets import Targets, group_heads
+from .targets import Answers, SoftLabels, SourceTargets, Targets, group_heads
 from .training import MEAN, STD, fit
 
 IMAGES = 128
@@ -92,9 +93,11 @@ def measure_student(
     return StudentPace(start, update, decode, (clock() - began) / (IMAGES // 2))
 
 
-def _noise(teachers: Sequence[int] | None, classes: int) -> Targets:
+def _noise(teachers: Sequence[int] | None, classes: int) -> Targets | None:
     """What teachers would say, all classes alike."""
     if teachers is None:
-        return Targets(torch.empty(0))
-    width = sum(teachers) or classes
-    return Targets(torch.full((IMAGES, width), 1 / width), group_heads(teachers))
+        return None
+    if not teachers:
+        return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
+    answers = [Answers.of(np.zeros((IMAGES, width), np.float32)) for width in teachers]
+    return SourceTargets(tuple(answers), (1 / len(teachers),) * len(teachers))

@@ -31,7 +31,7 @@ from .objectives import loss_terms
 from .parallel import average_over, check_agreement, check_batches, own_part, shared_norms
 from .recipe import Recipe
 from .student import Student, create_student
-from .targets import Objective, Targets, make_targets
+from .targets import Objective, SoftLabels, SourceTargets, Targets, make_targets
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HISTORY_EVERY = 10
@@ -49,7 +49,7 @@ class Trained:
         mishap: what went wrong without stopping the run, such as a state that could not be kept.
         state: file that the finished run can be had from again, to be deleted once the student is
             saved.
-        soft_label_accuracy: of the teachers' soft labels, see `Targets.accuracy`; None without.
+        soft_label_accuracy: of the teachers' soft labels, see `SoftLabels`; None without.
     """
 
     network: nn.Module
@@ -104,7 +104,7 @@ def train(
     student = create_student(
         arch,
         len(images.classes),
-        groups=targets.groups,
+        groups=targets.groups if isinstance(targets, SourceTargets) else (),
         start=start,
         model_args=model_args,
         seed=recipe.seed,
@@ -131,7 +131,7 @@ def fit(
     labels: Tensor,
     recipe: Recipe,
     *,
-    targets: Targets,
+    targets: Targets | None,
     preprocessing: Preprocessing,
     device: torch.device,
     checkpoints: Path | None = None,
@@ -140,8 +140,8 @@ def fit(
     record: Record | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
-    depends = [*student.state_dict().values(), pixels, labels, targets.probabilities]
-    run = fingerprint(recipe, depends)
+    depends = [*student.state_dict().values(), pixels, labels]
+    run = fingerprint(recipe, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
     to_device(student, device).train()
     terms = loss_terms(recipe, targets, device)
@@ -190,7 +190,8 @@ def fit(
     student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
     mishap = " ".join(filter(None, (checkpoint.mishap, halving.note)))
-    history, accuracy = checkpoint.history, targets.accuracy
+    history = checkpoint.history
+    accuracy = targets.accuracy if isinstance(targets, SoftLabels) else None
     return Trained(network, preprocessing, history, seconds, mishap, state, accuracy)
 
 

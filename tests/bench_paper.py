@@ -23,7 +23,7 @@ from paper_tables import show
 
 from distill import Recipe, train
 from distill.evaluation import evaluate
-from distill.targets import make_targets
+from distill.targets import soft_labels
 from selection import METRICS, rank
 from selection.shares import share_by_power
 from zoo import Features, keep_freed_memory, list_cards, observe, read_images
@@ -132,7 +132,7 @@ def probe_accuracy(images, test, seen, shown, shares):
         (each[name].embeddings, each[name].logits) for each in (seen, shown)
     ), strict=True))) for name in shares}  # fmt: skip
     labels = np.concatenate([images.labels, np.full(len(test), -1)])
-    said = make_targets("target", both, shares, labels).probabilities[len(images) :].argmax(dim=1)
+    said = soft_labels(both, shares, labels).probabilities[len(images) :].argmax(dim=1)
     truth = [images.classes.index(test.classes[label]) for label in test.labels]
     return float((said.numpy() == np.array(truth)).mean())
 

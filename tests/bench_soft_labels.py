@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.targets import make_targets
+from distill.targets import soft_labels
 from selection import rank
 from selection.shares import share_by_power
 from zoo import list_cards, observe, read_images
@@ -58,7 +58,7 @@ def measure(folder, labels, seed):
     features = observe(cards, images).features
     found = {}
     for rule, shares in shares_by_rule(ranking).items():
-        told = make_targets("target", features, shares, images.labels)
+        told = soft_labels(features, shares, images.labels)
         right = told.probabilities.argmax(dim=1).numpy() == truth.labels
         found[rule] = right[hidden].mean(), told.accuracy, len(shares)
     return found

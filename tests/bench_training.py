@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from distill import Recipe
 from distill.convolutions import fast_convolutions
 from distill.student import create_student
-from distill.targets import Targets, make_targets
+from distill.targets import SourceTargets, make_targets
 from distill.training import MEAN, STD, fit
 from zoo import Features, keep_freed_memory, list_cards
 from zoo.card import Preprocessing
@@ -69,8 +69,8 @@ def engine(targets=None, *, consistency=0.0, size=SIZE):
     recipe = Recipe(updates=UPDATES, consistency=consistency)
     if not targets and not consistency:
         recipe = replace(recipe, labeled_batch=96)
-    targets = targets or Targets(torch.empty(0))
-    student = create_student(ARCH, CLASSES, groups=targets.groups)
+    groups = targets.groups if isinstance(targets, SourceTargets) else ()
+    student = create_student(ARCH, CLASSES, groups=groups)
     stamps = []
     fit(
         student, pixels, labels, recipe, targets=targets, preprocessing=form(size), device=CPU,

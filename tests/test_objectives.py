@@ -2,12 +2,13 @@
 
 from math import exp, log
 
+import numpy as np
 import pytest
 import torch
 
 from distill.objectives import fixmatch_loss, label_loss, loss_terms, source_loss
 from distill.recipe import Recipe
-from distill.targets import Targets
+from distill.targets import Answers, SoftLabels, SourceTargets
 
 
 def chances(row):
@@ -101,7 +102,7 @@ def weights_of(targets, at, **numbers):
 
 
 def test_soft_labels_fade_while_labels_and_pseudo_labels_keep_their_weight():
-    soft = Targets(torch.full((2, 3), 1 / 3))
+    soft = SoftLabels(torch.full((2, 3), 1 / 3), accuracy=0.5)
     kept = {"labels": 0.5, "agreement": 0.5, "consistency": 1.0}
     assert weights_of(soft, 0.0) == {**kept, "target": 0.5}
     assert weights_of(soft, 1.0) == {**kept, "target": 0.0}
@@ -110,10 +111,10 @@ def test_soft_labels_fade_while_labels_and_pseudo_labels_keep_their_weight():
 
 
 def test_only_labels_teach_without_teachers_and_the_source_objective_never_fades():
-    assert weights_of(Targets(torch.empty(0)), 0.5) == {"labels": 1.0}
-    fixmatch = weights_of(Targets(torch.empty(0)), 0.5, consistency=1.0)
+    assert weights_of(None, 0.5) == {"labels": 1.0}
+    fixmatch = weights_of(None, 0.5, consistency=1.0)
     assert fixmatch == {"labels": 1.0, "consistency": 1.0}
-    source = Targets(torch.full((2, 3), 1 / 3), ((3,),))
+    source = SourceTargets((Answers.of(np.zeros((2, 3), np.float32)),), (1.0,))
     assert weights_of(source, 1.0, label_weight=0.8) == pytest.approx(
         {"labels": 0.8, "source": 0.2}
     )

@@ -124,9 +124,7 @@ def test_damaged_entries_are_asked_again_and_come_out_right(toy_zoo, images, sho
     same(first, second)
 
 
-def test_features_too_large_for_memory_lie_in_files_without_a_name(
-    toy_zoo, imgs, monkeypatch
-):
+def test_features_too_large_for_memory_lie_in_files_without_a_name(toy_zoo, imgs, monkeypatch):
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
     images = read_images(imgs)
     whole = observe(toy_zoo, images, store=FeatureStore(imgs.parent / "other"))

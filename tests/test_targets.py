@@ -10,7 +10,14 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import Ridge
 
 from distill import targets as module
-from distill.targets import group_heads, make_targets
+from distill.targets import (
+    Answers,
+    SoftLabels,
+    group_heads,
+    make_targets,
+    soft_labels,
+    source_targets,
+)
 from zoo.features import Features
 from zoo.probe import STRENGTHS, deal_folds, fit_temperature
 
@@ -53,7 +60,7 @@ def slow_probe(rows, truth, strength):
 def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths):
     truth, labels = draw_task()
     features = draw_features(truth, widths, signal=0.4)
-    told = make_targets("target", features, SHARES, labels)
+    told = soft_labels(features, SHARES, labels)
 
     rows, known = slow_rows(features, SHARES), np.flatnonzero(labels >= 0)
     errors, left_out = {}, {}
@@ -71,7 +78,6 @@ def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths):
     )
     assert np.allclose(told.probabilities.numpy(), expected, atol=1e-5)
     assert told.accuracy == pytest.approx((left_out[strength].argmax(1) == truth[known]).mean())
-    assert told.groups == ()
 
 
 def test_the_temperature_is_the_likeliest():
@@ -93,7 +99,7 @@ def test_the_temperature_is_the_likeliest():
 def test_soft_labels_are_honest_about_images_without_a_label():
     truth, labels = draw_task(images=2000, labeled=60)
     features = draw_features(truth, (20, 20), signal=0.35)
-    told = make_targets("target", features, SHARES, labels)
+    told = soft_labels(features, SHARES, labels)
     hidden = np.flatnonzero(labels < 0)
     guessed = told.probabilities.numpy()[hidden]
     right = (guessed.argmax(1) == truth[hidden]).mean()
@@ -106,33 +112,63 @@ def test_no_label_is_known_but_the_given_ones():
     truth, labels = draw_task()
     features = draw_features(truth, (5, 3))
     flipped = np.where(labels < 0, -7, labels)
-    one, other = (make_targets("target", features, SHARES, each) for each in (labels, flipped))
+    one, other = (soft_labels(features, SHARES, each) for each in (labels, flipped))
     assert torch.equal(one.probabilities, other.probabilities)
 
 
 def test_a_share_of_zero_is_no_teacher_and_shares_matter():
     truth, labels = draw_task()
     features = draw_features(truth, (5, 3), signal=0.5)
-    alone = make_targets("target", {"wide": features["wide"]}, {"wide": 1.0}, labels)
+    alone = soft_labels({"wide": features["wide"]}, {"wide": 1.0}, labels)
     silent = make_targets("target", features, {"wide": 1.0, "narrow": 0.0}, labels)
+    assert isinstance(silent, SoftLabels)
     assert torch.equal(alone.probabilities, silent.probabilities)
-    both = make_targets("target", features, SHARES, labels)
+    both = soft_labels(features, SHARES, labels)
     assert not torch.allclose(alone.probabilities, both.probabilities, atol=1e-3)
 
 
 @pytest.mark.parametrize("objective", ["source", "target"])
 def test_without_teachers_there_is_nothing_to_imitate(objective):
-    assert not make_targets(objective, {}, {}, np.array([0, 1]))
+    assert make_targets(objective, {}, {}, np.array([0, 1])) is None
 
 
 def test_in_the_classes_of_the_teachers_their_probabilities_stand_side_by_side():
-    truth, labels = draw_task()
+    truth, _ = draw_task()
     features = draw_features(truth, (5, 4))
-    told = make_targets("source", features, SHARES, labels)
+    told = source_targets(features, SHARES)
     expected = [share * softmax(features[name].logits, axis=1) for name, share in SHARES.items()]
-    assert np.allclose(told.probabilities.numpy(), np.hstack(expected), atol=1e-6)
     assert told.groups == ((4, 4),)
-    assert told.accuracy is None
+    rows = torch.tensor([7, 0, 7])
+    group, both = told.draw_group(rows, torch.Generator().manual_seed(0))
+    assert (group, both.shape) == (0, (3, 8))
+    assert np.allclose(both.numpy(), np.hstack(expected)[rows], atol=1e-6)
+
+
+def test_of_very_many_classes_the_likeliest_are_kept_and_the_others_share_the_rest(monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 4)
+    monkeypatch.setattr(module, "AT_ONCE", 5)
+    logits = 2 * np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
+    rows = torch.tensor([11, 3, 5])
+    whole, few = softmax(logits, axis=1), Answers.of(logits[:, :8])
+    assert few.classes is None
+    assert np.allclose(few.look_up(rows).numpy(), softmax(logits[rows, :8], axis=1), atol=1e-6)
+    told = Answers.of(logits)
+    assert told.classes is not None
+    assert (told.probabilities.shape, told.classes.shape) == ((12, 4), (12, 4))
+    for found, right in zip(told.look_up(rows).numpy(), whole[rows], strict=True):
+        likeliest = np.argsort(-right)[:4]
+        assert np.allclose(found[likeliest], right[likeliest], atol=1e-6)
+        others = np.delete(found, likeliest)
+        assert np.allclose(others, (1 - right[likeliest].sum()) / 5, atol=1e-6)
+
+
+def test_answers_to_many_images_lie_in_a_file(monkeypatch, tmp_path):
+    logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
+    inside = Answers.of(logits).look_up(torch.arange(12))
+    monkeypatch.setattr("zoo.memory.LARGE", 1)
+    monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "cache"))
+    assert torch.equal(Answers.of(logits).look_up(torch.arange(12)), inside)
+    assert (tmp_path / "cache").exists()
 
 
 def test_heads_form_groups_that_one_update_can_afford(monkeypatch):
@@ -149,7 +185,7 @@ def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_what_all_say(mon
         for name, width in [("one", 3), ("two", 2), ("three", 4)]
     }
     shares = {"one": 0.5, "two": 0.25, "three": 0.25}
-    told = make_targets("source", features, shares, np.zeros(6, dtype=np.int64))
+    told = source_targets(features, shares)
     rows, draws = torch.tensor([4, 1]), 4000
     summed = [torch.zeros(2, 5), torch.zeros(2, 4)]
     for _ in range(draws):
@@ -157,12 +193,15 @@ def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_what_all_say(mon
         assert torch.allclose(block.sum(dim=1), torch.ones(2))
         summed[group] += block
     mean = torch.cat(summed, dim=1) / draws
-    assert torch.allclose(mean, told.probabilities[rows], atol=0.02)
+    expected = [
+        share * softmax(features[name].logits[rows], axis=1) for name, share in shares.items()
+    ]
+    assert np.allclose(mean.numpy(), np.hstack(expected), atol=0.02)
 
 
 def test_a_feature_that_never_varies_and_copies_of_an_image_do_no_harm():
     truth, labels = draw_task()
     features = draw_features(truth, (5, 3))
     flat = Features(np.ones((80, 4), np.float32), np.ones((80, 2), np.float32))
-    told = make_targets("target", features | {"flat": flat}, SHARES | {"flat": 0.5}, labels)
+    told = soft_labels(features | {"flat": flat}, SHARES | {"flat": 0.5}, labels)
     assert torch.isfinite(told.probabilities).all()

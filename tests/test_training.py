@@ -14,7 +14,7 @@ from distill.batches import Batches
 from distill.evaluation import evaluate
 from distill.recipe import Recipe
 from distill.student import create_student
-from distill.targets import make_targets
+from distill.targets import soft_labels
 from distill.training import MEAN, STD, set_rate
 from zoo.decoding import decode_images
 from zoo.errors import ImagesError, StudentError, ZooError
@@ -176,7 +176,7 @@ def test_what_the_soft_labels_are_worth_is_known_of_teachers_in_the_targets_clas
     images, features
 ):
     taught = {"features": features, "shares": SHARES}
-    expected = make_targets("target", features, SHARES, images.labels).accuracy
+    expected = soft_labels(features, SHARES, images.labels).accuracy
     assert run(images, **taught).soft_label_accuracy == expected is not None
     assert run(images, objective="source", **taught).soft_label_accuracy is None
     assert run(images).soft_label_accuracy is None

@@ -52,9 +52,7 @@ class Features:
 
     def is_like(self, other: Features) -> bool:
         """Whether both are as wide."""
-        mine, theirs = (
-            (each.embeddings.shape[1], each.logits.shape[1]) for each in (self, other)
-        )
+        mine, theirs = ((each.embeddings.shape[1], each.logits.shape[1]) for each in (self, other))
         return mine == theirs
 
     def put(self, index: NDArray[np.int64], rows: Features) -> None:

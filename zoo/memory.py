@@ -19,9 +19,7 @@ LARGE = 1 << 24
 """Bytes of an array from which on it lies in a file."""
 
 
-def make_room(
-    shape: tuple[int, int], folder: Path, kind: type[Kind] = np.float32
-) -> NDArray[Kind]:
+def make_room(shape: tuple[int, int], folder: Path, kind: type[Kind] = np.float32) -> NDArray[Kind]:
     """Zeros in memory, or in a mapped file if they are many, which the system may page out.
 
     The file has no name and is gone with the array, however the process ends. Where the disk

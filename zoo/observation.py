@@ -90,7 +90,9 @@ def observe(
                 except TeacherBroken as error:
                     failures[look.card.name] = str(error)
     looks = [look for look in looks if look.card.name not in failures]
-    features = {look.card.name: _spread(look.features, again, store) for look in looks}
+    features = {
+        look.card.name: _spread(look.features, again, store) for look in looks if look.features
+    }
     passes = sum(look.asked for look in looks)
     return Observation(features, failures, passes, tuple(dict.fromkeys(notes)))
 
@@ -121,9 +123,8 @@ def _look(card: TeacherCard, store: FeatureStore, digests: list[str]) -> _Look:
     return _Look(card, key, digests, *store.read(key, digests))
 
 
-def _spread(features: Features | None, again: NDArray[np.int64], store: FeatureStore) -> Features:
+def _spread(features: Features, again: NDArray[np.int64], store: FeatureStore) -> Features:
     """Rows of different images as rows of all images."""
-    assert features, "there are images, and all are known by now"
     if len(features) == len(again):
         return features
     spread = Features.blank(len(again), features, store.folder)
