@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.errors import StudentError
 from zoo.images import Images
+from zoo.processes import join
 from zoo.whole_file import write_whole
 
 from .asking import Asked, ask
@@ -35,25 +36,27 @@ class Record:
         path: of the file.
         run: SHA-256 of all that the comparison depends on but its methods.
         cells: by `method/fold`, `hits` as a text of 0 and 1, and `seconds`.
+        writes: whether this process keeps the file.
     """
 
     path: Path
     run: str
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    writes: bool = True
 
     @classmethod
-    def open(cls, path: Path, run: str) -> Record:
+    def open(cls, path: Path, run: str, *, writes: bool = True) -> Record:
         """What a file holds of this comparison; nothing of another one.
 
         Raises:
             StudentError: the file is something else, which stays as it is.
         """
         if not path.exists():
-            return cls(path, run)
+            return cls(path, run, writes=writes)
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             cells = {key: dict(cell) for key, cell in document["cells"].items()}
-            return cls(path, run, cells if document["run"] == run else {})
+            return cls(path, run, cells if document["run"] == run else {}, writes)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StudentError(
                 f"{path} is no comparison of ours: choose another --save."
@@ -75,6 +78,8 @@ class Record:
         Raises:
             ZooError: it cannot be written.
         """
+        if not self.writes:
+            return
         document = {**more, "run": self.run, "cells": self.cells}
         with saving("comparison", self.path):
             write_whole(self.path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
@@ -116,34 +121,39 @@ def compare_methods(
     parts = [(images, test)] if test else split(images, folds)
     folds = 0 if test else folds
     rankings: dict[int, Ranking] = {}
+    plan = check_names(plan)
 
     def asked(method: Method, number: int) -> tuple[Plan, Asked]:
-        own = replace(check_names(plan), method=method, recipe=recipe_for(method, plan.recipe))
+        own = replace(plan, method=method, recipe=recipe_for(method, plan.recipe))
         lesson = parts[number][0]
         if method in ("nearest", "weighted") and number not in rankings:
             zoo = plan.zoo or "builtin"
             rankings[number], _ = rank_target(task, lesson, bars, zoo=zoo, device=plan.device)
-        return own, ask(own, task, lesson, bars, ranking=rankings.get(number))
+        ranking = rankings.get(number)
+        return own, ask(own, task, lesson, bars, ranking=ranking, processes=processes)
 
     cells: list[tuple[Method, int]] = [
         (each, fold) for fold in range(len(parts)) for each in methods
     ]
-    if settle:
-        Record.open(plan.save, "")  # a file that is none of ours is named before any work
+    with join() as processes:
+        if settle:
+            Record.open(plan.save, "")  # a file that is none of ours is named before any work
+            for method, number in cells:
+                asked(method, number)  # what they say stays in the store
+            plan = settle(plan)
+        run = _fingerprint(plan, images, test, folds)
+        record = Record.open(plan.save, run, writes=processes.is_first)
+        processes.wait()  # all go on from the same file, before one of them writes it
         for method, number in cells:
-            asked(method, number)  # what they say stays in the store
-        plan = settle(plan)
-    record = Record.open(plan.save, _fingerprint(plan, images, test, folds))
-    for method, number in cells:
-        key = f"{method}/{number}"
-        if key in record.cells:
-            continue
-        lesson, exam = parts[number]
-        taught = teach(*asked(method, number), lesson, bars)
-        answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
-        truth = np.array(exam.classes)[exam.labels]
-        record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
-        forget(taught.state)
+            key = f"{method}/{number}"
+            if key in record.cells:
+                continue
+            lesson, exam = parts[number]
+            taught = teach(*asked(method, number), lesson, bars, processes=processes)
+            answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
+            truth = np.array(exam.classes)[exam.labels]
+            record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
+            forget(taught.state)
     found = {
         method: record.gather([f"{method}/{number}" for number in range(len(parts))])
         for method in methods

@@ -1,6 +1,7 @@
 """Two processes teach the student that one process teaches."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -75,11 +76,28 @@ def test_a_batch_that_cannot_be_split_evenly_is_one_line():
         check_batches(Recipe(labeled_batch=32, unlabeled_batch=66), Processes(0, 3))
 
 
+STUDENT = ("--arch", "test_resnet", "--start", "random", "--image-size", "32", "--updates", "3",
+           "--device", "cpu", "--test", "imgs")  # fmt: skip
+
+
 def test_the_command_under_torchrun_saves_one_student(tmp_path):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
-    words = ("distill", "--target", "imgs", "--baseline", "fixmatch", "--arch", "test_resnet",
-             "--start", "random", "--image-size", "32", "--updates", "3", "--device", "cpu",
-             "--test", "imgs")  # fmt: skip
+    words = ("distill", "--target", "imgs", "--baseline", "fixmatch", *STUDENT)
     said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
     assert said.stdout.count("The student is in student") == 1
     assert (tmp_path / "student" / "model.safetensors").exists()
+
+
+def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_path):
+    paint_folder(tmp_path / "imgs", per_class=4, loose=6)
+    words = ("compare", "--target", "imgs", *STUDENT)
+    said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words, "--method", "transfer")
+    assert said.stdout.count("Ship transfer") == 1
+    first = json.loads((tmp_path / "comparison.json").read_text())["cells"]
+    torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
+    second = json.loads((tmp_path / "comparison.json").read_text())["cells"]
+    methods = ("transfer", "fixmatch", "nearest", "weighted")
+    assert second.keys() == {f"{name}/0" for name in methods}
+        f"{name}/0" for name in ("transfer", "fixmatch", "nearest", "weighted")
+    }
+    assert second["transfer/0"] == first["transfer/0"]
