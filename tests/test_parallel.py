@@ -98,6 +98,4 @@ def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_
     second = json.loads((tmp_path / "comparison.json").read_text())["cells"]
     methods = ("transfer", "fixmatch", "nearest", "weighted")
     assert second.keys() == {f"{name}/0" for name in methods}
-        f"{name}/0" for name in ("transfer", "fixmatch", "nearest", "weighted")
-    }
     assert second["transfer/0"] == first["transfer/0"]
