@@ -30,7 +30,7 @@ TOGETHER = 4096
 KEPT = 128
 """Classes of an image that are kept of a teacher that has more than twice as many."""
 
-AT_ONCE = 4096
+AT_ONCE = 256
 """Images whose classes are sorted at once."""
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Kind = TypeVar("Kind", np.float32, np.int32)
 
-LARGE = 1 << 24
+LARGE = 1 << 22
 """Bytes of an array from which on it lies in a file."""
 
 
