@@ -115,11 +115,10 @@ def compare_methods(
         ZooError: a student cannot be taught or tested, or the file cannot be written.
     """
     from distill.checkpoint import forget
-    from distill.comparison import compare, split
+    from distill.comparison import compare, divide
     from distill.evaluation import predict
 
-    parts = [(images, test)] if test else split(images, folds)
-    folds = 0 if test else folds
+    parts, folds = divide(images, test, folds)
     rankings: dict[int, Ranking] = {}
     plan = check_names(plan)
 

@@ -111,10 +111,9 @@ def foresee_comparison(
     Raises:
         ZooError: something is wrong that can be known before, or the budget is too small.
     """
-    from distill.comparison import split
+    from distill.comparison import divide
 
-    parts = [(images, test)] if test else split(images, folds)
-    folds = 0 if test else folds
+    parts, folds = divide(images, test, folds)
     Record.open(plan.save, "")
     memory = Memory.of(images.digest, test and test.digest, folds, _asked(plan), watch.budget)
     if not plan.save.exists():

@@ -117,6 +117,19 @@ def mcnemar(one: Bools, other: Bools) -> float:
     return min(1.0, 2 * tail / 2**tosses)
 
 
+def divide(
+    images: Images, test: Images | None, folds: int
+) -> tuple[list[tuple[Images, Images]], int]:
+    """Images to teach with and to test on, of each student of a method; and how many folds.
+
+    With held-out images there is one student, and no fold.
+
+    Raises:
+        ImagesError: see `split`.
+    """
+    return ([(images, test)], 0) if test else (split(images, folds), folds)
+
+
 def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
     """Images to teach with and images to test on, for each fold of the labelled ones.
 
