@@ -70,7 +70,7 @@ def look(folder, teachers, objective):
     watcher.start()
     began = time.perf_counter()
     seen = observe(cards_of(teachers), images, store=FeatureStore(folder / "features")).features
-    shares = {name: 1 / teachers for name in seen}
+    shares = dict.fromkeys(seen, 1 / len(seen))
     if objective == "source":
         source_targets(seen, shares)
     else:
