@@ -14,8 +14,8 @@ from torch import Tensor
 from zoo.cache import cache_folder
 from zoo.errors import ZooError
 from zoo.features import Features
-from zoo.memory import make_room
 from zoo.probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardise
+from zoo.room import make_room
 
 Objective = Literal["target", "source"]
 """Whose classes the student imitates: those of the target (ours) or of the teachers (paper)."""

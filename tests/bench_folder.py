@@ -13,8 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conftest import COLORS, paint
 from PIL import Image
+from toys import COLORS, paint
 
 from zoo.images import _image_files, read_images
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-import zoo.memory
+import zoo.room
 from distill.targets import soft_labels, source_targets
 from zoo import Features, FeatureStore, keep_freed_memory, list_cards, observe, read_images
 from zoo.features import feature_key
@@ -128,7 +128,7 @@ def main():
     if options.look:
         keep_freed_memory()
         if options.in_memory:
-            zoo.memory.LARGE = 1 << 60
+            zoo.room.LARGE = 1 << 60
         teachers, objective = options.look
         print(json.dumps(look(options.folder, int(teachers), objective)))
         return

@@ -18,19 +18,17 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
+from toys import build_teacher
 
-from distill.student import WEIGHTS_FILE, save_network
-from distill.training import MEAN, STD
 from zoo import FeatureStore, keep_freed_memory, list_cards, observe, read_images
-from zoo.card import Preprocessing, TeacherCard, sha256_of
 from zoo.decoding import decode_images
 from zoo.machine import autocast
 from zoo.teacher import BATCH, load_teacher, to_input
 
 CPU = torch.device("cpu")
+LABELS = tuple(f"class {index}" for index in range(1000))
 
 
 def draw_folder(folder, count, side):
@@ -75,29 +73,6 @@ def rank(folder, cache):
     return time.perf_counter() - began
 
 
-def make_zoo(folder, count):
-    """Cards of networks of ResNet-50's size with random weights, as a zoo folder has them."""
-    look = Preprocessing(224, MEAN, STD)
-    labels = tuple(f"class {index}" for index in range(1000))
-    cards = []
-    for index in range(count):
-        place = folder / f"resnet{index}"
-        place.mkdir(parents=True)
-        torch.manual_seed(index)
-        network = timm.create_model("resnet50")
-        save_network(network, place, arch="resnet50", labels=labels, preprocessing=look,
-                     license="mit")  # fmt: skip
-        cards.append(
-            TeacherCard(
-                name=place.name, domain="noise", source=f"builtin:{place.name}", network="resnet50",
-                classes=1000, labels=labels, license="mit", data="none", data_license="none",
-                bytes=(place / WEIGHTS_FILE).stat().st_size, preprocessing=look,
-                sha256=sha256_of(place / WEIGHTS_FILE), folder=place,
-            )
-        )  # fmt: skip
-    return cards
-
-
 def compare(cards, folder, rounds):
     """Images a second to a teacher of a bare loop and of `observe`: medians of rounds."""
     images = read_images(folder)
@@ -127,7 +102,13 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         small = draw_folder(Path(place) / "small", options.images, 96)
         large = draw_folder(Path(place) / "large", options.photographs, 500)
-        zoo = make_zoo(Path(place) / "zoo", options.teachers)
+        zoo = [
+            build_teacher(
+                Path(place) / str(seed), f"resnet{seed}", arch="resnet50", labels=LABELS, size=224,
+                seed=seed,
+            )
+            for seed in range(options.teachers)
+        ]  # fmt: skip
         practice = compare(zoo, large, options.rounds)
         embedded = compare(cards, small, options.rounds)
         caches = [Path(place) / f"cache{number}" for number in range(options.rounds)]

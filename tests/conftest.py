@@ -4,17 +4,19 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from toys import build_teacher, hub_card, paint_folder
 
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="100")
 os.environ.pop("FORCE_COLOR", None)
 
-COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
+TINY = ("--arch", "test_resnet", "--start", "random")
+EACH = 10.0
+"""Seconds of an update at 64 px in `world`."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,26 +39,6 @@ def cache(tmp_path_factory, monkeypatch):
     return folder
 
 
-def paint(path: Path, color, seed=0, size=(24, 20)):
-    """A noisy image of one colour; every seed has other content."""
-    noise = np.random.default_rng(seed).normal(0, 25, (size[1], size[0], 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(path)
-    return path
-
-
-def paint_folder(folder: Path, per_class=4, loose=0, classes=("blue", "green", "red"), seed=0):
-    """Class folders of noisy colours, and loose images of any of them."""
-    number = seed * 1000
-    for name in classes:
-        for index in range(per_class):
-            paint(folder / name / f"{index}.png", COLORS[name], number := number + 1)
-    for index in range(loose):
-        color = COLORS[classes[index % len(classes)]]
-        paint(folder / f"loose{index}.png", color, number := number + 1)
-    return folder
-
-
 @pytest.fixture
 def imgs(tmp_path):
     """Three classes of four images, six loose images."""
@@ -69,45 +51,6 @@ def test_imgs(tmp_path):
     return paint_folder(tmp_path / "test_imgs", per_class=3, seed=7)
 
 
-def build_teacher(folder: Path, name: str, *, labels=("a", "b", "c"), size=32, seed=0):
-    """A random toy network in timm's layout with a true card."""
-    import timm
-    import torch
-
-    from distill.student import save_network
-    from zoo.card import Preprocessing, TeacherCard, sha256_of
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = timm.create_model("test_resnet", num_classes=len(labels))
-    folder.mkdir(parents=True, exist_ok=True)
-    look = Preprocessing(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    save_network(
-        network, folder, arch="test_resnet", labels=labels, preprocessing=look, license="mit"
-    )
-    weights = folder / "model.safetensors"
-    card = TeacherCard(
-        name=name,
-        domain=f"{name}s",
-        source=f"builtin:{name}",
-        network="test_resnet",
-        classes=len(labels),
-        labels=tuple(labels),
-        params=sum(p.numel() for p in network.parameters()),
-        bytes=weights.stat().st_size,
-        sha256=sha256_of(weights),
-        license="mit",
-        data="noise",
-        data_license="CC0",
-        preprocessing=look,
-        accuracy=0.5,
-        accuracy_images=8,
-        folder=folder,
-    )
-    card.save(folder)
-    return card
-
-
 @pytest.fixture(scope="session")
 def _toy_cards(tmp_path_factory):
     root = tmp_path_factory.mktemp("zoo")
@@ -115,26 +58,6 @@ def _toy_cards(tmp_path_factory):
         build_teacher(root / "ant", "ant", seed=1),
         build_teacher(root / "bee", "bee", labels=("x", "y"), seed=2),
     ]
-
-
-def hub_card(name, **changes):
-    """An entry of the Hub's catalogue: its files are nowhere."""
-    from zoo.card import TeacherCard
-
-    card = TeacherCard(
-        name=name,
-        domain=f"{name}s",
-        source=f"hf-hub:owner/{name}-net",
-        network="test_resnet",
-        classes=2,
-        license="mit",
-        data="noise",
-        data_license="CC0",
-        preprocessing=None,
-        params=5_000_000,
-        bytes=20_000_000,
-    )
-    return replace(card, **changes)
 
 
 @pytest.fixture
@@ -235,7 +158,7 @@ def command(monkeypatch, capsys, tmp_path):
 @pytest.fixture
 def distil(command):
     """`zoo distill` of a tiny student in two updates."""
-    tiny = ("--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates", 2)
+    tiny = (*TINY, "--image-size", 32, "--updates", 2)
     return lambda *words: command("distill", *tiny, *words)
 
 
@@ -262,7 +185,7 @@ def world(monkeypatch):
     from zoo.budget import Pace
     from zoo.controls import START
 
-    seen = {"students": [], "teachers": [], "now": 0.0, "each": 10.0}
+    seen = {"students": [], "teachers": [], "now": 0.0, "each": EACH}
 
     def measure_student(arch, classes, recipe, **options):
         seen["students"].append((arch, classes, recipe, options))
@@ -279,6 +202,29 @@ def world(monkeypatch):
     monkeypatch.setattr("zoo.pace.measure_decoding", lambda *_: 0.0)
     monkeypatch.setattr("selection.pace.measure_scoring", lambda *_, **__: Pace(0.0))
     return seen
+
+
+@pytest.fixture
+def timed_distil(command, imgs, toy_zoo, world):
+    """`zoo distill` of a tiny student on that machine."""
+    return lambda *words: command("distill", "--target", imgs, *TINY, *words)
+
+
+@pytest.fixture
+def timed_compare(command, imgs, toy_zoo, world):
+    """`zoo compare` of tiny students on that machine."""
+    return lambda *words: command("compare", "--target", imgs, *TINY, *words)
+
+
+@pytest.fixture
+def timed_rank(command, imgs, toy_zoo, world):
+    """`zoo rank` on that machine."""
+    return lambda *words: command("rank", "--target", imgs, *words)
+
+
+def steps(shown):
+    """The steps of a plan, by what they are."""
+    return {step["what"]: step for step in shown["steps"]}
 
 
 def snapshot(folder: Path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import paint_folder
 from safetensors import safe_open
+from toys import paint_folder
 
 from zoo.card import TeacherCard, sha256_of
 from zoo.catalogue import STUDENTS, find_card, list_cards, student_start

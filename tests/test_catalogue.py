@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import build_teacher, hub_card
+from toys import build_teacher, hub_card
 
 from zoo import catalogue
 from zoo.card import TeacherCard

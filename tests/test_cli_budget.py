@@ -4,39 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import saved, weights
+from conftest import EACH, saved, steps, weights
 from test_cli_distill import interrupt
 
-TINY = ("--arch", "test_resnet", "--start", "random")
-EACH = 10.0
-"""Seconds of an update at 64 px."""
-
 
 @pytest.fixture
-def distil(command, imgs, toy_zoo, world):
-    return lambda *words: command("distill", "--target", imgs, *TINY, *words)
+def transfer(timed_distil):
+    return lambda *words: timed_distil("--baseline", "transfer", *words)
 
 
-@pytest.fixture
-def transfer(distil):
-    return lambda *words: distil("--baseline", "transfer", *words)
-
-
-@pytest.fixture
-def compare(command, imgs, toy_zoo, world):
-    return lambda *words: command("compare", "--target", imgs, *TINY, *words)
-
-
-@pytest.fixture
-def rank(command, imgs, toy_zoo, world):
-    return lambda *words: command("rank", "--target", imgs, *words)
-
-
-def steps(shown):
-    return {step["what"]: step for step in shown["steps"]}
-
-
-@pytest.mark.parametrize("run", ["rank", "distil", "compare"])
+@pytest.mark.parametrize("run", ["timed_rank", "timed_distil", "timed_compare"])
 @pytest.mark.parametrize("text", ["20", "soon", "0s", "-1m", "1.5h"])
 def test_a_budget_that_is_no_time_is_a_usage_error(run, text, request):
     ran = request.getfixturevalue(run)("--budget", text)
@@ -45,11 +22,13 @@ def test_a_budget_that_is_no_time_is_a_usage_error(run, text, request):
     assert "20m" in ran.err
 
 
-def test_a_budget_and_the_number_that_it_chooses_are_a_usage_error(rank, distil, compare):
+def test_a_budget_and_the_number_that_it_chooses_are_a_usage_error(
+    timed_rank, timed_distil, timed_compare
+):
     for run, words in (
-        (rank, ("--probe", 5)),
-        (distil, ("--updates", 400)),
-        (compare, ("--updates", 400)),
+        (timed_rank, ("--probe", 5)),
+        (timed_distil, ("--updates", 400)),
+        (timed_compare, ("--updates", 400)),
     ):
         ran = run("--budget", "20m", *words)
         assert (ran.code, ran.out) == (2, "")
@@ -69,7 +48,7 @@ def test_a_budget_chooses_the_updates(transfer):
     assert shown["budget"] == 55
 
 
-def test_time_that_the_teachers_took_is_taken_from_the_updates(distil, world, monkeypatch):
+def test_time_that_the_teachers_took_is_taken_from_the_updates(timed_distil, world, monkeypatch):
     from cli import asking
 
     def slow(*given, _observe=asking.observe_together, **options):
@@ -78,9 +57,9 @@ def test_time_that_the_teachers_took_is_taken_from_the_updates(distil, world, mo
 
     monkeypatch.setattr("cli.asking.observe_together", slow)
     words = ("--teacher", "ant")
-    planned = distil(*words, "--budget", "95s", "--dry-run", "--json").json
+    planned = timed_distil(*words, "--budget", "95s", "--dry-run", "--json").json
     assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7
-    assert distil(*words, "--budget", "95s", "--json").json["updates"] == int(
+    assert timed_distil(*words, "--budget", "95s", "--json").json["updates"] == int(
         (95 - 20 - 1.5) / EACH
     )
 
@@ -93,10 +72,10 @@ def test_smaller_images_only_if_the_updates_would_be_too_few(transfer):
     assert "At 64 px they hold fewer than 2" in ran.err
 
 
-def test_a_budget_for_nothing_is_one_line_that_says_the_least(transfer, distil):
+def test_a_budget_for_nothing_is_one_line_that_says_the_least(transfer, timed_distil):
     line = transfer("--budget", "2s").mistake
     assert "needs 7s at least, for 2 updates at 32 px" in line
-    assert "at least" in distil("--budget", "20s").mistake
+    assert "at least" in timed_distil("--budget", "20s").mistake
     assert not list(Path().iterdir())
 
 
@@ -140,33 +119,33 @@ def test_a_promise_that_was_not_kept_is_said(transfer, world, monkeypatch):
     assert "took 1m10s instead of 55s" in transfer("--budget", "55s").err
 
 
-def test_processes_of_torchrun_are_told_to_name_the_updates(transfer, rank, monkeypatch):
+def test_processes_of_torchrun_are_told_to_name_the_updates(transfer, timed_rank, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    for ran in (transfer("--budget", "55s"), rank("--dry-run")):
+    for ran in (transfer("--budget", "55s"), timed_rank("--dry-run")):
         assert "one process" in ran.mistake
 
 
-def test_a_comparison_divides_its_budget_over_methods_and_folds(compare, world):
+def test_a_comparison_divides_its_budget_over_methods_and_folds(timed_compare, world):
     words = ("--method", "transfer", "--method", "fixmatch", "--budget")
-    ran = compare(*words, "195s")
+    ran = timed_compare(*words, "195s")
     assert ran.code == 0, ran.err
     assert "Chosen: 3 updates at 64 px; an update of 6 students takes 60.00 s" in ran.err
     (shown,) = [json.loads(Path("comparison.json").read_text())]
     assert len(shown["cells"]) == 6
     assert {each[3]["seconds"] for each in world["students"]} == {195 * 0.05 / 2}
-    assert compare(*words, "500s", "--dry-run", "--json").json["chosen"]["updates"] == 8
+    assert timed_compare(*words, "500s", "--dry-run", "--json").json["chosen"]["updates"] == 8
     alone = ("--method", "transfer", "--budget", "190s", "--dry-run", "--json")
-    assert compare(*alone).json["chosen"]["updates"] == 6
+    assert timed_compare(*alone).json["chosen"]["updates"] == 6
 
 
-def test_a_comparison_on_held_out_images_has_one_student_a_method(compare, test_imgs):
+def test_a_comparison_on_held_out_images_has_one_student_a_method(timed_compare, test_imgs):
     words = ("--test", test_imgs, "--budget", "170s", "--dry-run", "--json")
-    shown = compare(*words).json
+    shown = timed_compare(*words).json
     assert shown["chosen"]["updates"] == int((170 - 36) / 4 / EACH) == 3
     assert steps(shown)["test"]["count"] == 4 * 9
 
 
-def test_a_stopped_comparison_goes_on_with_its_updates(compare, world, monkeypatch):
+def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, monkeypatch):
     words = ("--method", "transfer", "--method", "weighted", "--budget", "276s")
     with monkeypatch.context() as patch:
         patch.setattr("cli.comparing.METHODS", ("weighted", "transfer"))
@@ -181,42 +160,42 @@ def test_a_stopped_comparison_goes_on_with_its_updates(compare, world, monkeypat
 
         taught = comparing.teach
         patch.setattr("cli.comparing.teach", teach)
-        assert compare(*words).code == 130
+        assert timed_compare(*words).code == 130
     kept = json.loads(Path("comparison.json").read_text())
     world["each"] = 3 * EACH
-    assert compare(*words).code == 0
+    assert timed_compare(*words).code == 0
     done = json.loads(Path("comparison.json").read_text())
     assert done["run"] == kept["run"]
     assert done["cells"].items() >= kept["cells"].items()
-    assert "goes on" in compare(*words, "--dry-run").out
+    assert "goes on" in timed_compare(*words, "--dry-run").out
     Path("comparison.json").unlink()
-    assert "goes on" not in compare(*words, "--dry-run").out
+    assert "goes on" not in timed_compare(*words, "--dry-run").out
 
 
-def test_a_ranking_shows_fewer_images_if_they_do_not_fit(rank):
+def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
     # two teachers, a second an image each: 12 labelled and 6 unlabelled
     for budget, passes in (("36s", 36), ("30s", 30), ("25s", 24), ("20s", 18)):
-        shown = rank("--budget", budget, "--dry-run", "--json").json
+        shown = timed_rank("--budget", budget, "--dry-run", "--json").json
         assert shown["forward_passes"] == passes, budget
-    assert "needs 12s at least, for 6 labelled images" in rank("--budget", "9s").mistake
-    ran = rank("--budget", "30s", "--json")
+    assert "needs 12s at least, for 6 labelled images" in timed_rank("--budget", "9s").mistake
+    ran = timed_rank("--budget", "30s", "--json")
     assert ran.json["forward_passes"] == 30
     assert "ask the teachers" in ran.err
     assert "--probe 3" in ran.err
 
 
-def test_a_budget_that_holds_everything_changes_no_ranking(rank):
-    plain = rank("--json").json
-    assert rank("--budget", "10m", "--json").json["teachers"] == plain["teachers"]
+def test_a_budget_that_holds_everything_changes_no_ranking(timed_rank):
+    plain = timed_rank("--json").json
+    assert timed_rank("--budget", "10m", "--json").json["teachers"] == plain["teachers"]
 
 
-def test_a_stopped_ranking_goes_on_with_its_images(rank, monkeypatch, cache):
+def test_a_stopped_ranking_goes_on_with_its_images(timed_rank, monkeypatch, cache):
     with monkeypatch.context() as patch:
         patch.setattr(
             "cli.workflow.save_ranking", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
-        assert rank("--budget", "30s").code == 130
-    ran = rank("--budget", "30s", "--json")
+        assert timed_rank("--budget", "30s").code == 130
+    ran = timed_rank("--budget", "30s", "--json")
     assert "goes on" in ran.err
     assert ran.json["forward_passes"] == 0
     assert not list(cache.rglob("budget-*"))

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import paint_folder, saved, snapshot, weights
+from conftest import saved, snapshot, weights
+from toys import paint_folder
 
 
 def test_arch_and_image_size_reach_the_student(transfer):

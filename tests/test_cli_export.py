@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from conftest import COLORS, paint, paint_folder, snapshot
+from conftest import snapshot
 from PIL import Image
+from toys import COLORS, paint, paint_folder
 
 from distill import export, onnx_file
 from distill.student import save_network

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import paint_folder, snapshot
+from conftest import snapshot
+from toys import paint_folder
 
 from selection import METRIC, METRICS, POWER
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import build_teacher, paint_folder, saved, snapshot
+from conftest import saved, snapshot
 from page_samples import Page
+from toys import build_teacher, paint_folder
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import paint_folder, saved
+from conftest import saved
+from toys import paint_folder
 
 from distill.student import load_network
 

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import build_teacher, hub_card, paint_folder
+from toys import build_teacher, hub_card, paint_folder
 
 from cli import fingerprints
 from zoo.catalogue import list_cards, pulled_folder

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import hub_card, snapshot
+from conftest import snapshot
+from toys import hub_card
 
 from cli import terminal
 from zoo.card import TeacherCard

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import COLORS, build_teacher, paint, paint_folder, snapshot
+from conftest import snapshot
+from toys import COLORS, build_teacher, paint, paint_folder
 
 from distill.evaluation import predict, wilson
 from distill.student import load_network

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_teacher, snapshot
+from conftest import snapshot
+from toys import build_teacher
 
 from zoo.card import TeacherCard, sha256_of
 from zoo.catalogue import list_cards

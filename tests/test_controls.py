@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import build_teacher, paint_folder
+from toys import build_teacher, paint_folder
 
 from cli.workflow import Task, rank_target
 from zoo import catalogue

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import paint
 from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode
+from toys import paint
 
 from zoo.card import Preprocessing
 from zoo.decoding import UNREADABLE, decode_images, open_image, thumbnail

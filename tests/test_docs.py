@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from cli_docs import PAGE, command_names, render
-from conftest import paint_folder
+from toys import paint_folder
 
 from cli.zoo_app import app
 from zoo.card import TeacherCard

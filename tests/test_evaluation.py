@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import COLORS, paint, paint_folder
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from torch import nn
+from toys import COLORS, paint, paint_folder
 
 from distill.assessment import BINS, MISTAKES, assess, calibrate
 from distill.evaluation import Evaluation, evaluate, predict, wilson

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import build_teacher
 from torch import nn
+from toys import build_teacher
 
 from distill.onnx_file import OPSET, check_extra, convert, describe, onnx_answer, quantise
 from distill.parity import answer_all, compare, draw_noise, measure_latency

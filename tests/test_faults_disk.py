@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import paint_folder, snapshot, weights
+from conftest import snapshot, weights
+from toys import paint_folder
 
 from distill import checkpoint
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_teacher, paint, paint_folder, snapshot
+from conftest import snapshot
 from forked_zoo import ForkedZoo
 from PIL import Image
+from toys import build_teacher, paint, paint_folder
 
 from zoo.decoding import in_threads
 from zoo.images import read_images

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import build_teacher, paint_folder, snapshot, weights
+from conftest import snapshot, weights
 from forked_zoo import ForkedZoo
 from hub_repositories import Fault
 from hub_server import HubServer
 from hub_user import User, raw_repository
+from toys import build_teacher, paint_folder
 
 STUDENT = ("distill", "--arch", "test_resnet", "--start", "random", "--image-size", 32)
 OFTEN = {"distill.checkpoint.EVERY_SECONDS": 0.0, "distill.checkpoint.BURDEN": 1.0}

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import build_teacher, paint, snapshot
+from conftest import snapshot
+from toys import build_teacher, paint
 
 NAMES = (
     "two\nlines",

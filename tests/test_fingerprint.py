@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import hub_card
+from toys import hub_card
 
 from zoo.catalogue import BUILTIN, pulled_folder
 from zoo.collection import copy_teacher

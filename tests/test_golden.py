@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import build_teacher
+from toys import build_teacher
 
 from zoo.golden import TOLERANCE, distance, draw_images, embed_images
 from zoo.teacher import load_teacher

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import build_teacher
 from torch.nn.modules.module import register_module_forward_pre_hook
+from toys import build_teacher
 from training_runs import RECIPE, SHARES, run, weights
 
 from distill.evaluation import predict

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import build_teacher, hub_card
 from hub_repositories import (
     CLIP_ARCH,
     CLIP_ARGS,
@@ -19,6 +18,7 @@ from hub_repositories import (
 )
 from hub_server import HubServer
 from hub_user import User
+from toys import build_teacher, hub_card
 
 from zoo.card import Preprocessing, TeacherCard
 from zoo.network import build_network

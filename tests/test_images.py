@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import COLORS, paint, paint_folder
 from PIL import Image
+from toys import COLORS, paint, paint_folder
 
 from zoo.errors import ImagesError
 from zoo.images import check_files, read_images

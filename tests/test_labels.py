@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import paint, paint_folder
+from toys import paint, paint_folder
 
 from zoo.errors import ImagesError
 from zoo.images import read_images

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import hub_card
+from toys import hub_card
 
 from distill.licence import (
     KINDS,

@@ -6,7 +6,8 @@ import torch
 
 from zoo.errors import ZooError
 from zoo.machine import autocast, choose_device
-from zoo.memory import keep_freed_memory, make_room
+from zoo.memory import keep_freed_memory
+from zoo.room import make_room
 
 
 def test_auto_takes_what_there_is():
@@ -38,7 +39,7 @@ def test_keeping_freed_memory_says_whether_it_took(monkeypatch):
 
 
 def test_a_large_array_lies_in_a_file_of_no_name_and_a_small_one_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.memory.LARGE", 48)
+    monkeypatch.setattr("zoo.room.LARGE", 48)
     small, large = (make_room((rows, 3), tmp_path / "new", np.int32) for rows in (3, 4))
     assert not isinstance(small.base, np.memmap)
     assert isinstance(large.base, np.memmap)
@@ -53,7 +54,7 @@ def test_an_array_lies_in_memory_where_a_file_is_not_to_be_had(tmp_path, monkeyp
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zoo.memory.LARGE", 1)
+    monkeypatch.setattr("zoo.room.LARGE", 1)
     monkeypatch.setattr(call, fail)
     room = make_room((2, 3), tmp_path / "new")
     assert not isinstance(room.base, np.memmap)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import timm
 import torch
-from conftest import build_teacher
 from safetensors.torch import load_file, save_file
+from toys import build_teacher
 
 from zoo.card import Preprocessing, TeacherCard, sha256_of
 from zoo.errors import TeacherBroken

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import COLORS, paint
+from toys import COLORS, paint
 
 import zoo.teacher
 from zoo.decoding import decode_images
@@ -128,7 +128,7 @@ def test_features_too_large_for_memory_lie_in_files_without_a_name(toy_zoo, imgs
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
     images = read_images(imgs)
     whole = observe(toy_zoo, images, store=FeatureStore(imgs.parent / "other"))
-    monkeypatch.setattr("zoo.memory.LARGE", 1)
+    monkeypatch.setattr("zoo.room.LARGE", 1)
     store = FeatureStore()
     for seen in (observe(toy_zoo, images), observe(toy_zoo, images)):
         same(seen, whole)

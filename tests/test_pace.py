@@ -6,7 +6,7 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from conftest import hub_card
+from toys import hub_card
 
 from distill.pace import WARM, measure_student
 from distill.recipe import Recipe

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import hub_card
 from page_samples import HISTORY, NASTY, Page, make_evaluation, make_ranking, make_report
 from PIL import Image
+from toys import hub_card
 
 from distill.evaluation_page import calibration_verdict
 from distill.figures import draw_curves

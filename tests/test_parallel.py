@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import paint_folder
 from safetensors.torch import load_file
+from toys import paint_folder
 
 from distill.batches import Batches
 from distill.parallel import check_batches, own_part

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import build_teacher, paint_folder
+from toys import build_teacher, paint_folder
 
 from zoo.processes import Processes, join
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import timm
-from conftest import build_teacher
+from toys import build_teacher
 
 from zoo.card import TeacherCard
 from zoo.errors import TeacherBroken

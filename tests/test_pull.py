@@ -6,10 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import hub_card
 from hub_repositories import Fault, commit_of
 from hub_server import HubServer
 from hub_user import ROOT, User, raw_repository
+from toys import hub_card
 
 from zoo.card import TeacherCard
 from zoo.catalogue import list_cards

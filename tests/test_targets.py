@@ -165,7 +165,7 @@ def test_of_very_many_classes_the_likeliest_are_kept_and_the_others_share_the_re
 def test_answers_to_many_images_lie_in_a_file(monkeypatch, tmp_path):
     logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
     inside = Answers.of(logits).look_up(torch.arange(12))
-    monkeypatch.setattr("zoo.memory.LARGE", 1)
+    monkeypatch.setattr("zoo.room.LARGE", 1)
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "cache"))
     assert torch.equal(Answers.of(logits).look_up(torch.arange(12)), inside)
     assert (tmp_path / "cache").exists()

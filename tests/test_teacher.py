@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import build_teacher, paint
 from safetensors.torch import load_file, save_file
+from toys import build_teacher, paint
 
 from zoo.card import Preprocessing, TeacherCard, sha256_of
 from zoo.decoding import decode_images

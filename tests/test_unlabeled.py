@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import paint_folder
 from sklearn.cluster import KMeans
+from toys import paint_folder
 
 from selection import UNLABELED, rank
 from selection.unlabeled import NEIGHBOURS, agreement, clusters, confidence

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import build_teacher
 from safetensors.torch import load_file, save_file
+from toys import build_teacher
 
 from zoo.card import TeacherCard, sha256_of
 from zoo.errors import TeacherBroken

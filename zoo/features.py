@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from .cache import cache_folder
 from .card import TeacherCard
-from .memory import make_room
+from .room import make_room
 from .whole_file import write_whole
 
 SHARD_FORMAT = 1
