@@ -83,6 +83,16 @@ def test_rows_follow_the_paths_and_progress_counts_them(imgs):
     assert decode_images([], LOOK).shape == (0, 3, 16, 16)
 
 
+def test_images_that_would_fill_the_memory_lie_in_a_file(tmp_path, monkeypatch):
+    paths = [paint(tmp_path / f"{seed}.png", (9, 99, 200), seed) for seed in range(3)]
+    whole = decode_images(paths, LOOK)
+    assert not isinstance(whole.base, np.memmap)
+    monkeypatch.setattr("zoo.decoding.DECODED", 3 * 3 * 16 * 16)
+    mapped = decode_images(paths, LOOK)
+    assert isinstance(mapped.base, np.memmap)
+    assert np.array_equal(mapped, whole)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3, 2)])
 def test_images_of_any_shape_fit(tmp_path, size):
     Image.new("RGB", size, (200, 10, 30)).save(tmp_path / "x.png")

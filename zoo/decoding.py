@@ -16,11 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .cache import cache_folder
 from .card import Preprocessing
 from .errors import ImagesError, first_line
+from .room import make_room
 
 MAX_PIXELS = 120_000_000
 """An image of more pixels than this is skipped: it is a decompression bomb or a mosaic."""
+
+DECODED = 1 << 30
+"""Bytes of decoded images that memory has to hold: from there on they lie in a file."""
 
 UNREADABLE = (
     OSError,
@@ -63,7 +68,8 @@ def decode_images(
         ImagesError: a file changed since `read_images` checked it.
     """
     size = preprocessing.size
-    pixels = np.empty((len(paths), 3, size, size), dtype=np.uint8)
+    shape = (len(paths), 3, size, size)
+    pixels = make_room(shape, cache_folder(), np.uint8, large=DECODED)
 
     def fill(row: int) -> None:
         try:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .card import TeacherCard, absence
-from .decoding import decode_images
+from .decoding import DECODED, decode_images
 from .errors import TeacherBroken
 from .features import Features, FeatureStore, feature_key
 from .images import Images
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 SHARD = 2048
 """Images per entry of the feature store: what a killed run loses at most."""
-
-DECODED = 1 << 30
-"""Bytes of decoded images that are held at once: more images come in several rounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +70,7 @@ def observe(
             looks.append(_look(card, store, list(place)))
         else:
             failures[card.name] = absence(card)
+    # teachers look in rounds of as many images as memory holds
     for geometry in dict.fromkeys(look.card.input.geometry for look in looks):
         group = [look for look in looks if look.card.input.geometry == geometry]
         needed = np.flatnonzero(~np.all([look.known for look in group], axis=0))

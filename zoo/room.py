@@ -11,13 +11,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = TypeVar("Kind", np.float32, np.int32)
+Kind = TypeVar("Kind", np.float32, np.int32, np.uint8)
 
 LARGE = 1 << 22
 """Bytes of an array from which on it lies in a file."""
 
 
-def make_room(shape: tuple[int, int], folder: Path, kind: type[Kind] = np.float32) -> NDArray[Kind]:
+def make_room(
+    shape: tuple[int, ...],
+    folder: Path,
+    kind: type[Kind] = np.float32,
+    *,
+    large: int | None = None,
+) -> NDArray[Kind]:
     """Zeros in memory, or in a mapped file if they are many, which the system may page out.
 
     The file has no name and is gone with the array, however the process ends. Where the disk
@@ -27,9 +33,10 @@ def make_room(shape: tuple[int, int], folder: Path, kind: type[Kind] = np.float3
         shape: of the array.
         folder: where the file would be.
         kind: type of the numbers.
+        large: bytes from which on it lies in a file; `LARGE` if not given.
     """
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    if size >= LARGE:
+    if size >= (LARGE if large is None else large):
         with suppress(OSError, AttributeError):
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
