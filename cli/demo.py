@@ -12,6 +12,7 @@ from zoo.errors import ZooError
 
 from . import terminal
 from .distilling import Method, Plan, distill_target, read_test
+from .results import ranking_table
 from .workflow import Task, command_line, rank_target, save_ranking, saving
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run_demo(folder: Path, *, seed: int, device: str) -> None:
     for text in notes:
         terminal.note(text)
     save_ranking(ranking, folder / "ranking.json")
-    terminal.ranking_table(ranking)
+    ranking_table(ranking)
     methods: tuple[Method, ...] = ("weighted", "transfer")
     taught, plain = [_distill(method, task, images, test, folder, device) for method in methods]
     terminal.verdict((taught, plain))

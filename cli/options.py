@@ -47,10 +47,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 def _known_metrics(names: str | None) -> str | None:
     from selection import METRICS, UNLABELED
 
-    for name in (names or "").split(",") if names is not None else ():
-        if name.strip() not in METRICS | UNLABELED:
+    if names is None:
+        return None
+    found = [name.strip() for name in names.split(",")]
+    for name in found:
+        if name not in METRICS | UNLABELED:
             known = ", ".join([*METRICS, *UNLABELED])
             raise typer.BadParameter(f"{name!r} is not one of {known}")
+        if found.count(name) > 1:
+            raise typer.BadParameter(f"{name!r} is there twice")
     return names
 
 

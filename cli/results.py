@@ -1,4 +1,4 @@
-"""What people see of a test and of a plan: how good a student is, what a command would do."""
+"""What people see of a ranking, a test and a plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,48 @@ from . import terminal
 
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
+    from selection import Ranking
     from zoo.budget import Outlook
+
+
+CHOSEN = {
+    "updates": "--updates",
+    "image_size": "--image-size",
+    "labeled": "labelled images at most",
+    "probe": "--probe",
+}
+"""What a budget chooses, in words."""
+
+
+def ranking_table(ranking: Ranking) -> None:
+    """Teachers by closeness, with intervals and shares; equal places are ties."""
+    first, *others = ranking.metric.split(",")
+    teachers = ranking.teachers
+    placed = [""] if any(row.place for row in teachers) else []
+    drawn = ["95 % interval~"] if any(row.low is not None for row in teachers) else []
+    columns = [*placed, "teacher", "domain", f"{first}>", *drawn, *(f"{n}>" for n in others)]
+    rows = [
+        [
+            *(str(row.place or "") for _ in placed),
+            row.name,
+            row.domain,
+            "failed" if row.score is None else f"{row.score:.3f}",
+            *("" if row.low is None else f"{row.low:.2f} to {row.high:.2f}" for _ in drawn),
+            *("" if row.score is None else f"{row.scores[name]:.3f}" for name in others),
+            {"ok": f"{row.share:.1%}", "control": "control", "failed": ""}[row.status],
+        ]
+        for row in teachers
+    ]
+    terminal.show_rows([*columns, "share>"], rows)
+    for row in teachers:
+        if row.status == "failed":
+            terminal.say(f"{row.name} failed: {row.reason}")
+    terminal.say(
+        f"{ranking.labeled} labelled of {ranking.images} images, {ranking.classes} classes; "
+        f"{ranking.forward_passes} forward passes."
+    )
+    for text in ranking.reading:
+        terminal.say(text)
 
 
 def evaluation_table(result: Evaluation) -> None:
@@ -53,7 +94,7 @@ def outlook_table(outlook: Outlook, *, dry_run: bool, as_json: bool) -> None:
         total += f", of {spell_duration(outlook.budget)}"
     fetched = outlook.count("bytes")
     total += f", and the time to fetch {fetched / 1e6:.1f} MB" if fetched else ""
-    words = ", ".join(f"--{name.replace('_', '-')} {n}" for name, n in outlook.chosen.items())
+    words = ", ".join(f"{CHOSEN[name]} {number}" for name, number in outlook.chosen.items())
     lines = [f"{total}.", f"The budget chooses {words}." if words else "", *outlook.notes]
     for line in filter(None, lines):
         place.print(line)

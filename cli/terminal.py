@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from distill.comparison import Comparison
     from distill.evaluation import Evaluation
     from distill.report import Report
-    from selection import Ranking
     from zoo.card import TeacherCard
     from zoo.images import Images
     from zoo.verify import Verdict
@@ -35,8 +35,9 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap
 
 
 def fall_silent() -> None:
-    """Say nothing more on stdout; problems still go to stderr."""
+    """Say nothing more but what went wrong."""
     sys.stdout = out.file = io.StringIO()
+    err.quiet = True
 
 
 def print_json(document: Any) -> None:
@@ -54,6 +55,11 @@ def note(text: str) -> None:
     """A line on stderr; nothing for an empty text."""
     if text:
         err.print(one_line(text))
+
+
+def complain(text: str) -> None:
+    """What went wrong: a line on stderr, even of who fell silent."""
+    print(one_line(text), file=sys.stderr)
 
 
 @contextmanager
@@ -158,43 +164,6 @@ def verdict_table(verdicts: Sequence[Verdict]) -> None:
     say(f"{len(verdicts) - broken} of {len(verdicts)} teachers are as their cards say.")
 
 
-def ranking_table(ranking: Ranking) -> None:
-    """Teachers by closeness, with intervals and shares; equal places are ties."""
-    first, *others = ranking.metric.split(",")
-    named = [f"{name}>" for name in others]
-    table = _table("", "teacher", "domain", f"{first}>", "95 % interval~", *named, "share>")
-    for row in ranking.teachers:
-        if row.score is None:
-            _add(table, "", row.name, row.domain, "failed", row.reason, *("" for _ in named), "")
-            continue
-        interval = "" if row.low is None else f"{row.low:.2f} to {row.high:.2f}"
-        more = [f"{row.scores[name]:.3f}" for name in others]
-        share = "control" if row.status == "control" else f"{row.share:.1%}"
-        place = str(row.place or "")
-        _add(table, place, row.name, row.domain, f"{row.score:.3f}", interval, *more, share)
-    _print(table)
-    chances = [row.chance for row in ranking.teachers if row.chance is not None]
-    say(
-        f"{ranking.labeled} labelled of {ranking.images} images, {ranking.classes} classes; "
-        f"{ranking.forward_passes} forward passes."
-    )
-    if chances:
-        say(f"By chance, with the labels dealt at random, {first} is up to {max(chances):.2f}.")
-    if others:
-        say(f"Order: mean rank over {ranking.metric.replace(',', ' and ')}; shares: by {first}.")
-    _say_places(ranking)
-
-
-def _say_places(ranking: Ranking) -> None:
-    places = [row.place for row in ranking.teachers if row.place]
-    if len(places) > 1 and set(places) == {1}:
-        say("No teacher is clearly better than another: with more labels some may be.")
-    elif places:
-        say("Teachers of one place cannot be told apart.")
-    if any(row.status == "control" for row in ranking.teachers):
-        say("Controls know nothing of any domain: who is clearly worse has no share.")
-
-
 def report_lines(report: Report) -> None:
     """A finished run in two lines."""
     shares = sorted(report.teachers.items(), key=lambda item: -item[1])
@@ -261,7 +230,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Cons
     table = _table(*columns)
     for row in rows:
         _add(table, *row)
-    place.print(table, soft_wrap=False)
+    _print(table, place)
 
 
 def _table(*columns: str) -> Table:
@@ -282,17 +251,19 @@ def _add(table: Table, *cells: str) -> None:
     table.add_row(*map(one_line, cells))
 
 
-def _print(table: Table | str) -> None:
-    out.print(table, soft_wrap=False)
+def _print(table: Table | str, place: Console = out) -> None:
+    """Nothing is cut: what is wider than the terminal runs on in its next line."""
+    if isinstance(table, Table):
+        least = Measurement.get(place, place.options.update(width=1000), table).minimum
+        table.width = least if least > place.width else None
+    place.print(table, soft_wrap=False, crop=False)
 
 
 def read_task(task: Task, bars: Bars, *, blind: bool = False) -> Images:
     """The task's images; what is odd about them goes to stderr."""
+    from zoo.oddities import find_oddities
+
     images = task.read(bars, blind=blind)
-    note(images.skipped_note)
-    if lonely := images.lonely_classes():
-        note(
-            f"{len(lonely)} of {len(images.classes)} classes have a single labelled image "
-            f"({', '.join(lonely[:3])}{', ...' * (len(lonely) > 3)}): add more if you can."
-        )
+    for text in find_oddities(images):
+        note(text)
     return images

@@ -169,11 +169,12 @@ def observe_together(
     """What the teachers say of the images; of several processes each asks a part of them."""
     from zoo.observation import observe
 
-    if processes.count > 1:
-        # what they say meets in the store
-        observe(processes.own(cards), images, device=device, progress=by_teacher(bars))
-        processes.wait()
-    return observe(cards, images, device=device, progress=by_teacher(bars))
+    own = observe(processes.own(cards), images, device=device, progress=by_teacher(bars))
+    if processes.count == 1:
+        return own
+    asked = processes.add_up(own.forward_passes)  # which waits for the slowest
+    seen = observe(cards, images, device=device, progress=by_teacher(bars))  # from the store
+    return replace(seen, forward_passes=asked + seen.forward_passes)
 
 
 def ranked_cards(zoo: str) -> list[TeacherCard]:
@@ -213,6 +214,22 @@ def check_output(path: Path, task: Task, option: str = "--save") -> None:
                 f"{path} lies inside the image folder {folder}, where nothing is ever written: "
                 f"choose another {option}."
             )
+
+
+def check_replaced(path: Path, mark: bytes, kind: str, option: str = "--save") -> None:
+    """Make sure that a file which is to be replaced, named by this option, is one of ours.
+
+    Args:
+        path: of the file.
+        mark: what is in each of ours.
+        kind: what ours are called.
+        option: that names the file.
+
+    Raises:
+        ZooError: it is something else.
+    """
+    if path.is_file() and mark not in path.read_bytes():
+        raise ZooError(f"{path} is no {kind} of ours: move it away or choose another {option}.")
 
 
 def save_ranking(ranking: Ranking, path: Path) -> None:

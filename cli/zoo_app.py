@@ -33,7 +33,7 @@ from .options import (
     Top,
     Unlabeled,
 )
-from .results import outlook_table
+from .results import outlook_table, ranking_table
 
 if TYPE_CHECKING:
     pass
@@ -101,8 +101,12 @@ def rank(
 
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
+    workflow.check_replaced(save, b'"teachers"', "ranking")
     if report:
         workflow.check_output(report, task, "--report")
+        workflow.check_replaced(report, b"source-zoo, ranking", "page", "--report")
+        if report.absolute() == save.absolute():
+            raise typer.BadParameter("--report and --save are one file: name two")
     labeled, pool = LABELED, POOL if probe is None else probe
     ahead = budgeting.RankingAhead(task, zoo, metric, shortlist, device, watch)
     with terminal.progress_bars() as bars:
@@ -127,7 +131,7 @@ def rank(
         )
     workflow.save_ranking(ranking, save)
     ahead.done(images)
-    notes = [*notes, ranking.note, watch.verdict]
+    notes = [*notes, *ranking.notes, watch.verdict]
     if report:
         from distill.ranking_page import ranking_page
 
@@ -138,7 +142,7 @@ def rank(
     if as_json:
         terminal.print_json(ranking.to_json())
         return
-    terminal.ranking_table(ranking)
+    ranking_table(ranking)
     terminal.say(f"Saved as {save}: edit its shares if you like, then run `zoo distill`.")
 
 
@@ -166,18 +170,18 @@ def main() -> None:
     try:
         app()
     except ZooError as error:
-        terminal.note("Error: " + " ".join(str(error).splitlines()))
+        terminal.complain("Error: " + " ".join(str(error).splitlines()))
         sys.exit(1)
     except SystemExit as stop:
         if stop.code in (130, stopping.CODE):  # what typer makes of Ctrl-C, and SIGTERM
-            terminal.note("Stopped. The same command goes on from where it was.")
+            terminal.complain("Stopped. The same command goes on from where it was.")
         raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except (OSError, MemoryError) as error:  # of a disk or a machine, wherever it struck
         place = getattr(error, "filename", None)
-        terminal.note(
+        terminal.complain(
             f"Error: {getattr(error, 'strerror', None) or first_line(error)}"
             f"{f' ({place})' if place else ''}: make room or choose another place, then run again."
         )

@@ -118,7 +118,7 @@ def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None 
     return part(
         "ranking",
         "Ranking of the teachers",
-        *(tag("p", text) for text in _explanations(ranking)),
+        tag("p", " ".join(ranking["reading"])),
         table(
             "ranking-table",
             f"Teachers by closeness. On the line from {low:.3g} to {high:.3g}: a dot for the "
@@ -128,25 +128,6 @@ def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None 
             cells,
         ),
     )
-
-
-def _explanations(ranking: Mapping[str, Any]) -> list[str]:
-    rows: Sequence[Row] = ranking["teachers"]
-    metric, *others = ranking["metric"].split(",")
-    texts: list[str] = []
-    if others:
-        named = " and ".join([metric, *others])
-        texts.append(f"Order: mean rank over {named}; shares by {metric}.")
-    places = [row["place"] for row in rows if row["place"]]
-    if places:
-        texts.append("Teachers of one place cannot be told apart.")
-    if chances := [row["chance"] for row in rows if row["chance"] is not None]:
-        texts.append(
-            f"By chance, with the labels dealt at random, {metric} is up to {max(chances):.2f}."
-        )
-    if any(row["status"] == "control" for row in rows):
-        texts.append("Controls know nothing of any domain: who is clearly worse has no share.")
-    return [" ".join(texts)] if texts else []
 
 
 def _standing(row: Row) -> str:
@@ -183,7 +164,8 @@ def _share(row: Row, shares: Mapping[str, float]) -> Html:
         return tag("td", "control", class_="share quiet")
     share = shares.get(row["name"], 0.0)
     length = bar(share / max(shares.values())) if share else ""
-    return tag("td", f"{share:.1%}", length, class_="share")
+    why = "" if share else tag("small", row["reason"])
+    return tag("td", f"{share:.1%}", length, why, class_="share")
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float, float]:

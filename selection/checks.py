@@ -15,7 +15,7 @@ def check_labels(labels: NDArray[np.int64]) -> None:
     Raises:
         RankingError: nothing is labelled, all is one class, or no class has two images.
     """
-    if (labels < -1).any():
+    if not np.issubdtype(labels.dtype, np.integer) or (labels < -1).any():
         raise ValueError("labels are classes 0, 1, 2, ... or -1 for an unlabelled image")
     sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
     if not len(sizes):

@@ -17,12 +17,9 @@ from zoo.errors import RankingError
 from zoo.whole_file import write_whole
 
 from .shares import SHAREABLE, normalise, share_by_power
-from .unlabeled import UNLABELED
+from .wording import BEATEN, read_table, warn
 
 RANKING_FORMAT = 2
-
-BEATEN = "clearly worse than a control"
-"""Why a teacher that did not fail has no share."""
 
 
 @dataclass(frozen=True)
@@ -115,25 +112,14 @@ class Ranking:
             raise ValueError("no teacher has a share above 0")
 
     @property
-    def note(self) -> str:
-        """What to tell people besides the table; empty if nothing."""
-        best = max(self._scores().values())
-        controls = self._scores("control")
-        name = max(controls, key=controls.__getitem__, default="")
-        if name and best <= controls[name]:
-            return (
-                f"No teacher scored above the control {name!r}: teachers may be of no use here. "
-                "Compare with `zoo distill --baseline transfer`."
-            )
-        metric = self._first_metric
-        if metric in UNLABELED:
-            return (
-                f"Ranked without labels, by {metric}: a weak guess. Label a few images of each "
-                "class to rank by them."
-            )
-        if metric not in SHAREABLE:
-            return f"Scores by {metric} have no zero, so unless edited, shares are equal."
-        return "" if best > 0 else "No teacher scored above 0: unless edited, shares are equal."
+    def notes(self) -> list[str]:
+        """Why it may mislead, a sentence or two each; empty if nothing is to be told."""
+        return warn(self)
+
+    @property
+    def reading(self) -> list[str]:
+        """How to read its table, a sentence or two each."""
+        return read_table(self)
 
     def weights(self, power: float | None = None) -> dict[str, float]:
         """Share of each teacher in the teaching: above 0, sum 1; who has none is left out.
@@ -165,8 +151,9 @@ class Ranking:
         return next(iter(scores)) if "," in self.metric else max(scores, key=scores.__getitem__)
 
     def to_json(self) -> dict[str, Any]:
-        """The ranking as one flat dict of what JSON knows."""
-        return {"format": RANKING_FORMAT, **asdict(self), "teachers": [*map(asdict, self.teachers)]}
+        """The ranking as one flat dict of what JSON knows, with what to tell people of it."""
+        words = {"notes": self.notes, "reading": self.reading}
+        return {"format": RANKING_FORMAT, **asdict(self), **words}
 
     def save(self, path: Path) -> None:
         """Write the ranking, whole or not at all."""

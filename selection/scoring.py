@@ -15,12 +15,13 @@ from zoo.features import Features
 
 from .checks import check_labels
 from .metrics import METRICS, Labels
-from .ranking import BEATEN, RankedTeacher, Ranking
+from .ranking import RankedTeacher, Ranking
 from .redundancy import choose
 from .resampling import RESAMPLES, measure
 from .score_store import Scored, ScoreStore, score_key
 from .shares import POWER, SHAREABLE, share_by_power
 from .unlabeled import UNLABELED
+from .wording import BEATEN, LEFT_OUT
 
 METRIC = "probe,logme"
 """The default with labels, and without: docs/metrics.md has the table that chose them."""
@@ -90,6 +91,9 @@ def rank(
     if not set(metrics) <= UNLABELED.keys():
         check_labels(labels)
     everyone = {**features, **controls}
+    for name, outputs in everyone.items():
+        if len(outputs) != len(labels):
+            raise ValueError(f"{len(labels)} labels, but {len(outputs)} images seen by {name!r}")
     failed = dict(failures)
     scored: list[_Row] = []
     blind = {name: UNLABELED[name](everyone) for name in metrics if name in UNLABELED}
@@ -111,12 +115,14 @@ def rank(
     bars = [row for row in scored if row.name in controls]
     beaten = {row.name for row in teachers if any(_is_clearly_better(bar, row) for bar in bars)}
     shares = _share(teachers, metrics[0], power, beaten)
+    reasons = dict.fromkeys(beaten, BEATEN)
     if top is not None:
-        shares = choose(shares, features, top)
+        candidates, shares = shares, choose(shares, features, top)
+        reasons |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
     order = _order(scored)
     places = _place([row for row in order if row.name in features])
     rows = [
-        _row(row, domains, shares, places, metrics, beaten, control=row.name not in features)
+        _row(row, domains, shares, places, metrics, reasons, control=row.name not in features)
         for row in order
     ]
     rows += [
@@ -203,7 +209,7 @@ def _row(
     shares: Mapping[str, float],
     places: Mapping[str, int],
     metrics: list[str],
-    beaten: Set[str],
+    reasons: Mapping[str, str],
     *,
     control: bool,
 ) -> RankedTeacher:
@@ -218,7 +224,7 @@ def _row(
         high=high,
         share=shares.get(row.name, 0.0),
         status="control" if control else "ok",
-        reason=BEATEN if row.name in beaten else "",
+        reason=reasons.get(row.name, ""),
         chance=float(np.nanpercentile(row.dealt, 95)) if len(row.dealt) else None,
         place=places.get(row.name),
         scores=row.scores if len(metrics) > 1 else {},

@@ -1,6 +1,7 @@
 """`zoo rank`: its document, its options, its mistakes."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -202,7 +203,9 @@ def test_a_teacher_that_fails_is_a_row_with_its_reason(rank, lame_zoo):
     assert (ant["name"], ant["status"], ant["share"]) == ("ant", "failed", 0)
     assert ant["score"] is ant["low"] is ant["high"] is None
     assert "not the file of its card" in ant["reason"]
-    assert "failed" in rank().out
+    shown = rank().out
+    assert f"ant failed: {ant['reason']}" in shown
+    assert "failed" in next(line for line in shown.splitlines() if "ants" in line)
 
 
 def test_one_line_if_every_teacher_fails(rank, lame_zoo, tmp_path):
@@ -222,3 +225,40 @@ def test_a_cache_that_cannot_be_written_is_a_note(rank, tmp_path, monkeypatch):
     ran = rank("--json")
     assert ran.json["forward_passes"] == 36
     assert "could not be kept" in ran.err
+
+
+@pytest.mark.parametrize("option", ["--save", "--report"])
+def test_a_file_that_is_not_ours_is_not_replaced(rank, option, tmp_path):
+    precious = tmp_path / "precious.html"
+    precious.write_text('{"my": "precious"}')
+    assert "of ours: move it away or choose another" in rank(option, precious).mistake
+    assert precious.read_text() == '{"my": "precious"}'
+    own = tmp_path / "own.html"
+    assert [rank(option, own).code for _ in range(2)] == [0, 0]
+    own.write_text(own.read_text().replace("0.", "?"))
+    assert rank(option, own).code == 0
+
+
+def test_the_ranking_and_its_page_are_two_files(rank):
+    ran = rank("--save", "one", "--report", "./one")
+    assert (ran.code, "name two" in ran.err) == (2, True)
+    assert not Path("one").exists()
+
+
+def test_a_metric_that_is_named_twice_is_a_usage_error(rank):
+    ran = rank("--metric", "knn,parc, knn")
+    assert (ran.code, "'knn' is there twice" in ran.err) == (2, True)
+
+
+def test_a_narrow_terminal_cuts_no_number(rank, monkeypatch):
+    wide = rank("--metric", "parc,knn,logme").out
+    monkeypatch.setattr("cli.terminal.out._width", 40)
+    narrow = rank("--metric", "parc,knn,logme").out
+    numbers = [sorted(re.findall(r"-?\d+\.\d+", text)) for text in (wide, narrow)]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_ranking_without_labels_has_no_empty_columns(rank):
+    blind, seeing = rank("--metric", "clusters").out, rank("--metric", "knn").out
+    assert "interval" in seeing
+    assert "interval" not in blind

@@ -1,11 +1,14 @@
 """Labels: from a CSV file, hidden, sampled, and whether they make a task."""
 
+import shutil
+
 import numpy as np
 import pytest
 from toys import paint, paint_folder
 
 from zoo.errors import ImagesError
 from zoo.images import read_images
+from zoo.oddities import find_oddities
 
 
 def read_csv(folder, text, encoding="utf-8"):
@@ -63,13 +66,14 @@ def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "does not begin with the line"),
-        ("loose0.png,cat\n", "does not begin with the line"),
-        ("loose0.png,cat\nloose1.png,dog\n", "does not begin with the line"),
-        ("path;label\nloose0.png;cat\n", "does not begin with the line"),
+        ("", "begins with '', not with the line `path,label`"),
+        ("loose0.png,cat\n", "begins with 'loose0.png,cat', not with the line"),
+        ("path;label\nloose0.png;cat\n", "begins with 'path;label', .* with a comma"),
+        ("Path,Label\nloose0.png,cat\n", "begins with 'Path,Label', .* in lower case"),
+        ("path,label\nloose0.png,cat,brown\n", "Line 2 of .* more fields"),
         ("path,label\nloose0.png\n", "Line 2 of .* lacks"),
         ("path,label\n\n\n,cat\n", "Line 4 of .* lacks"),
-        ("path,label\nnone.png,cat\n", "none.png, which is not an image in"),
+        ("path,label\nnone.png,cat\n", "Line 2 of .* names .*none.png, which is not an image in"),
         ("path,label\n../labels.csv,cat\n", "which is not an image in"),
         ("path,label\nloose0.png,cat\n./loose0.png,dog\n", "Line 3 of .* second label"),
         ("path,label\nloose0.png,\nloose0.png,dog\n", "second label"),
@@ -85,9 +89,9 @@ def test_a_bad_label_file_is_one_line_that_says_where(imgs, text, message):
 def test_a_label_file_that_cannot_be_read_is_an_error(imgs, tmp_path):
     with pytest.raises(ImagesError, match="cannot be read"):
         read_images(imgs, labels=tmp_path / "none.csv")
-    with pytest.raises(ImagesError, match="cannot be read"):
+    with pytest.raises(ImagesError, match=r"cannot be read \(Is a directory\): name a CSV file"):
         read_images(imgs, labels=tmp_path)
-    with pytest.raises(ImagesError, match="cannot be read"):
+    with pytest.raises(ImagesError, match="save it as UTF-8"):
         read_csv(imgs, "path,label\nloose0.png,größe\n", encoding="latin-1")
 
 
@@ -142,7 +146,28 @@ def test_a_class_with_one_image_is_named_and_tolerated_beside_others(imgs):
     paint(imgs / "lone" / "x.png", (1, 2, 3), 99)
     images = read_images(imgs)
     images.check_labels()
-    assert images.lonely_classes() == ["lone"]
+    (oddity,) = find_oddities(images)
+    assert "1 of 4 classes have a single labelled image (lone)" in oddity
+
+
+def test_copies_of_an_image_under_two_labels_are_named(imgs):
+    shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
+    shutil.copy(imgs / "red" / "0.png", imgs / "red" / "copy.png")
+    shutil.copy(imgs / "red" / "1.png", imgs / "unlabelled copy.png")
+    (oddity,) = find_oddities(read_images(imgs))
+    assert "3 files are copies" in oddity
+    assert str(imgs / "blue" / "copy.png") in oddity
+
+
+def test_a_folder_of_splits_is_not_taken_for_classes_without_a_word(tmp_path):
+    for split in ("Train", "test"):
+        paint_folder(tmp_path / "imgs" / split, per_class=3, seed=len(split))
+    (oddity,) = find_oddities(read_images(tmp_path / "imgs"))
+    assert oddity.endswith(f"--target {tmp_path / 'imgs' / 'test'}.")
+
+
+def test_of_usual_images_nothing_is_odd(imgs):
+    assert find_oddities(read_images(imgs)) == []
 
 
 def test_a_small_task_is_probed_whole(imgs):

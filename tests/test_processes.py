@@ -59,4 +59,8 @@ def test_a_ranking_by_two_processes_is_that_of_one(tmp_path, count):
         cwd=tmp_path,
         env=env | {"SOURCE_ZOO_CACHE": str(tmp_path / "other")},
     )
-    assert json.loads(alone.stdout)["teachers"] == shown["teachers"]
+    expected = json.loads(alone.stdout)
+    assert shown["teachers"] == expected["teachers"]
+    assert shown["forward_passes"] == expected["forward_passes"] == 3 * 14
+    told = "No teacher scored above"
+    assert run.stderr.count(told) == alone.stderr.count(told) > 0

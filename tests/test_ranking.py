@@ -180,8 +180,8 @@ def test_scores_that_are_all_below_chance_give_equal_shares_and_a_note(monkeypat
     monkeypatch.undo()
     assert [row.share for row in ranking.teachers] == pytest.approx([1 / 3] * 3)
     assert [row.score for row in ranking.teachers] == [0.0, -0.1, -0.3]
-    assert "No teacher scored above 0" in ranking.note
-    assert rank(make_zoo(), LABELS, metric="knn").note == ""
+    assert "No teacher scored above 0" in " ".join(ranking.notes)
+    assert rank(make_zoo(), LABELS, metric="knn").notes == []
 
 
 def test_teachers_that_cannot_be_told_apart_share_a_place():
@@ -216,7 +216,7 @@ def test_who_is_as_good_as_a_control_as_far_as_one_can_tell_keeps_its_share():
 def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_note_says_so():
     ranking = rank({"far": make_features(0.9)}, LABELS, controls={"noise": make_features(4)})
     assert ranking.weights() == {"far": 1.0}
-    assert "No teacher scored above the control 'noise'" in ranking.note
+    assert "No teacher scored above the control 'noise'" in " ".join(ranking.notes)
     assert ranking.nearest() == "far"
 
 

@@ -144,11 +144,6 @@ class Images:
             rows += draw.choice(among, min(wanted, len(among)), replace=False).tolist()
         return self.subset(np.sort(np.array(rows, dtype=np.int64)))
 
-    def lonely_classes(self) -> list[str]:
-        """Classes with exactly one labelled image, which say little to any score."""
-        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes))
-        return [name for name, count in zip(self.classes, counts, strict=True) if count == 1]
-
 
 def read_images(
     target: Path,
@@ -180,11 +175,15 @@ def read_images(
     found: list[tuple[Path, str | None]] = []
     for path in _image_files(target, without=apart):
         inner = path.relative_to(target).parts
-        name = named.pop(path, None) if named is not None else inner[0] if inner[1:] else None
+        if named is not None:
+            name = named.pop(path, (None, 0))[0]
+        else:
+            name = inner[0] if inner[1:] else None
         found.append((path, name))
     if named:
+        path, (_, line) = next(iter(named.items()))
         raise ImagesError(
-            f"{labels} names {next(iter(named))}, which is not an image in {target}: "
+            f"Line {line} of {labels} names {path}, which is not an image in {target}: "
             "correct the path or remove the line."
         )
     if apart:

@@ -35,6 +35,16 @@ class Processes:
         """This process's part of independent work: every so many-th item."""
         return [*items[self.rank :: self.count]]
 
+    def add_up(self, number: int) -> int:
+        """The sum of the numbers of all processes, in each of them."""
+        if self.count == 1:
+            return number
+        import torch.distributed
+
+        total = torch.tensor(number)
+        torch.distributed.all_reduce(total)
+        return int(total)
+
     def wait(self) -> None:
         """Until every process has come this far."""
         if self.count > 1:
