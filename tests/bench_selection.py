@@ -19,7 +19,7 @@ from scipy.stats import rankdata, weightedtau
 
 from distill import Recipe, train
 from distill.evaluation import evaluate
-from selection import METRICS, UNLABELED
+from selection import METRIC, METRICS, UNLABELED
 from selection.redundancy import choose
 from selection.shares import share_by_power
 from selection.similarity import kite, rsa
@@ -29,7 +29,10 @@ from zoo.errors import RankingError
 from zoo.probe import fit_ridge, ridge_leave_one_out, standardise
 from zoo.whole_file import write_whole
 
-COMBINED = ("parc,knn", "parc,logme", "probe,logme", "knn,logme", "knn,probe", "parc,knn,logme")
+COMBINED = (
+    "parc,knn", "parc,logme", "probe,logme", "knn,logme", "cka,logme", "leep,logme", "knn,probe",
+    "parc,knn,logme",
+)  # fmt: skip
 """Combinations that are tried, by the mean of ranks."""
 
 
@@ -179,7 +182,8 @@ def judge(scores, truth):
 
 def draw_tasks(targets):
     """Resamples of the tasks, whole targets at a time."""
-    rng, groups = np.random.default_rng(0), [np.flatnonzero(targets == t) for t in set(targets)]
+    rng = np.random.default_rng(0)
+    groups = [np.flatnonzero(targets == target) for target in np.unique(targets)]
     return [
         np.concatenate([groups[g] for g in rng.integers(0, len(groups), len(groups))])
         for _ in range(1000)
@@ -196,13 +200,20 @@ def show(options):
             continue
         draws = draw_tasks(targets[known])
         print(f"\nTruth: test accuracy of {title}; {len(known)} tasks, {len(cards)} teachers.\n")
-        print("| metric | weighted tau | regret of the first, points | best in the first 3 |")
-        print("|---|---|---|---|")
+        print(
+            "| metric | weighted tau | regret of the first, points | less the default's "
+            "| best in the first 3 |\n|---|---|---|---|---|"
+        )
+        usual = judge(scores[METRIC][known], truths[truth][known])[1]
         for metric, values in scores.items():
-            judged = judge(values[known], truths[truth][known])
-            forms = ("{:.2f}", "{:.1f}", "{:.0%}")
-            cells = [interval(row, draws, form) for row, form in zip(judged, forms, strict=True)]
-            print(f"| {metric} | " + " | ".join(cells) + " |")
+            tau, regret, found = judge(values[known], truths[truth][known])
+            told = [
+                interval(tau, draws, "{:.2f}"),
+                interval(regret, draws, "{:.1f}"),
+                "" if metric == METRIC else interval(regret - usual, draws, "{:+.1f}"),
+                interval(found, draws, "{:.0%}"),
+            ]
+            print(f"| {metric} | " + " | ".join(told) + " |")
         spread = 100 * np.ptp(truths[truth][known], axis=1).mean()
         print(f"\nThe best teacher is {spread:.1f} points above the worst, on average.")
     print("\n| teachers side by side | test accuracy of a frozen probe |\n|---|---|")
