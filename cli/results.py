@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 CHOSEN = {
-    "updates": "--updates",
-    "image_size": "--image-size",
-    "labeled": "labelled images at most",
-    "probe": "--probe",
+    "updates": "--updates {}",
+    "image_size": "--image-size {}",
+    "labeled": "at most {} labelled images",
+    "probe": "--probe {}",
 }
 """What a budget chooses, in words."""
 
@@ -94,7 +94,7 @@ def outlook_table(outlook: Outlook, *, dry_run: bool, as_json: bool) -> None:
         total += f", of {spell_duration(outlook.budget)}"
     fetched = outlook.count("bytes")
     total += f", and the time to fetch {fetched / 1e6:.1f} MB" if fetched else ""
-    words = ", ".join(f"{CHOSEN[name]} {number}" for name, number in outlook.chosen.items())
+    words = ", ".join(CHOSEN[name].format(number) for name, number in outlook.chosen.items())
     lines = [f"{total}.", f"The budget chooses {words}." if words else "", *outlook.notes]
     for line in filter(None, lines):
         place.print(line)

@@ -37,24 +37,25 @@ def main():
     parser.add_argument("images", type=Path, help="a folder of class folders")
     parser.add_argument("--labels-per-class", default="4")
     parser.add_argument("--arch", default="mobilenetv3_small")
+    parser.add_argument("--rank", default="10s", help="budget of zoo rank; empty for none")
     parser.add_argument("--distill", default="60s", help="budget of zoo distill; empty for none")
     parser.add_argument("--compare", default="3m", help="budget of zoo compare; empty for none")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON line of ratios at the end")
     options = parser.parse_args()
     task = ["--target", options.images.absolute(), "--labels-per-class", options.labels_per_class]
-    task += ["--arch", options.arch]
     ratios = {}
-    print("| command | asked | taken | taken / asked | updates |\n|---|---|---|---|---|")
+    print("| command | asked | taken | taken / asked | chosen |\n|---|---|---|---|---|")
     for _ in range(options.rounds):
-        for name, budget in (("distill", options.distill), ("compare", options.compare)):
-            if not budget:
+        for name in ("rank", "distill", "compare"):
+            if not (budget := vars(options)[name]):
                 continue
+            student = [] if name == "rank" else ["--arch", options.arch]
             with tempfile.TemporaryDirectory() as folder:
-                taken, said = run([name, *task, "--budget", budget], Path(folder))
+                taken, said = run([name, *task, *student, "--budget", budget], Path(folder))
             ratio = taken / parse_duration(budget)
             ratios.setdefault(name, []).append(round(ratio, 3))
-            chosen = re.findall(r"Chosen: (\d+) updates", said)[0]
+            chosen = "".join(re.findall(r"Chosen: (\d+ updates)|(--probe \d+)", said)[-1])
             print(
                 f"| {name} | {budget} | {spell_duration(taken)} | {ratio:.2f} | {chosen} |",
                 flush=True,

@@ -181,7 +181,15 @@ def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
     ran = timed_rank("--budget", "30s", "--json")
     assert ran.json["forward_passes"] == 30
     assert "ask the teachers" in ran.err
-    assert "--probe 3" in ran.err
+    assert "at most 1000 labelled images, --probe 3" in ran.err
+
+
+def test_a_ranking_of_some_of_the_images_counts_those_that_it_shows(timed_rank, monkeypatch):
+    monkeypatch.setattr("zoo.images.POOL", 4)  # other draws than those of three
+    for seed in range(5):
+        words = ("--budget", "30s", "--seed", seed, "--dry-run", "--json")
+        shown = timed_rank(*words).json
+        assert (shown["chosen"]["probe"], shown["forward_passes"]) == (3, 30), seed
 
 
 def test_a_budget_that_holds_everything_changes_no_ranking(timed_rank):

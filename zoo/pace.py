@@ -85,6 +85,8 @@ def measure_teachers(
         kind = card.network, (card.preprocessing or USUAL).size
         if kind not in kinds and (last is None or clock() - began < seconds):
             try:
+                if last is None:  # the very first network wakes libraries up
+                    _measure(card, device, clock)
                 kinds[kind] = _measure(card, device, clock)
                 last = _work(card), kinds[kind]
             except TeacherBroken:
@@ -110,6 +112,7 @@ def _measure(card: TeacherCard, device: torch.device | str, clock: Callable[[], 
     pixels = np.zeros((count, 3, size, size), dtype=np.uint8)
     embed(teacher, pixels[:2])  # the first batch is slower: kernels are chosen
     start = clock() - began
+    embed(teacher, pixels)  # and the first of its size has yet to get its memory
     began = clock()
     embed(teacher, pixels)
     return Pace((clock() - began) / count, start)
