@@ -226,11 +226,16 @@ def verdict(reports: Sequence[Report]) -> None:
 
 
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Console = out) -> None:
-    """A plain table: columns whose name ends in > are set to the right, in ~ may wrap."""
+    """A plain table: columns whose name ends in > are set to the right, in ~ may wrap.
+
+    No number is cut: a table wider than the terminal runs on in its next line.
+    """
     table = _table(*columns)
     for row in rows:
         _add(table, *row)
-    _print(table, place)
+    least = Measurement.get(place, place.options.update(width=1000), table).minimum
+    table.width = least if least > place.width else None
+    place.print(table, soft_wrap=False, crop=False)
 
 
 def _table(*columns: str) -> Table:
@@ -251,12 +256,8 @@ def _add(table: Table, *cells: str) -> None:
     table.add_row(*map(one_line, cells))
 
 
-def _print(table: Table | str, place: Console = out) -> None:
-    """Nothing is cut: what is wider than the terminal runs on in its next line."""
-    if isinstance(table, Table):
-        least = Measurement.get(place, place.options.update(width=1000), table).minimum
-        table.width = least if least > place.width else None
-    place.print(table, soft_wrap=False, crop=False)
+def _print(table: Table | str) -> None:
+    out.print(table, soft_wrap=False)
 
 
 def read_task(task: Task, bars: Bars, *, blind: bool = False) -> Images:
