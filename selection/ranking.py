@@ -152,8 +152,9 @@ class Ranking:
 
     def to_json(self) -> dict[str, Any]:
         """The ranking as one flat dict of what JSON knows, with what to tell people of it."""
+        teachers = [*map(asdict, self.teachers)]
         words = {"notes": self.notes, "reading": self.reading}
-        return {"format": RANKING_FORMAT, **asdict(self), **words}
+        return {"format": RANKING_FORMAT, **asdict(self), "teachers": teachers, **words}
 
     def save(self, path: Path) -> None:
         """Write the ranking, whole or not at all."""

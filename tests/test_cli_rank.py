@@ -12,7 +12,17 @@ from toys import paint_folder
 
 from selection import METRIC, METRICS, POWER
 
-KEYS = {"format", "target", "metric", "images", "labeled", "classes", "teachers"}
+KEYS = {
+    "notes",
+    "reading",
+    "format",
+    "target",
+    "metric",
+    "images",
+    "labeled",
+    "classes",
+    "teachers",
+}
 ROW = {"name", "domain", "score", "low", "high", "share", "status", "reason"} | {
     "chance",
     "place",
