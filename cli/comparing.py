@@ -16,6 +16,7 @@ from zoo.images import Images
 from zoo.processes import join
 from zoo.whole_file import write_whole
 
+from . import terminal
 from .asking import Asked, ask
 from .distilling import Method, Plan, check_names, recipe_for, teach
 from .workflow import Bars, Task, rank_target, saving
@@ -37,12 +38,14 @@ class Record:
         run: SHA-256 of all that the comparison depends on but its methods.
         cells: by `method/fold`, `hits` as a text of 0 and 1, and `seconds`.
         writes: whether this process keeps the file.
+        other: the `run` of another comparison that the file holds; empty if it holds none.
     """
 
     path: Path
     run: str
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: bool = True
+    other: str = ""
 
     @classmethod
     def open(cls, path: Path, run: str, *, writes: bool = True) -> Record:
@@ -56,11 +59,26 @@ class Record:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             cells = {key: dict(cell) for key, cell in document["cells"].items()}
-            return cls(path, run, cells if document["run"] == run else {}, writes)
+            if document["run"] == run:
+                return cls(path, run, cells, writes)
+            return cls(path, run, {}, writes, str(document["run"]) if cells else "")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StudentError(
                 f"{path} is no comparison of ours: choose another --save."
             ) from error
+
+    def make_way(self) -> str:
+        """Move another comparison aside; what to tell of it.
+
+        Raises:
+            ZooError: it cannot be moved.
+        """
+        if not (self.other and self.writes):
+            return ""
+        aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
+        with saving("other comparison", aside):
+            self.path.replace(aside)
+        return f"{self.path} held another comparison: it is {aside} now."
 
     def add(self, key: str, right: Bools, seconds: float) -> None:
         """Keep a student's answers.
@@ -143,6 +161,7 @@ def compare_methods(
         run = _fingerprint(plan, images, test, folds)
         record = Record.open(plan.save, run, writes=processes.is_first)
         processes.wait()  # all go on from the same file, before one of them writes it
+        terminal.note(record.make_way())
         for method, number in cells:
             key = f"{method}/{number}"
             if key in record.cells:

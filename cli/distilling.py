@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from distill.recipe import Recipe
 from zoo.cache import cache_folder
 from zoo.errors import ImagesError
@@ -67,14 +69,16 @@ def check_names(plan: Plan) -> Plan:
     """The plan with timm's name of the student.
 
     Raises:
-        ZooError: there is no such network or device.
+        ZooError: there is no such network or device, or it takes no images of this size.
     """
     # torch and timm load here, after everything that can be wrong without them
-    from distill.student import find_arch
+    from distill.student import check_size, find_arch
     from zoo.machine import choose_device
 
     choose_device(plan.device)
-    return replace(plan, arch=find_arch(plan.arch))
+    arch = find_arch(plan.arch)
+    check_size(arch, plan.image_size)
+    return replace(plan, arch=arch)
 
 
 def teach(
@@ -154,7 +158,8 @@ def distill_target(
     """
     from distill.evaluation import evaluate
     from distill.event_file import event_file
-    from distill.report import Report, save_student
+    from distill.report import Report, check_folder, save_student
+    from distill.student import round_as_saved
     from zoo.machine import choose_device
 
     check_save(plan, task, test, overwrite=overwrite)
@@ -167,6 +172,7 @@ def distill_target(
         plan = settle(plan) if settle else plan
         trained = teach(plan, asked, images, bars, processes=processes, record=record)
     result = None
+    round_as_saved(trained.network)
     if test is not None and processes.is_first:
         form, device = trained.preprocessing, choose_device(plan.device)
         result = evaluate(trained.network, test, images.classes, form, device=device)
@@ -186,7 +192,7 @@ def distill_target(
         seconds=trained.seconds,
         student=str(plan.save),
         evaluation=result,
-        notes=tuple(text for text in (*asked.notes, trained.mishap) if text),
+        notes=tuple(filter(None, (*asked.notes, overlap_note(images, test), trained.mishap))),
         digest=images.digest,
         command=plan.command,
         soft_label_accuracy=trained.soft_label_accuracy,
@@ -194,6 +200,7 @@ def distill_target(
     if not processes.is_first:
         return report
     ranking = asked.ranking and asked.ranking.to_json()
+    check_folder(plan.save, overwrite=overwrite)  # another run may have come first
     mishap = save_student(trained, report, plan.save, cards=asked.cards, ranking=ranking)
     return replace(report, notes=(*report.notes, mishap)) if mishap else report
 
@@ -204,7 +211,7 @@ def recipe_for(method: Method, recipe: Recipe) -> Recipe:
 
 
 def read_test(folder: Path, images: Images, bars: Bars) -> Images:
-    """Held-out images that can test a student of these images.
+    """Held-out labelled images that can test a student of these images.
 
     Raises:
         ImagesError: they have no labels, or a class that the task lacks.
@@ -217,4 +224,18 @@ def read_test(folder: Path, images: Images, bars: Bars) -> Images:
             f"{folder} has the class {unknown[0]!r}, which {images.root} lacks: "
             f"it has {', '.join(images.classes)}."
         )
-    return test
+    return test.subset(np.flatnonzero(test.labels >= 0))
+
+
+def overlap_note(images: Images, test: Images | None) -> str:
+    """A line if a student is tested on images whose labels it learns from; else empty."""
+    if test is None:
+        return ""
+    known = {d for d, label in zip(images.digests, images.labels, strict=True) if label >= 0}
+    twice = sum(digest in known for digest in test.digests)
+    if not twice:
+        return ""
+    return (
+        f"{twice} of {len(test)} test images are labelled training images too: on them the "
+        "student looks better than it is. Test on others."
+    )

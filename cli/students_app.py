@@ -177,7 +177,7 @@ def compare(
     watch = Watch(budget)
     recipe = read_recipe(budget, updates, flip, seed)
     from .comparing import METHODS, compare_methods
-    from .distilling import Method, Plan, read_test
+    from .distilling import Method, Plan, overlap_note, read_test
     from .workflow import Task, check_output
 
     task = Task(target, unlabeled, labels, labels_per_class, seed)
@@ -204,6 +204,7 @@ def compare(
         comparison = compare_methods(
             plan, task, images, bars, methods=chosen, test=held_out, folds=folds, settle=settle
         )
+    terminal.note(overlap_note(images, held_out))
     terminal.note(watch.verdict)
     if as_json:
         terminal.print_json(comparison.to_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
@@ -117,6 +118,9 @@ def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) 
             )
     if folder.is_file():
         raise StudentError(f"{folder} is a file: choose another --save.")
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not os.access(above, os.W_OK):
+        raise StudentError(f"Nothing can be written in {above}: choose another --save.")
     if not overwrite and folder.is_dir() and not is_unused(folder):
         raise StudentError(f"{folder} is not empty: pass --overwrite or choose another --save.")
 

@@ -71,6 +71,29 @@ def find_arch(name: str) -> str:
     raise StudentError(f"timm has no network called {name!r}. {hint}")
 
 
+def check_size(arch: str, image_size: int) -> None:
+    """Make sure that a network takes images of this size, by one pass with random weights.
+
+    Raises:
+        StudentError: it does not.
+    """
+    network: Any = create_student(arch, 2, start="random").network
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        usual = network.pretrained_cfg["input_size"][1]
+        raise StudentError(
+            f"{arch} takes no images of {image_size} px ({first_line(error).rstrip('.')}): "
+            f"try --image-size {usual}."
+        ) from error
+
+
+def round_as_saved(network: nn.Module) -> None:
+    """Round the weights to float16, as `save_network` writes them: what is tested is shipped."""
+    network.half().float()
+
+
 def create_student(
     arch: str,
     classes: int,
@@ -122,8 +145,13 @@ def create_student(
     return student
 
 
-def load_weights(network: nn.Module, folder: Path) -> None:
-    """Put a folder's weights into a network; a classifier of other classes is left out.
+def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> None:
+    """Put a folder's weights into a network.
+
+    Args:
+        network: of any number of classes.
+        folder: of the weights.
+        head: whether the classifier has to fit too; else one of other classes is left out.
 
     Raises:
         StudentError: the file is missing, damaged or of another architecture.
@@ -132,16 +160,19 @@ def load_weights(network: nn.Module, folder: Path) -> None:
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise StudentError(f"The weights {path} cannot be read: {error}.") from error
+        raise StudentError(
+            f"The weights {path} cannot be read ({first_line(error).rstrip('.')}): "
+            "name a folder with whole ones."
+        ) from error
     own = network.state_dict()
-    head = f"{network.pretrained_cfg['classifier']}."  # pyright: ignore
+    spared = () if head else (f"{network.pretrained_cfg['classifier']}.",)  # pyright: ignore
     fitting = {
         name: value.to(own[name].dtype)
         for name, value in weights.items()
         if name in own and own[name].shape == value.shape
     }
     if wrong := sorted(name for name in own.keys() | weights.keys() if name not in fitting):
-        wrong = [name for name in wrong if not name.startswith(head)]
+        wrong = [name for name in wrong if not name.startswith(spared)]
         if wrong:
             raise StudentError(
                 f"The weights {path} do not fit the network: {wrong[0]} and {len(wrong) - 1} more "
@@ -202,6 +233,8 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         labels = tuple(config["label_names"])
+        if len(labels) != config["num_classes"]:
+            raise ValueError(f"{len(labels)} label_names for {config['num_classes']} classes")
         network = timm.create_model(
             config["architecture"], num_classes=len(labels), **config.get("model_args", {})
         )
@@ -211,5 +244,5 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
             f"{folder} is not a saved student ({type(error).__name__}: {error}): "
             "name a folder that `zoo distill` wrote."
         ) from error
-    load_weights(network, folder)
+    load_weights(network, folder, head=True)
     return network.eval(), labels, preprocessing

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import snapshot
+from toys import COLORS, paint
 
 TINY = ("--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates", 2)
 
@@ -79,8 +80,26 @@ def test_another_comparison_does_not_take_the_answers_of_this_one(compare, words
     plain = ("--method", "weighted")
     compare(*plain)
     one = json.loads(Path("comparison.json").read_text())
-    assert compare(*plain, *words).code == 0
+    ran = compare(*plain, *words)
+    assert ran.code == 0
     assert json.loads(Path("comparison.json").read_text())["run"] != one["run"]
+    aside = Path(f"comparison-{one['run'][:8]}.json")
+    assert str(aside) in ran.err
+    assert json.loads(aside.read_text()) == one
+
+
+def test_loose_test_images_have_no_answer_and_do_not_count(compare, test_imgs):
+    words = ("--method", "transfer", "--test", test_imgs, "--json")
+    alone = compare(*words).json
+    for number in range(5):
+        paint(test_imgs / f"loose{number}.png", COLORS["red"], 900 + number)
+    assert compare(*words).json["standings"][0]["accuracy"] == alone["standings"][0]["accuracy"]
+
+
+def test_testing_on_images_that_teach_is_said(compare, imgs, test_imgs):
+    words = ("--method", "transfer", "--test")
+    assert "12 of 12 test images are labelled training images too" in compare(*words, imgs).err
+    assert "training images too" not in compare(*words, test_imgs).err
 
 
 def test_mistakes_are_one_line_and_leave_the_file_alone(compare, imgs):

@@ -207,3 +207,37 @@ def test_a_folder_that_cannot_be_written_is_one_line(transfer, tmp_path):
     (tmp_path / "file").write_text("")
     assert "is a file" in transfer("--save", tmp_path / "file").mistake
     assert "could not be saved" in transfer("--save", tmp_path / "file" / "s").mistake
+
+
+def test_a_size_that_the_arch_does_not_take_is_one_line_before_any_work(distil, imgs, toy_zoo):
+    words = ("--target", imgs, "--arch", "vit_tiny_patch16_224", "--image-size", 64)
+    for more in ((), ("--dry-run",)):
+        assert "try --image-size 224" in distil(*words, *more).mistake
+    assert not Path("student").exists()
+
+
+def test_a_student_that_came_meanwhile_is_not_replaced(transfer, monkeypatch):
+    from cli import distilling
+
+    def slow(*given, _teach=distilling.teach, **options):
+        trained = _teach(*given, **options)
+        Path("student").mkdir()
+        Path("student/model.safetensors").write_text("of another run")
+        return trained
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.distilling.teach", slow)
+        assert "is not empty" in transfer().mistake
+    assert Path("student/model.safetensors").read_text() == "of another run"
+
+
+def test_the_report_tests_what_is_saved(transfer, command, test_imgs):
+    transfer("--test", test_imgs)
+    told = saved()["evaluation"]
+    again = command("eval", "student", "--target", test_imgs, "--json").json
+    assert again["calibration"] == told["calibration"]
+
+
+def test_testing_on_images_that_teach_is_told_in_the_report(transfer, imgs):
+    transfer("--test", imgs)
+    assert any("12 of 12 test images are labelled training" in text for text in saved()["notes"])

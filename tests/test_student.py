@@ -9,10 +9,12 @@ import torch
 from distill.student import (
     ALIASES,
     Student,
+    check_size,
     create_student,
     find_arch,
     load_network,
     load_weights,
+    round_as_saved,
     save_network,
 )
 from zoo.card import Preprocessing
@@ -201,3 +203,36 @@ def test_a_missing_or_broken_config_is_refused_by_name(tmp_path):
     (folder / "config.json").write_text("[1, 2")
     with pytest.raises(StudentError, match="is not a saved student"):
         load_network(folder)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
+def test_names_that_do_not_fit_the_classes_are_refused(tmp_path, names):
+    folder = save(make().network, tmp_path / "s")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"label_names": names}))
+    with pytest.raises(StudentError, match=f"{len(names)} label_names for 3 classes"):
+        load_network(folder)
+
+
+def test_a_head_of_other_classes_is_no_head_of_a_saved_student(tmp_path):
+    folder = save(make(classes=3).network, tmp_path / "s")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"label_names": ["a", "b"], "num_classes": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(StudentError, match="do not fit the network"):
+        load_network(folder)
+
+
+def test_what_is_rounded_is_what_is_loaded_again(tmp_path):
+    network = make().network.eval()
+    round_as_saved(network)
+    again, _, _ = load_network(save(network, tmp_path / "s"))
+    with torch.inference_mode():
+        assert torch.equal(network(pictures()), again(pictures()))
+
+
+def test_a_network_that_takes_no_such_images_is_one_line_with_the_size_that_it_takes():
+    check_size("vit_tiny_patch16_224", 224)
+    with pytest.raises(StudentError, match=r"no images of 64 px .*: try --image-size 224") as error:
+        check_size("vit_tiny_patch16_224", 64)
+    assert "\n" not in str(error.value)
