@@ -192,7 +192,9 @@ def distill_target(
         seconds=trained.seconds,
         student=str(plan.save),
         evaluation=result,
-        notes=tuple(filter(None, (*asked.notes, overlap_note(images, test), trained.mishap))),
+        notes=tuple(
+            dict.fromkeys(filter(None, (*asked.notes, overlap_note(images, test), trained.mishap)))
+        ),
         digest=images.digest,
         command=plan.command,
         soft_label_accuracy=trained.soft_label_accuracy,
