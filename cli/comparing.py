@@ -135,6 +135,7 @@ def compare_methods(
     from distill.checkpoint import forget
     from distill.comparison import compare, divide
     from distill.evaluation import predict
+    from distill.student import round_as_saved
 
     parts, folds = divide(images, test, folds)
     rankings: dict[int, Ranking] = {}
@@ -168,6 +169,7 @@ def compare_methods(
                 continue
             lesson, exam = parts[number]
             taught = teach(*asked(method, number), lesson, bars, processes=processes)
+            round_as_saved(taught.network)
             answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
             truth = np.array(exam.classes)[exam.labels]
             record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
