@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from zoo.card import Preprocessing
+from zoo.card import Preprocessing, sha256_of
 from zoo.catalogue import student_start
 from zoo.errors import StudentError, first_line
 from zoo.whole_file import write_whole
@@ -193,8 +194,14 @@ def save_network(
 ) -> None:
     """Write a network in timm's Hub layout: `config.json` and `model.safetensors` in float16.
 
-    It loads with `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+    It loads with `timm.create_model("local-dir:FOLDER", pretrained=True)`. The SHA-256 of the
+    weights stands in `config.json`, where `load_network` looks for it.
     """
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    content = save(weights, metadata={"format": "pt"})
     size = preprocessing.size
     config = {
         "architecture": arch,
@@ -202,6 +209,7 @@ def save_network(
         "num_features": network.num_features,
         "label_names": list(labels),
         "model_args": dict(model_args or {}),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "pretrained_cfg": {
             "input_size": [3, size, size],
             "mean": list(preprocessing.mean),
@@ -215,11 +223,7 @@ def save_network(
             "license": license,
         },
     }
-    weights = {
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-        for name, value in network.state_dict().items()
-    }
-    write_whole(folder / WEIGHTS_FILE, save(weights, metadata={"format": "pt"}))
+    write_whole(folder / WEIGHTS_FILE, content)
     write_whole(folder / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -244,5 +248,8 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
             f"{folder} is not a saved student ({type(error).__name__}: {error}): "
             "name a folder that `zoo distill` wrote."
         ) from error
+    weights = folder / WEIGHTS_FILE
+    if weights.is_file() and sha256_of(weights) != config.get("sha256", sha256_of(weights)):
+        raise StudentError(f"The weights {weights} are damaged: make or copy the student again.")
     load_weights(network, folder, head=True)
     return network.eval(), labels, preprocessing

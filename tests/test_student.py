@@ -236,3 +236,12 @@ def test_a_network_that_takes_no_such_images_is_one_line_with_the_size_that_it_t
     with pytest.raises(StudentError, match=r"no images of 64 px .*: try --image-size 224") as error:
         check_size("vit_tiny_patch16_224", 64)
     assert "\n" not in str(error.value)
+
+
+def test_damaged_weights_of_a_student_are_noticed(tmp_path):
+    folder = save(make().network, tmp_path / "s")
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-100] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(StudentError, match="are damaged"):
+        load_network(folder)
