@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def find_arch(name: str) -> str:
     raise StudentError(f"timm has no network called {name!r}. {hint}")
 
 
+@cache  # a plan asks before its run does
 def check_size(arch: str, image_size: int) -> None:
     """Make sure that a network takes images of this size, by one pass with random weights.
 

@@ -41,18 +41,15 @@ def observe_controls(
     at rest; `initial student` is the embedded start of students, as `objects` taught it.
     """
     store = store or FeatureStore()
-    digests, first, again = np.unique(
-        np.array(images.digests), return_index=True, return_inverse=True
-    )
-    distinct = images.subset(first)
+    distinct, again = images.distinct()
     found: dict[str, Features] = {}
     for name, run in ((STATISTICS, _describe), (RANDOM, _embed_randomly)):
         key = f"control-{name.replace(' ', '-')}-1"
-        known, features = store.read(key, list(digests))
+        known, features = store.read(key, distinct.digests)
         if features is None or not known.all():
             features = run(decode_images(distinct.paths, _FORM, digests=distinct.digests), device)
             with suppress(OSError):  # the next run computes it again
-                store.write(key, list(digests), features)
+                store.write(key, distinct.digests, features)
         found[name] = features.rows(again)
     return found | observe([start_card()], images, store=store, device=device).features
 

@@ -84,6 +84,12 @@ class Images:
             digests=tuple(self.digests[i] for i in index),
         )
 
+    def distinct(self) -> tuple[Images, NDArray[np.int64]]:
+        """Images of different content, and the row among them of each image, [N]."""
+        place = {digest: row for row, digest in enumerate(dict.fromkeys(self.digests))}
+        again = np.array([place[digest] for digest in self.digests], dtype=np.int64)
+        return self.subset(np.unique(again, return_index=True)[1]), again
+
     def hide_labels(self, per_class: int, seed: int) -> Images:
         """Keep the labels of `per_class` images of each class, drawn by `seed`; hide the others.
 

@@ -59,15 +59,13 @@ def observe(
         progress: called as `progress(teacher, done, total)`, of images that were not known.
     """
     store = store or FeatureStore()
-    place = {digest: row for row, digest in enumerate(dict.fromkeys(images.digests))}
-    again = np.array([place[digest] for digest in images.digests])
-    distinct = images.subset(np.unique(again, return_index=True)[1])
+    distinct, again = images.distinct()
     failures: dict[str, str] = {}
     notes: list[str] = []
     looks: list[_Look] = []
     for card in cards:
         if card.sha256 and card.preprocessing:
-            looks.append(_look(card, store, list(place)))
+            looks.append(_look(card, store, distinct.digests))
         else:
             failures[card.name] = absence(card)
     # teachers look in rounds of as many images as memory holds
@@ -110,13 +108,13 @@ class _Look:
 
     card: TeacherCard
     key: str
-    digests: list[str]
+    digests: tuple[str, ...]
     known: NDArray[np.bool_]
     features: Features | None
     asked: int = 0
 
 
-def _look(card: TeacherCard, store: FeatureStore, digests: list[str]) -> _Look:
+def _look(card: TeacherCard, store: FeatureStore, digests: tuple[str, ...]) -> _Look:
     key = feature_key(card)
     return _Look(card, key, digests, *store.read(key, digests))
 
