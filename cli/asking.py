@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.workflow import Bars, Task, observe_together, rank_target
 from selection import Ranking
-from zoo.card import TeacherCard
-from zoo.catalogue import absolute_zoo, find_card, list_cards
 from zoo.errors import TeacherBroken
-from zoo.images import Images
-from zoo.processes import ALONE, Processes
-
-from .workflow import Bars, Task, observe_together, rank_target
+from zoo.images.folder import Images
+from zoo.system.distributed import ALONE, Processes
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import absolute_zoo, find_card, list_cards
 
 if TYPE_CHECKING:
-    from distill.targets import Objective
-    from zoo.features import Features
-
-    from .distilling import Plan
+    from cli.distilling import Plan
+    from distill.training.targets import Objective
+    from zoo.features.store import Features
 
 
 def choose_shares(
@@ -73,7 +71,7 @@ def teaching_cards(
     listed = list_cards(zoo)
     cards = [find_card(name, listed) for name in shares]
     if any(card.folder is None for card in cards):
-        from zoo.hub import fetch_all
+        from zoo.hub.client import fetch_all
 
         cards, failures = fetch_all(cards, progress=lambda name: bars(f"pulling {name}"))
         for name, reason in failures.items():

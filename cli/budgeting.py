@@ -10,18 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cli import terminal
+from cli.teachers import pull
+from cli.workflow import Bars, Task, ranked_cards
 from zoo.budget import Asking, Outlook, Step, Watch, choose_probe, measuring_time, scoring_step
-from zoo.cache import cache_folder
-from zoo.card import TeacherCard
-from zoo.catalogue import list_cards
 from zoo.errors import ZooError
-from zoo.fingerprint import reference_card
-from zoo.images import LABELED, Images
-from zoo.whole_file import write_whole
-
-from . import terminal
-from .teachers import pull
-from .workflow import Bars, Task, ranked_cards
+from zoo.images.folder import LABELED, Images
+from zoo.system.files import cache_folder, write_whole
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import list_cards
+from zoo.teachers.fingerprint import reference_card
 
 GOES_ON = "It goes on with the numbers that its budget chose when it began."
 
@@ -85,8 +83,8 @@ def look_ahead(
     cards: Sequence[TeacherCard], images: Images, bars: Bars, watch: Watch, device: str
 ) -> tuple[Asking, list[Step], list[str]]:
     """What asking these teachers takes, what is fetched for it, and what cannot be had."""
-    from zoo.machine import choose_device
     from zoo.pace import measure_asking
+    from zoo.system.devices import choose_device
 
     check_alone()
     choose_device(device)  # even where nobody has to be asked
@@ -155,7 +153,7 @@ class RankingAhead:
     ) -> tuple[Callable[[int, int], list[Step]], list[Step], list[str]]:
         """The steps for so many labelled and unlabelled images; downloads; what to tell."""
         from selection.pace import measure_scoring
-        from zoo.controls import NAMES, start_card
+        from zoo.features.controls import NAMES, start_card
         from zoo.pace import measure_asking
 
         cards, unsure = ranked_cards(self.zoo), []

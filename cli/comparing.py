@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cli import terminal
+from cli.asking import Asked, ask
+from cli.distilling import Method, Plan, check_names, recipe_for, teach
+from cli.workflow import Bars, Task, rank_target, saving
 from zoo.errors import StudentError
-from zoo.images import Images
-from zoo.processes import join
-from zoo.whole_file import write_whole
-
-from . import terminal
-from .asking import Asked, ask
-from .distilling import Method, Plan, check_names, recipe_for, teach
-from .workflow import Bars, Task, rank_target, saving
+from zoo.images.folder import Images
+from zoo.system.distributed import join
+from zoo.system.files import write_whole
 
 if TYPE_CHECKING:
-    from distill.comparison import Bools, Comparison
+    from distill.evaluation.comparison import Bools, Comparison
     from selection import Ranking
 
 METHODS: tuple[Method, ...] = ("transfer", "fixmatch", "nearest", "weighted")
@@ -132,10 +131,10 @@ def compare_methods(
     Raises:
         ZooError: a student cannot be taught or tested, or the file cannot be written.
     """
-    from distill.checkpoint import forget
-    from distill.comparison import compare, divide
-    from distill.evaluation import predict
+    from distill.evaluation.comparison import compare, divide
+    from distill.evaluation.evaluate import predict
     from distill.student import round_as_saved
+    from distill.training.checkpoint import forget
 
     parts, folds = divide(images, test, folds)
     rankings: dict[int, Ranking] = {}

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cli import terminal
+from cli.distilling import Method, Plan, distill_target, read_test
+from cli.results import ranking_table
+from cli.workflow import Task, command_line, rank_target, save_ranking, saving
 from distill.recipe import Recipe
 from zoo.errors import ZooError
 
-from . import terminal
-from .distilling import Method, Plan, distill_target, read_test
-from .results import ranking_table
-from .workflow import Task, command_line, rank_target, save_ranking, saving
-
 if TYPE_CHECKING:
-    from distill.report import Report
-    from zoo.images import Images
+    from distill.report.report import Report
+    from zoo.images.folder import Images
 
 LABELS_PER_CLASS = 4
 UNLABELED = 1200

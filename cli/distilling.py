@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cli.asking import Asked, ask
+from cli.workflow import Bars, Task, check_output
 from distill.recipe import Recipe
-from zoo.cache import cache_folder
 from zoo.errors import ImagesError
-from zoo.images import Images, read_images
-from zoo.processes import ALONE, Processes, join
-
-from .asking import Asked, ask
-from .workflow import Bars, Task, check_output
+from zoo.images.folder import Images, read_images
+from zoo.system.distributed import ALONE, Processes, join
+from zoo.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from distill.event_file import Record
-    from distill.report import Report
-    from distill.targets import Objective
-    from distill.training import Trained
+    from distill.report.report import Report
+    from distill.training.loop import Trained
+    from distill.training.targets import Objective
+    from distill.training.tensorboard import Record
 
 Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch"]
 RANKING_FILE = Path("ranking.json")
@@ -73,7 +72,7 @@ def check_names(plan: Plan) -> Plan:
     """
     # torch and timm load here, after everything that can be wrong without them
     from distill.student import check_size, find_arch
-    from zoo.machine import choose_device
+    from zoo.system.devices import choose_device
 
     choose_device(plan.device)
     arch = find_arch(plan.arch)
@@ -95,8 +94,8 @@ def teach(
     Raises:
         ZooError: the student cannot be made.
     """
-    from distill.training import train
-    from zoo.machine import choose_device
+    from distill.training.loop import train
+    from zoo.system.devices import choose_device
 
     return train(
         images,
@@ -121,8 +120,8 @@ def check_save(plan: Plan, task: Task, test: Images | None, *, overwrite: bool) 
     Raises:
         ZooError: they may not.
     """
-    from distill.event_file import check_extra
-    from distill.report import check_folder
+    from distill.report.report import check_folder
+    from distill.training.tensorboard import check_extra
 
     shown = [*task.folders, *([test.root] if test else [])]
     check_folder(plan.save, overwrite=overwrite, images=shown)
@@ -156,11 +155,11 @@ def distill_target(
     Raises:
         ZooError: a teacher with a share failed, or the student cannot be made or saved.
     """
-    from distill.evaluation import evaluate
-    from distill.event_file import event_file
-    from distill.report import Report, check_folder, save_student
+    from distill.evaluation.evaluate import evaluate
+    from distill.report.report import Report, check_folder, save_student
     from distill.student import round_as_saved
-    from zoo.machine import choose_device
+    from distill.training.tensorboard import event_file
+    from zoo.system.devices import choose_device
 
     check_save(plan, task, test, overwrite=overwrite)
     plan = check_names(plan)

@@ -6,14 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli import terminal
+from cli.workflow import Bars, Task, check_output
 from zoo.errors import StudentError
-from zoo.images import read_images
-
-from . import terminal
-from .workflow import Bars, Task, check_output
+from zoo.images.folder import read_images
 
 if TYPE_CHECKING:
-    from distill.export import Exported
+    from distill.export.export import Exported
 
 
 def export(
@@ -37,8 +36,8 @@ def export(
     check_file(path, overwrite=overwrite)
     if target is not None:
         check_output(path, Task(target), "--out")
-    from distill.export import export_student
-    from distill.onnx_file import check_extra
+    from distill.export.export import export_student
+    from distill.export.onnx_file import check_extra
 
     check_extra()
     images = read_images(target, progress=bars("reading images")) if target else None
@@ -64,8 +63,8 @@ def check_file(path: Path, *, overwrite: bool) -> None:
 
 def summary(exported: Exported) -> dict[str, Any]:
     """What was written as `zoo export --json` shows it."""
-    from distill.export import AGREEMENT, TOLERANCE
-    from distill.onnx_file import OPSET
+    from distill.export.export import AGREEMENT, TOLERANCE
+    from distill.export.onnx_file import OPSET
 
     return {
         **asdict(exported),

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cli import terminal
+from cli.asking import choose_shares, saved_ranking
+from cli.budgeting import GOES_ON, Memory, check_alone, look_ahead
+from cli.comparing import Record
+from cli.distilling import Method, Plan, check_names, check_save, recipe_for
+from cli.workflow import Bars, Task, ranked_cards
 from zoo.budget import Outlook, Step, Watch, measuring_time, scoring_step
-from zoo.card import TeacherCard
-from zoo.catalogue import find_card, list_cards
-from zoo.images import Images
-
-from . import terminal
-from .asking import choose_shares, saved_ranking
-from .budgeting import GOES_ON, Memory, check_alone, look_ahead
-from .comparing import Record
-from .distilling import Method, Plan, check_names, check_save, recipe_for
-from .workflow import Bars, Task, ranked_cards
+from zoo.images.folder import Images
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import find_card, list_cards
 
 if TYPE_CHECKING:
     from distill.budget import Choice, Lessons, StudentPace
@@ -111,7 +110,7 @@ def foresee_comparison(
     Raises:
         ZooError: something is wrong that can be known before, or the budget is too small.
     """
-    from distill.comparison import divide
+    from distill.evaluation.comparison import divide
 
     parts, folds = divide(images, test, folds)
     Record.open(plan.save, "")
@@ -196,7 +195,7 @@ def _before(
 ) -> tuple[list[Step], list[Step], list[str]]:
     """Asking and ranking teachers: what is sure, what may come on top, and what to tell."""
     from selection.pace import measure_scoring
-    from zoo.controls import NAMES
+    from zoo.features.controls import NAMES
 
     if not cards:
         return [], [], []
@@ -228,8 +227,8 @@ def _lessons(
     """The students of each method; like ones are measured once."""
     from distill.budget import Lessons
     from distill.pace import measure_student
-    from zoo.machine import choose_device
     from zoo.pace import measure_decoding
+    from zoo.system.devices import choose_device
 
     found: dict[tuple[str, int], StudentPace] = {}
     decode: dict[int, float] = {}

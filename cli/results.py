@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import terminal
+from cli import terminal
 
 if TYPE_CHECKING:
-    from distill.evaluation import Evaluation
+    from distill.evaluation.evaluate import Evaluation
     from selection import Ranking
     from zoo.budget import Outlook
 
@@ -54,7 +54,7 @@ def ranking_table(ranking: Ranking) -> None:
 
 def evaluation_table(result: Evaluation) -> None:
     """Accuracy by class, the worst first, and over all; its calibration; what it confuses."""
-    from distill.assessment import PAIRS
+    from distill.evaluation.metrics import PAIRS
 
     rows = sorted(result.by_class, key=lambda row: row.accuracy)
     terminal.show_rows(

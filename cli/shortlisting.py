@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.cache import cache_folder
-from zoo.catalogue import absolute_zoo, list_cards
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.fingerprint import PROTOTYPES, Fingerprint, fingerprint_path, reference_card
+from zoo.system.files import cache_folder
+from zoo.teachers.catalogue import absolute_zoo, list_cards
+from zoo.teachers.fingerprint import PROTOTYPES, Fingerprint, fingerprint_path, reference_card
 
 if TYPE_CHECKING:
+    from cli.workflow import Bars
     from selection.shortlist import Shortlist
-    from zoo.card import TeacherCard
-    from zoo.images import Images
-
-    from .workflow import Bars
+    from zoo.images.folder import Images
+    from zoo.teachers.card import TeacherCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +47,7 @@ def fingerprint(images: Images, bars: Bars, device: Any = "cpu") -> Fingerprint:
     """
     import numpy as np
 
-    from selection.neighbours import find_centres
+    from selection.index import find_centres
 
     shown = images.probe()
     centres = find_centres(embed(shown, bars, device), PROTOTYPES)
@@ -61,9 +60,8 @@ def embed(images: Images, bars: Bars, device: Any = "cpu"):
     Raises:
         TeacherBroken: it cannot look at them.
     """
-    from zoo.observation import observe
-
-    from .workflow import by_teacher
+    from cli.workflow import by_teacher
+    from zoo.features.extraction import observe
 
     card = reference_card()
     seen = observe([card], images, device=device, progress=by_teacher(bars))

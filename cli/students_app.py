@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from zoo.budget import Watch
-
-from . import terminal
-from .options import (
+from cli import terminal
+from cli.options import (
     ZOO,
     Arch,
     Baseline,
@@ -38,7 +36,8 @@ from .options import (
     Updates,
     read_recipe,
 )
-from .results import evaluation_table, outlook_table
+from cli.results import evaluation_table, outlook_table
+from zoo.budget import Watch
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -94,11 +93,10 @@ def distill(
     recipe = read_recipe(budget, updates, flip, seed)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    from cli import distilling
+    from cli.teachers import parse_shares
+    from cli.workflow import Task, command_line
     from selection import Ranking
-
-    from . import distilling
-    from .teachers import parse_shares
-    from .workflow import Task, command_line
 
     try:
         shares = parse_shares(teacher or [], zoo or "all")
@@ -120,7 +118,7 @@ def distill(
         held_out = distilling.read_test(test, images, bars) if test else None
         ahead = None
         if budget or dry_run:
-            from .foreseeing import foresee_student
+            from cli.foreseeing import foresee_student
 
             ahead = foresee_student(
                 plan, task, images, bars, watch, test=held_out, overwrite=overwrite
@@ -176,9 +174,9 @@ def compare(
     """
     watch = Watch(budget)
     recipe = read_recipe(budget, updates, flip, seed)
-    from .comparing import METHODS, compare_methods
-    from .distilling import Method, Plan, overlap_note, read_test
-    from .workflow import Task, check_output
+    from cli.comparing import METHODS, compare_methods
+    from cli.distilling import Method, Plan, overlap_note, read_test
+    from cli.workflow import Task, check_output
 
     task = Task(target, unlabeled, labels, labels_per_class, seed)
     check_output(save, task)
@@ -191,7 +189,7 @@ def compare(
         held_out = read_test(test, images, bars) if test else None
         settle = None
         if budget or dry_run:
-            from .foreseeing import foresee_comparison
+            from cli.foreseeing import foresee_comparison
 
             ahead = foresee_comparison(
                 plan, task, images, bars, watch, methods=chosen, test=held_out, folds=folds
@@ -221,7 +219,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Test a student on labelled images."""
-    from .using import evaluate_student
+    from cli.using import evaluate_student
 
     with terminal.progress_bars() as bars:
         result, images = evaluate_student(student, target, labels, bars, device=device)
@@ -240,7 +238,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Name the class of images."""
-    from .using import predict_paths
+    from cli.using import predict_paths
 
     with terminal.progress_bars() as bars:
         rows, skipped = predict_paths(student, paths, bars, device=device)
@@ -280,7 +278,7 @@ def export(
         raise typer.BadParameter("say which format: --onnx")
     if int8 and target is None:
         raise typer.BadParameter("--int8 needs --target, images to measure its ranges on")
-    from . import exporting
+    from cli import exporting
 
     with terminal.progress_bars() as bars:
         made = exporting.export(student, out, target, bars, int8=int8, overwrite=overwrite)

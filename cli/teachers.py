@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.catalogue import find_card, list_cards
 from zoo.errors import HubError, HubUnreachable, TeacherBroken, TeacherNotFound, ZooError
+from zoo.teachers.catalogue import find_card, list_cards
 
 if TYPE_CHECKING:  # numpy and all that needs it load in the commands that do: `zoo list` is quick
-    from zoo.card import TeacherCard
-    from zoo.verify import Verdict
-
-    from .workflow import Bars
+    from cli.workflow import Bars
+    from zoo.teachers.card import TeacherCard
+    from zoo.teachers.verify import Verdict
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
 
 def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pulled]:
     """Bring teachers to this machine, or only say what that would fetch; a row each."""
-    from zoo.hub import fetch, find_files
+    from zoo.hub.client import fetch, find_files
 
     rows: list[Pulled] = []
     ask = True
@@ -117,7 +116,7 @@ def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pul
 
 def verify_all(cards: Sequence[TeacherCard], say: Callable[[int, int], None]) -> list[Verdict]:
     """Check each teacher; the first time that a pulled one loads, note what it answers."""
-    from zoo.verify import measure, verify
+    from zoo.teachers.verify import measure, verify
 
     verdicts: list[Verdict] = []
     for done, card in enumerate(cards, start=1):
@@ -150,8 +149,8 @@ def add(
     Raises:
         ZooError: it cannot be had or loaded, or the zoo has one of this name.
     """
-    from zoo.collection import check_words, copy_teacher, describe_folder
-    from zoo.verify import measure
+    from zoo.teachers.collection import check_words, copy_teacher, describe_folder
+    from zoo.teachers.verify import measure
 
     check_words(name, domain)
     folder = Path(source).expanduser()
@@ -160,7 +159,7 @@ def add(
     elif folder.exists():
         raise TeacherBroken(f"{source} is not a folder.")
     else:
-        from zoo.hub import fetch
+        from zoo.hub.client import fetch
 
         try:
             found = find_card(source, list_cards(source if "/" in source else "all"))
@@ -169,9 +168,8 @@ def add(
         card = replace(fetch(found, progress=bars(f"pulling {source}")), name=name, domain=domain)
     if images is None:
         return copy_teacher(measure(card), zoo)
-    from zoo.images import read_images
-
-    from .shortlisting import fingerprint
+    from cli.shortlisting import fingerprint
+    from zoo.images.folder import read_images
 
     mark = fingerprint(read_images(images, progress=bars("reading images")), bars)
     added = copy_teacher(measure(card), zoo)
@@ -185,8 +183,8 @@ def publish(folder: Path, repo: str, license: str | None, *, private: bool) -> s
     Raises:
         ZooError: the folder holds no network, or the Hub refuses.
     """
-    from zoo.hub import publish as upload
-    from zoo.publication import stage
+    from zoo.hub.client import publish as upload
+    from zoo.hub.publish import stage
 
     with tempfile.TemporaryDirectory() as staging:
         stage(folder, Path(staging), license)
@@ -199,11 +197,11 @@ def pack_teachers(names: Sequence[str], zoo: str, out: Path, bars: Bars) -> list
     Raises:
         ZooError: one cannot be had, or the folder cannot be written.
     """
-    from zoo.collection import pack
+    from zoo.teachers.collection import pack
 
     cards = choose_cards(zoo, names)
     if any(card.repo and card.folder is None for card in cards):
-        from zoo.hub import fetch_all
+        from zoo.hub.client import fetch_all
 
         cards, failures = fetch_all(cards, progress=lambda name: bars(f"pulling {name}"))
         for name, reason in failures.items():

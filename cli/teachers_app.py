@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from . import terminal
-from .options import AnyZoo, Domain, Json
+from cli import terminal
+from cli.options import AnyZoo, Domain, Json
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -22,7 +22,7 @@ def info(
     as_json: Json = False,
 ) -> None:
     """Show all that is known of a teacher."""
-    from .teachers import choose_cards
+    from cli.teachers import choose_cards
 
     (card,) = choose_cards(zoo, [name])
     if as_json:
@@ -49,9 +49,8 @@ def pull(
     """
     if not (names or domain or default):
         raise typer.BadParameter("name teachers, or choose them with --domain or --default")
-    from zoo.catalogue import is_repository
-
-    from . import teachers
+    from cli import teachers
+    from zoo.teachers.catalogue import is_repository
 
     odd = [name for name in names or [] if "/" in name and not is_repository(name)]
     rows = [teachers.Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in odd]
@@ -79,7 +78,7 @@ def verify(
 
     Files against their hashes, network, classes, preprocessing, answers to two synthetic images.
     """
-    from . import teachers
+    from cli import teachers
 
     cards = teachers.choose_cards(zoo, names or [], local=not names)
     with terminal.progress_bars() as bars:
@@ -109,7 +108,7 @@ def add(
 
     Then it ranks beside the others: `zoo rank --zoo builtin,my-zoo`.
     """
-    from . import teachers
+    from cli import teachers
 
     with terminal.progress_bars() as bars:
         card = teachers.add(source, name, domain, zoo, bars, images=images)
@@ -122,7 +121,7 @@ def index(zoo: AnyZoo = "all") -> None:
 
     Ranking does it too when the index is missing or old: only very many teachers take time.
     """
-    from .shortlisting import read_index
+    from cli.shortlisting import read_index
 
     indexed = read_index(zoo)
     for text in indexed.notes:
@@ -147,7 +146,7 @@ def push(
 
     With its card and licence; needs HF_TOKEN.
     """
-    from . import teachers
+    from cli import teachers
 
     terminal.say(teachers.publish(folder, repo, license, private=private))
 
@@ -164,7 +163,7 @@ def pack(
 
     There, without a network, it is a zoo: `zoo rank --zoo FOLDER`.
     """
-    from .teachers import pack_teachers
+    from cli.teachers import pack_teachers
 
     names = [name.strip() for entry in teachers for name in entry.split(",")]
     with terminal.progress_bars() as bars:

@@ -16,19 +16,18 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .one_line import one_line
-from .stopping import stop_if_asked
+from cli.one_line import one_line
+from cli.stopping import stop_if_asked
 
 if TYPE_CHECKING:
-    from distill.comparison import Comparison
-    from distill.evaluation import Evaluation
-    from distill.report import Report
-    from zoo.card import TeacherCard
-    from zoo.images import Images
-    from zoo.verify import Verdict
-
-    from .teachers import Pulled
-    from .workflow import Bars, Task
+    from cli.teachers import Pulled
+    from cli.workflow import Bars, Task
+    from distill.evaluation.comparison import Comparison
+    from distill.evaluation.evaluate import Evaluation
+    from distill.report.report import Report
+    from zoo.images.folder import Images
+    from zoo.teachers.card import TeacherCard
+    from zoo.teachers.verify import Verdict
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -262,7 +261,7 @@ def _print(table: Table | str) -> None:
 
 def read_task(task: Task, bars: Bars, *, blind: bool = False) -> Images:
     """The task's images; what is odd about them goes to stderr."""
-    from zoo.oddities import find_oddities
+    from zoo.images.checks import find_oddities
 
     images = task.read(bars, blind=blind)
     for text in find_oddities(images):

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cli.workflow import Bars
 from zoo.errors import ImagesError
-from zoo.images import Images, Skipped, check_files, read_images
-
-from .workflow import Bars
+from zoo.images.folder import Images, Skipped, check_files, read_images
 
 if TYPE_CHECKING:
-    from distill.evaluation import Evaluation
+    from distill.evaluation.evaluate import Evaluation
 
 
 def evaluate_student(
@@ -23,9 +22,9 @@ def evaluate_student(
     Raises:
         ZooError: the student or the images cannot be used.
     """
-    from distill.evaluation import evaluate
+    from distill.evaluation.evaluate import evaluate
     from distill.student import load_network
-    from zoo.machine import choose_device
+    from zoo.system.devices import choose_device
 
     images = read_images(target, labels=labels, progress=bars("reading images"))
     network, classes, preprocessing = load_network(student)
@@ -43,9 +42,9 @@ def predict_paths(
     Raises:
         ZooError: the student cannot be used, or there is no readable image.
     """
-    from distill.evaluation import predict
+    from distill.evaluation.evaluate import predict
     from distill.student import load_network
-    from zoo.machine import choose_device
+    from zoo.system.devices import choose_device
 
     images = check_files(paths, progress=bars("reading images"))
     if not len(images):

@@ -10,19 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.shortlisting import choose_nearest
 from selection import BLIND_METRIC, METRIC, POWER, Ranking, ScoreStore, rank
-from zoo.card import TeacherCard
-from zoo.catalogue import absolute_zoo, list_cards
-from zoo.decoding import Progress
 from zoo.errors import ImagesError, ZooError
-from zoo.images import LABELED, POOL, Images, read_images
-from zoo.whole_file import write_whole
-
-from .shortlisting import choose_nearest
+from zoo.images.decoding import Progress
+from zoo.images.folder import LABELED, POOL, Images, read_images
+from zoo.system.files import write_whole
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import absolute_zoo, list_cards
 
 if TYPE_CHECKING:
-    from zoo.observation import Observation
-    from zoo.processes import Processes
+    from zoo.features.extraction import Observation
+    from zoo.system.distributed import Processes
 
 Bars = Callable[[str], Progress]
 """Called as `bars(what)`: the progress of one piece of work."""
@@ -118,8 +117,8 @@ def rank_target(
     Raises:
         RankingError: the labels can rank nobody, or every teacher failed.
     """
-    from zoo.controls import observe_controls
-    from zoo.processes import join
+    from zoo.features.controls import observe_controls
+    from zoo.system.distributed import join
 
     probe = images.probe(labeled=labeled, pool=pool, seed=task.seed)
     notes: tuple[str, ...] = ()
@@ -167,7 +166,7 @@ def observe_together(
     device: str,
 ) -> Observation:
     """What the teachers say of the images; of several processes each asks a part of them."""
-    from zoo.observation import observe
+    from zoo.features.extraction import observe
 
     own = observe(processes.own(cards), images, device=device, progress=by_teacher(bars))
     if processes.count == 1:
@@ -191,7 +190,7 @@ def fetch_missing(cards: list[TeacherCard], bars: Bars) -> tuple[list[TeacherCar
     """The same teachers, on this machine; and why some are not."""
     if all(card.folder for card in cards):
         return cards, {}
-    from zoo.hub import fetch_all
+    from zoo.hub.client import fetch_all
 
     return fetch_all(cards, check=False, progress=lambda name: bars(f"pulling {name}"))
 

@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.budget import Watch
-from zoo.errors import ZooError, first_line
-from zoo.memory import keep_freed_memory
-
-from . import stopping, students_app, teachers_app, terminal
-from .one_line import spell_out
-from .options import (
+from cli import stopping, students_app, teachers_app, terminal
+from cli.one_line import spell_out
+from cli.options import (
     AnyZoo,
     Budget,
     Device,
@@ -33,7 +29,10 @@ from .options import (
     Top,
     Unlabeled,
 )
-from .results import outlook_table, ranking_table
+from cli.results import outlook_table, ranking_table
+from zoo.budget import Watch
+from zoo.errors import ZooError, first_line
+from zoo.system.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     pass
@@ -58,7 +57,7 @@ def list_teachers(
     as_json: Json = False,
 ) -> None:
     """Show the teachers of the zoo, with licence and size."""
-    from .teachers import choose_cards
+    from cli.teachers import choose_cards
 
     cards = choose_cards(zoo, domain=domain, local=local)
     if as_json:
@@ -95,9 +94,8 @@ def rank(
     watch = Watch(budget)
     if budget and probe is not None:
         raise typer.BadParameter("--budget chooses the images: leave out --probe")
-    from zoo.images import LABELED, POOL
-
-    from . import budgeting, workflow
+    from cli import budgeting, workflow
+    from zoo.images.folder import LABELED, POOL
 
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
@@ -133,7 +131,7 @@ def rank(
     ahead.done(images)
     notes = [*notes, *ranking.notes, watch.verdict]
     if report:
-        from distill.ranking_page import ranking_page
+        from distill.report.ranking_page import ranking_page
 
         page = ranking_page(ranking.to_json(), command=workflow.command_line(), notes=notes)
         workflow.save_page(page, report)
@@ -155,7 +153,7 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Rank, distil and compare on scanned digits: the whole tool in a few minutes."""
-    from .demo import run_demo
+    from cli.demo import run_demo
 
     run_demo(save, seed=seed, device=device)
 

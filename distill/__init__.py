@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .evaluation import evaluate, predict
-    from .recipe import Recipe
-    from .report import Report, save_student
-    from .student import Student, load_network
-    from .training import Trained, train
+    from distill.evaluation.evaluate import evaluate, predict
+    from distill.recipe import Recipe
+    from distill.report.report import Report, save_student
+    from distill.student import Student, load_network
+    from distill.training.loop import Trained, train
 
 __all__ = [
     "Recipe",
@@ -26,14 +26,14 @@ __all__ = [
 
 _HOME = {
     "Recipe": "recipe",
-    "Report": "report",
+    "Report": "report.report",
     "Student": "student",
-    "Trained": "training",
-    "evaluate": "evaluation",
+    "Trained": "training.loop",
+    "evaluate": "evaluation.evaluate",
     "load_network": "student",
-    "predict": "evaluation",
-    "save_student": "report",
-    "train": "training",
+    "predict": "evaluation.evaluate",
+    "save_student": "report.report",
+    "train": "training.loop",
 }
 
 

@@ -10,14 +10,13 @@ from math import inf
 import numpy as np
 import torch
 
-from zoo.card import Preprocessing
-
-from .budget import StudentPace
-from .evaluation import answer
-from .recipe import Recipe
-from .student import create_student
-from .targets import Answers, SoftLabels, SourceTargets, Targets, group_heads
-from .training import MEAN, STD, fit
+from distill.budget import StudentPace
+from distill.evaluation.evaluate import answer
+from distill.recipe import Recipe
+from distill.student import create_student
+from distill.training.loop import MEAN, STD, fit
+from distill.training.targets import Answers, SoftLabels, SourceTargets, Targets, group_heads
+from zoo.teachers.card import Preprocessing
 
 IMAGES = 128
 WARM = 2

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from zoo.card import Preprocessing, sha256_of
-from zoo.catalogue import student_start
 from zoo.errors import StudentError, first_line
-from zoo.whole_file import write_whole
+from zoo.system.files import write_whole
+from zoo.teachers.card import Preprocessing, sha256_of
+from zoo.teachers.catalogue import student_start
 
 ALIASES = {
     "mobilenetv3": "mobilenetv3_large_100",

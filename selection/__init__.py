@@ -1,13 +1,13 @@
 """Selection: how close each teacher is to the target task."""
 
-from .checks import check_labels
-from .metrics import METRICS, knn, parc, probe
-from .neighbours import find_nearest
-from .ranking import RankedTeacher, Ranking
-from .score_store import ScoreStore
-from .scoring import BLIND_METRIC, METRIC, rank
-from .shares import POWER
-from .unlabeled import UNLABELED
+from selection.index import find_nearest
+from selection.metrics import METRICS, knn, parc, probe
+from selection.metrics.checks import check_labels
+from selection.metrics.unlabeled import UNLABELED
+from selection.rank import BLIND_METRIC, METRIC, rank
+from selection.ranking import RankedTeacher, Ranking
+from selection.score_store import ScoreStore
+from selection.shares import POWER
 
 __all__ = [
     "BLIND_METRIC",

@@ -8,13 +8,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
+from selection.metrics import METRICS, SCORERS
+from selection.rank import METRIC, rank
 from zoo.budget import Pace
 from zoo.errors import RankingError
-from zoo.features import Features
-
-from .metrics import METRICS, SCORERS
-from .resampling import PERMUTATIONS, RESAMPLES, SLOW
-from .scoring import METRIC, rank
+from zoo.features.store import Features
 
 DIMENSIONS, CLASSES = 256, 10
 """Of the made-up teacher."""

@@ -13,11 +13,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, cast
 
+from selection.messages import BEATEN, read_table, warn
+from selection.shares import SHAREABLE, normalise, share_by_power
 from zoo.errors import RankingError
-from zoo.whole_file import write_whole
-
-from .shares import SHAREABLE, normalise, share_by_power
-from .wording import BEATEN, read_table, warn
+from zoo.system.files import write_whole
 
 RANKING_FORMAT = 2
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import zoo.components
-import zoo.probe
-from zoo.cache import cache_folder
-from zoo.features import Features
-from zoo.tensor_file import read_tensors, write_tensors
+import zoo.features.components
+import zoo.features.linear_probe
+from zoo.features.store import Features
+from zoo.system.files import cache_folder
+from zoo.system.tensors import read_tensors, write_tensors
 
 Floats = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def score_key(
 def code_digest() -> str:
     """SHA-256 of the source files that make scores, and numpy's version."""
     digest = hashlib.sha256(np.__version__.encode())
-    modules = [zoo.components.__file__, zoo.probe.__file__]
+    modules = [zoo.features.components.__file__, zoo.features.linear_probe.__file__]
     for path in [*sorted(Path(__file__).parent.glob("*.py")), *map(Path, modules)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

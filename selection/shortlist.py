@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.tensor_file import read_tensors, write_tensors
-
-from .neighbours import FlatIndex, find_centres, unit_rows
+from selection.index import FlatIndex, find_centres, unit_rows
+from zoo.system.tensors import read_tensors, write_tensors
 
 FORMAT = "2"
 CENTRES = 16

@@ -4,19 +4,15 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import build_teacher, hub_card, paint_folder
+
+from tests.support.toys import build_teacher, hub_card, paint_folder
+from tests.support.worlds import EACH, TINY, Ran
 
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="100")
 os.environ.pop("FORCE_COLOR", None)
-
-TINY = ("--arch", "test_resnet", "--start", "random")
-EACH = 10.0
-"""Seconds of an update at 64 px in `world`."""
 
 
 @pytest.fixture(autouse=True)
@@ -66,22 +62,22 @@ def toy_catalogue(tmp_path_factory, monkeypatch):
     cards = [hub_card("cat", default=True), hub_card("dog", gated=True)]
     path = tmp_path_factory.mktemp("hub") / "catalogue.json"
     path.write_text(json.dumps({"format": 2, "teachers": [card.to_json() for card in cards]}))
-    monkeypatch.setattr("zoo.catalogue.CATALOGUE", path)
+    monkeypatch.setattr("zoo.teachers.catalogue.CATALOGUE", path)
     return cards
 
 
 @pytest.fixture
 def toy_zoo(_toy_cards, toy_catalogue, monkeypatch):
     """Embedded are two toy teachers, ant and bee, on the Hub two more; returns ant and bee."""
-    monkeypatch.setattr("zoo.catalogue.BUILTIN", _toy_cards[0].folder.parent)
-    monkeypatch.setattr("zoo.controls.observe_controls", lambda *_, **__: {})
+    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", _toy_cards[0].folder.parent)
+    monkeypatch.setattr("zoo.features.controls.observe_controls", lambda *_, **__: {})
     return _toy_cards
 
 
 @pytest.fixture
 def images(imgs):
     """The eighteen images, read."""
-    from zoo.images import read_images
+    from zoo.images.folder import read_images
 
     return read_images(imgs)
 
@@ -89,7 +85,7 @@ def images(imgs):
 @pytest.fixture
 def features(images):
     """What two teachers, ant and bee, say of them: noise, but that embeddings know the classes."""
-    from zoo.features import Features
+    from zoo.features.store import Features
 
     rng, other = np.random.default_rng(0), np.random.default_rng(1)
 
@@ -107,33 +103,11 @@ def plain_numbers(monkeypatch):
     """No bfloat16, so that results can be compared."""
     import torch
 
-    for place in ("training", "objectives"):
+    for place in ("loop", "losses"):
         monkeypatch.setattr(
-            f"distill.{place}.autocast", lambda device: torch.autocast(device.type, enabled=False)
+            f"distill.training.{place}.autocast",
+            lambda device: torch.autocast(device.type, enabled=False),
         )
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a run of the command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        """Stdout as the one document that it has to be."""
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-    @property
-    def mistake(self):
-        """The one line on stderr of a mistake of the user's."""
-        assert (self.code, self.out) == (1, ""), (self.out, self.err)
-        (line,) = self.err.splitlines()
-        assert line.startswith("Error: ")
-        return line
 
 
 @pytest.fixture
@@ -183,7 +157,7 @@ def world(monkeypatch):
     """A machine whose clock stands still; what was measured, and times that may be set."""
     from distill.budget import StudentPace
     from zoo.budget import Pace
-    from zoo.controls import START
+    from zoo.features.controls import START
 
     seen = {"students": [], "teachers": [], "now": 0.0, "each": EACH}
 
@@ -220,26 +194,3 @@ def timed_compare(command, imgs, toy_zoo, world):
 def timed_rank(command, imgs, toy_zoo, world):
     """`zoo rank` on that machine."""
     return lambda *words: command("rank", "--target", imgs, *words)
-
-
-def steps(shown):
-    """The steps of a plan, by what they are."""
-    return {step["what"]: step for step in shown["steps"]}
-
-
-def snapshot(folder: Path):
-    """Every file below a folder, with its content and time."""
-    return {
-        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
-        for path in [folder, *folder.rglob("*")]
-    }
-
-
-def saved(name="student"):
-    """The report beside a student."""
-    return json.loads((Path(name) / "report.json").read_text())
-
-
-def weights(name="student"):
-    """The weights of a student."""
-    return Path(name, "model.safetensors").read_bytes()

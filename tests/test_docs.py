@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from cli_docs import PAGE, command_names, render
-from toys import paint_folder
 
 from cli.zoo_app import app
-from zoo.card import TeacherCard
-from zoo.catalogue import STUDENTS, list_cards
+from tests.support.toys import paint_folder
+from tests.tools.cli_docs import PAGE, command_names, render
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import STUDENTS, list_cards
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -6,14 +6,14 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from toys import hub_card
 
 from distill.pace import WARM, measure_student
 from distill.recipe import Recipe
+from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.pace import measure_scoring
-from selection.resampling import PERMUTATIONS, RESAMPLES, SLOW
+from tests.support.toys import hub_card
 from zoo import observe
-from zoo.features import FeatureStore, unseen
+from zoo.features.store import FeatureStore, unseen
 from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
 
 CPU = torch.device("cpu")

@@ -4,10 +4,10 @@ import os
 import signal
 
 import pytest
-from conftest import weights
 
 from cli import stopping
-from distill.checkpoint import Checkpoint
+from distill.training.checkpoint import Checkpoint
+from tests.support.worlds import weights
 
 
 @pytest.fixture(autouse=True)

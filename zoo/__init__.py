@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .card import Preprocessing, TeacherCard
-    from .catalogue import find_card, list_cards
-    from .errors import ZooError
-    from .features import Features, FeatureStore
-    from .images import Images, read_images
-    from .memory import keep_freed_memory
-    from .observation import Observation, observe
-    from .teacher import Teacher, load_teacher
+    from zoo.errors import ZooError
+    from zoo.features.extraction import Observation, observe
+    from zoo.features.inference import Teacher, load_teacher
+    from zoo.features.store import Features, FeatureStore
+    from zoo.images.folder import Images, read_images
+    from zoo.system.memory import keep_freed_memory
+    from zoo.teachers.card import Preprocessing, TeacherCard
+    from zoo.teachers.catalogue import find_card, list_cards
 
 __version__ = "0.1.0"
 
@@ -35,20 +35,20 @@ __all__ = [
 ]
 
 _HOME = {
-    "FeatureStore": "features",
-    "Features": "features",
-    "Images": "images",
-    "Observation": "observation",
-    "Preprocessing": "card",
-    "Teacher": "teacher",
-    "TeacherCard": "card",
+    "FeatureStore": "features.store",
+    "Features": "features.store",
+    "Images": "images.folder",
+    "Observation": "features.extraction",
+    "Preprocessing": "teachers.card",
+    "Teacher": "features.inference",
+    "TeacherCard": "teachers.card",
     "ZooError": "errors",
-    "find_card": "catalogue",
-    "keep_freed_memory": "memory",
-    "list_cards": "catalogue",
-    "load_teacher": "teacher",
-    "observe": "observation",
-    "read_images": "images",
+    "find_card": "teachers.catalogue",
+    "keep_freed_memory": "system.memory",
+    "list_cards": "teachers.catalogue",
+    "load_teacher": "features.inference",
+    "observe": "features.extraction",
+    "read_images": "images.folder",
 }
 
 

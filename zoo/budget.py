@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from math import ceil
 from typing import Any
 
-from .errors import ZooError
+from zoo.errors import ZooError
 
 clock = time.monotonic
 UNITS = {"h": 3600, "m": 60, "s": 1}

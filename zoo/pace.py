@@ -10,14 +10,14 @@ import numpy as np
 import timm
 import torch
 
-from .budget import Asking, Pace
-from .card import Preprocessing, TeacherCard
-from .decoding import decode_images
-from .errors import TeacherBroken
-from .features import FeatureStore, unseen
-from .images import Images
-from .machine import choose_device
-from .teacher import Teacher, embed, load_teacher, to_device
+from zoo.budget import Asking, Pace
+from zoo.errors import TeacherBroken
+from zoo.features.inference import Teacher, embed, load_teacher, to_device
+from zoo.features.store import FeatureStore, unseen
+from zoo.images.decoding import decode_images
+from zoo.images.folder import Images
+from zoo.system.devices import choose_device
+from zoo.teachers.card import Preprocessing, TeacherCard
 
 SAMPLE = 32
 """Images in a batch, and images decoded; a quarter where they are large."""

@@ -1,0 +1,1 @@
+"""Export: a student as a file for other runtimes."""

@@ -1,0 +1,1 @@
+"""Reports: JSON, HTML pages, model cards and licenses."""

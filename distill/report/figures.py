@@ -1,0 +1,145 @@
+"""Figures of a report page as inline SVG, in the page's own colours and letters."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.report.html import Html
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from distill.evaluation.metrics import Calibration
+
+POINTS = 200
+"""At most so many points a curve: of more, neighbours are averaged."""
+
+_TEXT = "#010203"
+_SERIES = ("#010213", "#010223", "#010233", "#010243")
+_DASHES = ("-", "--", "-.", ":")
+_COLOURS = {_TEXT: "currentColor"} | {
+    colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, start=1)
+}
+"""Colours that nobody would choose, and what the page's style puts in their place."""
+
+_LOOK: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "source-zoo",
+    "text.parse_math": False,
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.linewidth": 1.8,
+    "lines.dash_capstyle": "round",
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _TEXT
+    ),
+}
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], label: str) -> Html:
+    """Every loss of a run by update.
+
+    Args:
+        history: at least two entries of `update`, `rate` and the losses.
+        label: what the figure says, for who cannot see it.
+    """
+    losses = [name for name in history[0] if name not in ("update", "rate")]
+    values = np.array([[entry[name] for name in ("update", *losses)] for entry in history])
+    parts = np.array_split(values, min(POINTS, len(values)))
+    means = np.stack([part.mean(axis=0) for part in parts])
+    with _plain_look() as new_figure:
+        figure = new_figure(5.0, 3.2)
+        axes = figure.subplots()
+        for number, name in enumerate(losses):
+            look = {"color": _SERIES[number % 4], "linestyle": _DASHES[number % 4]}
+            axes.plot(means[:, 0], means[:, number + 1], label=name, **look)
+        axes.set(xlabel="update", ylabel="loss", ylim=(0, None))
+        _rule(axes)
+        figure.legend(loc="outside upper left", ncols=2 if len(losses) == 4 else 3)
+        return _to_svg(figure, "curves", label)
+
+
+def draw_reliability(calibration: Calibration, label: str) -> Html:
+    """How often the student is right by how certain it is, over how many images those are.
+
+    Args:
+        calibration: of at least one image.
+        label: what the figure says, for who cannot see it.
+    """
+    bins = calibration.bins
+    middles = (np.arange(len(bins)) + 0.5) / len(bins)
+    full = [number for number, each in enumerate(bins) if each.count]
+    right = np.array([bins[number].accuracy for number in full], dtype=float)
+    sure = np.array([bins[number].confidence for number in full], dtype=float)
+    ends = np.array([(bins[number].low, bins[number].high) for number in full], dtype=float).T
+    with _plain_look() as new_figure:
+        figure = new_figure(5.0, 4.4)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        upper.plot([0, 1], [0, 1], color=_TEXT, linestyle=":", linewidth=1.2, label="ideal")
+        upper.bar(middles[full], right, 0.92 / len(bins), color=_SERIES[0], alpha=0.25)
+        upper.vlines(sure, *ends, color=_SERIES[0], linewidth=1.4)
+        upper.plot(sure, right, "o", color=_SERIES[0], markersize=5, label="student, 95 % interval")
+        upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
+        figure.legend(loc="outside upper left", ncols=2, handlelength=1.6)
+        lower.bar(middles, [each.count for each in bins], 0.92 / len(bins), color=_TEXT, alpha=0.4)
+        lower.set(xlabel="certainty", ylabel="images")
+        lower.tick_params(axis="x", pad=6)
+        for axes in (upper, lower):
+            _rule(axes)
+        return _to_svg(figure, "reliability", label)
+
+
+@contextmanager
+def _plain_look() -> Iterator[Any]:
+    """A maker of figures (width, height in inches), without a word from matplotlib."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # the first figure on a machine would tell of its fonts
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        with warnings.catch_warnings(), matplotlib.rc_context(_LOOK):
+            warnings.simplefilter("ignore")  # letters that its own font lacks: the page's has them
+            yield lambda width, height: Figure(figsize=(width, height), layout="constrained")
+    finally:
+        log.setLevel(level)
+
+
+def _rule(axes: Any) -> None:
+    """Thin lines to read values by, and no ticks."""
+    axes.grid(axis="y", color=_TEXT, alpha=0.15, linewidth=0.6)
+    axes.tick_params(length=0)
+
+
+def _to_svg(figure: Figure, key: str, label: str) -> Html:
+    """The figure as an `svg` element; `key` makes its identifiers unique on the page."""
+    file = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    # a style or metadata of its own would hold for the whole page
+    text = re.sub(r"<(style|metadata)\b.*?</\1>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", text)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
+    text = re.sub(r" font-family: [^;\"]*;", "", text)
+    for colour, word in _COLOURS.items():
+        text = text.replace(colour, word)
+    return Html(text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1).strip())

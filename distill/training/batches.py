@@ -1,0 +1,244 @@
+"""Batches and their weak and strong views; batch k is a function of the seed and k alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import pi
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from distill.recipe import Recipe
+
+VIEWS, LABELED, OTHERS, SOURCES = range(4)
+"""Streams of randomness: the views of images, which labelled and other images, which teachers."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One update's images.
+
+    Attributes:
+        images: [L + U + V, 3, S, S] float in 0..1: L weak views of labelled images, U weak views
+            of target images, V strong views of the same U images (V is U or 0).
+        labels: [L] int64.
+        rows: [U] int64, which target images the U views show.
+        step: number of the update, from 0.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+    step: int
+
+
+class Batches:
+    """The batches of a run: any of them can be made without those before it."""
+
+    def __init__(
+        self, pixels: Tensor, labels: Tensor, recipe: Recipe, *, unlabeled: bool, strong: bool
+    ) -> None:
+        self.pixels = pixels
+        self.labels = labels
+        self.recipe = recipe
+        self.strong = strong
+        self.unlabeled_batch = recipe.unlabeled_batch if unlabeled else 0
+        self.labeled_rows = torch.nonzero(labels >= 0).flatten()
+
+    def __getitem__(self, step: int) -> Batch:
+        """Batch of update `step`, counted from 0."""
+        recipe = self.recipe
+        generator = make_generator(recipe.seed, VIEWS, step)
+        chosen = self.labeled_rows[
+            self._draw(len(self.labeled_rows), recipe.labeled_batch, step, LABELED)
+        ]
+        rows = self._draw(len(self.pixels), self.unlabeled_batch, step, OTHERS)
+        shown = self.pixels.index_select(0, torch.cat([chosen, rows]))
+        views = [weak_view(shown, recipe, generator)]
+        if self.strong:
+            views.append(strong_view(shown[len(chosen) :], recipe, generator))
+        return Batch(torch.cat(views), self.labels[chosen], rows, step)
+
+    def ahead(self, start: int) -> Iterator[tuple[int, Batch]]:
+        """Batches from update `start` to the last, the next one always in the making."""
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(self.__getitem__, start)
+            for step in range(start, self.recipe.updates):
+                batch = coming.result()
+                if step + 1 < self.recipe.updates:
+                    coming = pool.submit(self.__getitem__, step + 1)
+                yield step, batch
+
+    def _draw(self, size: int, count: int, step: int, stream: int) -> Tensor:
+        """`count` places of an endless run of shuffles of 0..size-1, at update `step`."""
+        if not count:
+            return torch.empty(0, dtype=torch.int64)
+        places = torch.arange(step * count, (step + 1) * count)
+        first, last = int(places[0]) // size, int(places[-1]) // size
+        shuffles = [
+            torch.randperm(size, generator=make_generator(self.recipe.seed, stream, turn))
+            for turn in range(first, last + 1)
+        ]
+        return torch.cat(shuffles)[places - first * size]
+
+
+def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """A random crop, mirrored where allowed, with a light change of colour.
+
+    Args:
+        pixels: [B, 3, S, S] uint8.
+        recipe: its `min_area`, `flip` and `color`.
+        generator: where the randomness comes from.
+
+    Returns:
+        [B, 3, S, S] float in 0..1.
+    """
+    matrix = _crop_matrix(len(pixels), recipe, generator)
+    images = _warp(pixels.float().div_(255), matrix)
+    if recipe.color:
+        factors = 1 + recipe.color * _spread((3, len(pixels)), generator)
+        images = _tint(images, *factors)
+    return images.clamp_(0, 1)
+
+
+OPERATIONS = (
+    "identity",
+    "brightness",
+    "contrast",
+    "color",
+    "solarize",
+    "posterize",
+    "autocontrast",
+    "rotate",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+)
+"""What a strong view may do, two per image: RandAugment without equalize and sharpness."""
+
+
+def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """A random crop, two RandAugment operations and a cut-out square.
+
+    Cubuk et al., NeurIPS 2020, as FixMatch (Sohn et al., NeurIPS 2020) uses it. Arguments and
+    result as in `weak_view`.
+    """
+    count, size = len(pixels), pixels.shape[-1]
+    matrix = _crop_matrix(count, recipe, generator)
+    chosen = torch.randint(len(OPERATIONS), (2, count), generator=generator)
+    strength = _spread((2, count), generator)
+    for operation, amount in zip(chosen, strength, strict=True):
+        matrix = matrix @ _geometry(operation, amount)
+    images = _warp(pixels.float().div_(255), matrix)
+    for operation, amount in zip(chosen, strength, strict=True):
+        images = _recolor(images, operation, amount)
+    side = torch.rand(count, generator=generator) * 0.5 * size
+    centre = torch.rand(2, count, generator=generator) * size
+    place = torch.arange(size)
+    hidden = ((place - centre[0, :, None]).abs() < side[:, None] / 2)[:, :, None] & (
+        (place - centre[1, :, None]).abs() < side[:, None] / 2
+    )[:, None, :]
+    return images.clamp_(0, 1).masked_fill_(hidden[:, None], 0.5)
+
+
+def make_generator(seed: int, stream: int, index: int) -> torch.Generator:
+    """One generator per seed, stream and index, independent of all others."""
+    mixed = (seed * 1_000_003 + stream) * 2_147_483_647 + index
+    return torch.Generator().manual_seed(mixed % 2**63)
+
+
+def _spread(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Uniform in -1..1."""
+    return torch.rand(shape, generator=generator) * 2 - 1
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _crop_matrix(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Affine maps [B, 3, 3] from the view to the image: a random box inside it."""
+    area = recipe.min_area + (1 - recipe.min_area) * torch.rand(count, generator=generator)
+    # only as far from square as the box still fits, so that it keeps its area
+    aspect = torch.exp((-area.log() / 2).clamp(max=0.15) * _spread((count,), generator))
+    width = (area.sqrt() * aspect).clamp_(max=1)
+    height = (area.sqrt() / aspect).clamp_(max=1)
+    shift = _spread((2, count), generator)
+    mirror = torch.ones(count)
+    if recipe.flip:
+        mirror[torch.rand(count, generator=generator) < 0.5] = -1
+    matrix = torch.eye(3).repeat(count, 1, 1)
+    matrix[:, 0, 0], matrix[:, 1, 1] = width * mirror, height
+    matrix[:, 0, 2], matrix[:, 1, 2] = (1 - width) * shift[0], (1 - height) * shift[1]
+    return matrix
+
+
+def _warp(images: Tensor, matrix: Tensor) -> Tensor:
+    # torch's affine_grid, three times as fast: two sums of a row and a column
+    size = images.shape[-1]
+    place = (2 * torch.arange(size) + 1) / size - 1
+    rows = matrix[:, :2, 1, None] * place + matrix[:, :2, 2, None]
+    grid = rows[..., None] + (matrix[:, :2, 0, None] * place)[:, :, None]
+    return grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
+    """The maps [B, 3, 3] of the geometric operations; the identity for the others."""
+    matrix = torch.eye(3).repeat(len(operation), 1, 1)
+    angle = torch.where(operation == OPERATIONS.index("rotate"), amount * pi / 6, 0)
+    matrix[:, 0, 0], matrix[:, 1, 1] = angle.cos(), angle.cos()
+    matrix[:, 0, 1], matrix[:, 1, 0] = -angle.sin(), angle.sin()
+    for name, row, column in (
+        ("shear_x", 0, 1),
+        ("shear_y", 1, 0),
+        ("translate_x", 0, 2),
+        ("translate_y", 1, 2),
+    ):
+        matrix[:, row, column] += torch.where(operation == OPERATIONS.index(name), amount * 0.3, 0)
+    return matrix
+
+
+def _tint(images: Tensor, light: Tensor, contrast: Tensor, color: Tensor) -> Tensor:
+    """Brightness, `_contrast` and `_saturate` in one pass: together they are linear."""
+    grey = images.mean(dim=1, keepdim=True)
+    middle = grey.mean(dim=(2, 3), keepdim=True)
+    light, contrast, color = _wide(light), _wide(contrast), _wide(color)
+    rest = (1 - contrast) * middle + (1 - color) * contrast * grey
+    return torch.addcmul(light * rest, images, light * contrast * color)
+
+
+def _contrast(images: Tensor, factor: Tensor) -> Tensor:
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return mean + (images - mean) * _wide(factor)
+
+
+def _saturate(images: Tensor, factor: Tensor) -> Tensor:
+    grey = images.mean(dim=1, keepdim=True)
+    return grey + (images - grey) * _wide(factor)
+
+
+def _recolor(images: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
+    """Apply each image's colour operation; leave the others alone."""
+    factor = 1 + 0.9 * amount
+    for name, change in (
+        ("brightness", lambda x, f: x * _wide(f)),
+        ("contrast", _contrast),
+        ("color", _saturate),
+        ("solarize", lambda x, f: torch.where(x < _wide(f), x, 1 - x)),
+        ("posterize", lambda x, f: torch.floor(x * _wide(4 + 6 * f)) / _wide(4 + 6 * f)),
+        ("autocontrast", lambda x, _: _stretch(x)),
+    ):
+        chosen = operation == OPERATIONS.index(name)
+        if chosen.any():
+            images[chosen] = change(images[chosen], factor[chosen]).clamp(0, 1)
+    return images
+
+
+def _stretch(images: Tensor) -> Tensor:
+    """Each channel from its darkest to its brightest value onto 0..1."""
+    low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
+    return (images - low) / (high - low).clamp(min=1 / 255)

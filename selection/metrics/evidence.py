@@ -1,0 +1,152 @@
+"""Metrics that fit a linear model of the labels in closed form: LogME and H-score."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selection.metrics.checks import check_input
+from zoo.features.store import Features
+
+Floats = NDArray[np.float64]
+
+UPDATES = 11
+"""How often LogME's two precisions are updated at most, as in the authors' code."""
+
+MARGIN = 1e-5
+"""Keeps LogME's precisions finite where a fit is perfect, as in the authors' code."""
+
+
+def logme(features: Features, labels: NDArray[np.int64]) -> float:
+    """Log maximum evidence, per image, mean over the classes; any number, no fixed chance level.
+
+    The evidence of a Bayesian linear regression without intercept onto each one-hot class, at the
+    precisions found by MacKay's fixed point from 1 and 1 (You et al., ICML 2021,
+    algorithm 1; stopped as the authors' code stops: ratio settled within 1 %, at most 11 updates,
+    1e-5 added to both squared errors). As published, neither rotation nor order matters, but a
+    scale or a shift of the features does. Noise scores above 0 where C is large, since one-hot
+    columns are mostly zeros: compare it only within one target.
+
+    Unlabelled rows play no part. One eigendecomposition of the smaller Gram matrix serves all
+    classes: O(L D min(L, D) + L D C) for L labelled images. Fails with L < D, where nearly every
+    teacher fits the labels.
+    """
+    labeled = check_input(features, labels)
+    targets = _one_hot(labels[labeled])
+    values, energies = _resolve(features.embeddings[labeled].astype(np.float64), targets)
+    evidence = _maximise_evidence(values, energies, targets.sum(axis=1), len(labeled))
+    return float(evidence.mean() / len(labeled))
+
+
+def hscore(features: Features, labels: NDArray[np.int64]) -> float:
+    """Shrunk H-score, from 0 to about C - 1; chance is below (C - 1) D / (L - 1).
+
+    tr(cov_a(f)^-1 (1 - a) cov(E[f | y])): the share of the features' variance that lies between
+    classes, summed over whitened directions (Bao et al., ICIP 2019), with the
+    covariance of Ledoit and Wolf, a their shrinkage (Ibrahim, Ponomareva and Mazumder, "Newer is
+    not always better", 2021). As in the code that is in use, the between-class covariance is over
+    L - 1 and the other over N. Neither rotation, shift, scale nor order of images matters.
+
+    Covariance and shrinkage are fitted on all rows, labelled or not; class means on the labelled.
+    No pseudo-inverse: one linear system of the smaller side, O(N D min(N, D)). Fails with few
+    labels: the mean of few images is mostly noise, and noise in narrow directions counts full.
+    """
+    labeled = check_input(features, labels)
+    rows = features.embeddings.astype(np.float64)
+    rows -= rows.mean(axis=0)
+    mixing = _mix_means(labels, labeled)
+    wide = len(rows) <= rows.shape[1]
+    gram = (rows @ rows.T if wide else rows.T @ rows) / len(rows)
+    shrinkage, variance = _shrink(rows, gram)
+    # With X = rows / sqrt(N) and G = A X: G (s X'X + r)^-1 G' = A (s XX' + r)^-1 XX' A'.
+    right = gram @ mixing.T * len(rows) if wide else rows.T @ mixing.T
+    left = mixing if wide else right.T
+    gram *= 1 - shrinkage
+    gram[np.diag_indices_from(gram)] += shrinkage * variance
+    if shrinkage > 0:
+        solved = cast(Floats, np.linalg.solve(gram, right))
+    else:  # features of one direction that need no shrinkage
+        solved = cast(Floats, np.linalg.pinv(gram, hermitian=True)) @ right
+    return float((1 - shrinkage) * np.sum(left.T * solved))
+
+
+def _one_hot(known: NDArray[np.int64]) -> Floats:
+    """Rows are the classes that occur, in ascending order: [C, L]."""
+    return (known == np.unique(known)[:, None]).astype(np.float64)
+
+
+def _resolve(rows: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Squared singular values [R] of the rows, and |v' F' y|^2 of each class [C, R]."""
+    if len(rows) <= rows.shape[1]:
+        values, vectors = np.linalg.eigh(rows @ rows.T)
+        values = values.clip(min=0)
+        return values, np.square(targets @ vectors) * values
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    return values.clip(min=0), np.square(targets @ rows @ vectors)
+
+
+def _maximise_evidence(values: Floats, energies: Floats, sizes: Floats, count: int) -> Floats:
+    """Log evidence of each class, [C], at the precisions where the fixed point stops.
+
+    Args:
+        values: [R] squared singular values of the features.
+        energies: [C, R] squared projections of F'y onto the right singular vectors.
+        sizes: [C] images of each class, which is also |y|^2.
+        count: number of images.
+    """
+    weight = np.ones(len(sizes))  # alpha: precision of the weights
+    noise = np.ones(len(sizes))  # beta: precision of the noise
+    length, error = np.zeros(len(sizes)), np.zeros(len(sizes))
+    moving = np.ones(len(sizes), dtype=np.bool_)
+    for _ in range(UPDATES):
+        ratio = (weight / noise)[moving]
+        spread = values + ratio[:, None]
+        used = (values / spread).sum(axis=1)
+        unused = count - len(values) + (ratio[:, None] / spread).sum(axis=1)
+        energy = energies[moving] / np.square(spread)
+        length[moving] = energy.sum(axis=1)
+        explained = (energy * (spread + ratio[:, None])).sum(axis=1)
+        error[moving] = (sizes[moving] - explained).clip(min=0)
+        weight[moving] = used / (length[moving] + MARGIN)
+        noise[moving] = unused / (error[moving] + MARGIN)
+        settled = np.abs((weight / noise)[moving] - ratio) < 0.01 * ratio
+        moving[moving] = ~settled
+        if not moving.any():
+            break
+    return 0.5 * (
+        len(values) * np.log(weight)
+        + count * np.log(noise)
+        - np.log(weight[:, None] + noise[:, None] * values).sum(axis=1)
+        - noise * (error + MARGIN)
+        - weight * (length + MARGIN)
+        - count * np.log(2 * np.pi)
+    )
+
+
+def _mix_means(labels: NDArray[np.int64], labeled: NDArray[np.int64]) -> Floats:
+    """[C, N]: times the rows, the class means less their mean; its square is cov(E[f | y])."""
+    members = _one_hot(labels[labeled])
+    sizes = members.sum(axis=1, keepdims=True)
+    mixing = np.zeros((len(sizes), len(labels)))
+    mixing[:, labeled] = members / sizes - 1 / len(labeled)
+    return mixing * np.sqrt(sizes / (len(labeled) - 1))
+
+
+def _shrink(rows: Floats, gram: Floats) -> tuple[float, float]:
+    """Ledoit and Wolf's shrinkage and mean variance, J. Multivariate Analysis 2004, lemma 3.2 ff.
+
+    Args:
+        rows: [N, D], centred.
+        gram: X'X/N or XX'/N, whose squares sum to the same.
+    """
+    count, width = rows.shape
+    square = float(np.square(gram).sum())
+    lengths = np.square(rows).sum(axis=1)
+    variance = float(lengths.mean()) / width
+    distance = square - width * variance**2
+    noise = (float(np.square(lengths).mean()) - square) / count
+    if width == 1 or min(noise, distance) <= 0:
+        return 0.0, variance
+    return min(noise / distance, 1.0), variance

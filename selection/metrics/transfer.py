@@ -1,0 +1,97 @@
+"""Metrics of how well a teacher's classes tell the target's: NCE, LEEP and N-LEEP."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selection.metrics.checks import check_input
+from selection.metrics.mixture import assign_softly
+from zoo.errors import RankingError
+from zoo.features.components import decompose
+from zoo.features.store import Features
+
+Floats = NDArray[np.float64]
+
+ENERGY = 0.8
+"""Share of the variance that N-LEEP's principal components keep."""
+
+COMPONENTS = 5
+"""Gaussians per target class in N-LEEP."""
+
+
+def nce(features: Features, labels: NDArray[np.int64]) -> float:
+    """Negative conditional entropy of the labels, in nats, from -log C to 0.
+
+    -H(Y | Z), Z the class that the teacher names: the mean log share of an image's class among
+    the images of its Z (Tran, Nguyen and Hassner, ICCV 2019). A teacher that always names
+    one class scores -H(Y); so does a random one with many images per Z, and more with few.
+
+    Unlabelled rows play no part. By counting: O(L K). Fails with L near K, where hardly two images
+    share a Z, and sees nothing but the name of the likeliest class.
+    """
+    labeled = check_input(features, labels)
+    named = _read_logits(features, labeled).argmax(axis=1)
+    known = np.unique(labels[labeled], return_inverse=True)[1]
+    pairs = known * (named.max() + 1) + named
+    _, place, together = np.unique(pairs, return_inverse=True, return_counts=True)
+    return float(np.log(together[place] / np.bincount(named)[named]).mean())
+
+
+def leep(features: Features, labels: NDArray[np.int64]) -> float:
+    """Log expected empirical prediction, in nats, at most 0; chance is -H(Y), or -log C.
+
+    Mean log probability of the labels under sum_z P(y | z) P(z | x), P(z | x) the teacher's
+    softmax and P(y | z) counted with it (Nguyen et al., ICML 2020, eq. 2). Classes that get
+    no probability at all are 0/0 in the published form and are left out here.
+
+    Unlabelled rows play no part. O(L K C). Fails with L near K, like `nce`, and for teachers
+    whose softmax is nearly flat: they all score near chance.
+    """
+    labeled = check_input(features, labels)
+    logits = _read_logits(features, labeled)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return _expect(shares / shares.sum(axis=1, keepdims=True), labels[labeled])
+
+
+def nleep(features: Features, labels: NDArray[np.int64]) -> float:
+    """LEEP with a mixture of Gaussians for the teacher's classes, at most 0; chance above -H(Y).
+
+    The features are cut to the principal components that hold 80 % of their variance, and 5
+    Gaussians per target class are fitted to them (Li et al., CVPR 2021). Their covariances are
+    full, as in the public implementations (`selection.metrics.mixture`). With 5 C images or fewer there
+    are C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
+    matters only through that and the 1e-6 added to variances, the order of images through the seed.
+
+    Components and mixture are fitted on all rows, labelled or not. O(N D min(N, D)), then
+    O(N C R^2) per round of EM for R components: not for tens of thousands of images. Fails with few
+    rows: a Gaussian on a handful of images holds nothing but them, and every teacher nears 0.
+    """
+    labeled = check_input(features, labels)
+    basis, values = decompose(features.embeddings)
+    kept = int(np.searchsorted(values.cumsum() / values.sum(), ENERGY, side="right")) + 1
+    classes = len(np.unique(labels[labeled]))
+    components = COMPONENTS * classes
+    while components >= len(labels):
+        components -= classes
+    shares = assign_softly(basis[:, :kept] * np.sqrt(values[:kept]), components)
+    return _expect(shares[labeled], labels[labeled])
+
+
+def _expect(shares: Floats, labels: NDArray[np.int64]) -> float:
+    """LEEP of probabilities of source classes [L, K] that sum to 1 per row."""
+    known = np.unique(labels, return_inverse=True)[1]
+    joint = np.eye(known.max() + 1)[known].T @ shares
+    total = joint.sum(axis=0)
+    given = np.divide(joint, total, out=np.zeros_like(joint), where=total > 0)
+    return float(np.log(np.einsum("ij,ij->i", shares, given[known])).mean())
+
+
+def _read_logits(features: Features, labeled: NDArray[np.int64]) -> Floats:
+    """Logits of the labelled images, [L, K]."""
+    if not features.logits.shape[1]:
+        raise RankingError("it has no classifier; choose a metric of features")
+    logits = features.logits[labeled].astype(np.float64)
+    if not np.isfinite(logits).all():
+        raise RankingError("its logits hold numbers that are not finite")
+    return logits

@@ -1,0 +1,169 @@
+"""Tables, means and plot out of the cells of bench_paper.py."""
+
+import json
+import re
+from collections import defaultdict
+
+import numpy as np
+
+from zoo.system.files import write_whole
+
+ORDER = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
+MAIN = "mobilenetv3_small_100"
+BUDGETS = (4, 10)
+"""Labels per class over which the means are taken."""
+
+
+def gather(cells, arch, labels):
+    """{method: {target: [accuracy in percent of each seed]}}."""
+    found = defaultdict(lambda: defaultdict(dict))
+    for key, cell in cells.items():
+        network, target, budget, seed, method = key.split("/")
+        if network == arch and int(budget) in labels:
+            found[method][target][budget, seed] = 100 * cell["accuracy"]
+    return found
+
+
+def complete(found):
+    """The named methods without cells that another of them lacks: one base for all.
+
+    So a table stays fair while a further seed is on its way.
+    """
+    named = {method: found[method] for method in ORDER if method in found}
+    everyone = [*named.values()]
+    shared = {
+        (target, cell)
+        for target in (everyone[0] if everyone else ())
+        for cell in everyone[0][target]
+        if all(cell in rows.get(target, {}) for rows in everyone)
+    }
+    return {
+        method: {
+            target: {cell: value for cell, value in row.items() if (target, cell) in shared}
+            for target, row in rows.items()
+        }
+        for method, rows in named.items()
+    }
+
+
+def paired(one, other):
+    """Differences of two methods on the same target, labels and seed: [targets][cells]."""
+    both = [
+        [
+            value - other[target][cell]
+            for cell, value in one[target].items()
+            if cell in other[target]
+        ]
+        for target in sorted(one.keys() & other.keys())
+    ]
+    return [row for row in both if row]
+
+
+def interval(rows, draws=4000):
+    """Mean of the targets' means; 95 % interval, targets and their cells drawn with replacement."""
+    rng = np.random.default_rng(0)
+    means = [np.mean(row) for row in rows]
+    drawn = []
+    for _ in range(draws):
+        chosen = rng.integers(0, len(rows), len(rows))
+        drawn.append(np.mean([np.mean(rng.choice(rows[i], len(rows[i]))) for i in chosen]))
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(np.mean(means)), float(low), float(high)
+
+
+def print_table(found):
+    """Accuracy by target and method, then each method against the two baselines."""
+    methods = list(found)
+    targets = sorted({target for rows in found.values() for target, row in rows.items() if row})
+    if not targets:
+        return
+    print(f"| target | {' | '.join(methods)} |\n|---|{'---|' * len(methods)}")
+    for target in targets:
+        cells = [[*found[method].get(target, {}).values()] for method in methods]
+        print(f"| {target} | {' | '.join(f'{np.mean(c):.1f}' if c else '' for c in cells)} |")
+    means = [interval([[*row.values()] for row in found[m].values() if row])[0] for m in methods]
+    print(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in means)} |")
+    for baseline in ("transfer", "fixmatch"):
+        cells = [compare(found, method, baseline) for method in methods]
+        print(f"| over {baseline} | {' | '.join(cells)} |")
+
+
+def compare(found, method, other):
+    """Difference of two methods in the cells that both have: mean, interval, won targets."""
+    rows = paired(found[method], found.get(other, {}))
+    if method == other or not rows:
+        return ""
+    mean, low, high = interval(rows)
+    wins = sum(np.mean(row) > 0 for row in rows)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f}), {wins} of {len(rows)}"
+
+
+def print_variants(found):
+    """Each method with other numbers, teachers or zoo against the same without, cell by cell."""
+    variants = sorted(found.keys() - set(ORDER))
+    if not variants:
+        return
+    print("\n| variant | cells | mean | over the same without | over transfer | over fixmatch |")
+    print("|---|---|---|---|---|---|")
+    for variant in variants:
+        rows = [[*row.values()] for row in found[variant].values()]
+        base = "default" if variant == "probe" else re.split("[:@]|_less", variant)[0]
+        cells = [compare(found, variant, other) for other in (base, "transfer", "fixmatch")]
+        print(
+            f"| {variant} | {sum(map(len, rows))} | {interval(rows)[0]:.1f} | {' | '.join(cells)} |"
+        )
+
+
+def show(cells, *, save=None, plot=None):
+    """Print every table that the cells fill; write them and the means; draw them."""
+    for arch in sorted({key.split("/")[0] for key in cells}, reverse=True):
+        budgets = sorted({int(key.split("/")[2]) for key in cells if key.startswith(arch)})
+        joint = [BUDGETS] if set(BUDGETS) <= set(budgets) else []
+        for labels in [(budget,) for budget in budgets] + joint:
+            every = gather(cells, arch, labels)
+            found = complete(every)
+            seeds = {seed for rows in found.values() for row in rows.values() for _, seed in row}
+            print(f"\n### {arch}, {' and '.join(map(str, labels))} labels per class, "
+                  f"{len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}\n")  # fmt: skip
+            print_table(found)
+            print_variants(every)
+    seconds = defaultdict(list)
+    for key, cell in cells.items():
+        if key.split("/")[-1] in ORDER:
+            seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
+    print("\n| student | method | median seconds of training | cells |\n|---|---|---|---|")
+    for (arch, method), values in sorted(seconds.items()):
+        print(f"| {arch} | {method} | {np.median(values):.0f} | {len(values)} |")
+    if save:
+        found = complete(gather(cells, MAIN, BUDGETS))
+        rows = {method: [[*row.values()] for row in found[method].values() if row]
+                for method in ORDER if method in found}  # fmt: skip
+        means = {method: round(interval(each)[0], 2) for method, each in rows.items() if each}
+        write_whole(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
+    if plot:
+        draw(complete(gather(cells, MAIN, BUDGETS)), plot)
+
+
+def draw(found, path):
+    """Gain over transfer of each method: targets as dots, the mean and its interval."""
+    from matplotlib.figure import Figure
+
+    methods = [method for method in ORDER[1:] if method in found]
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for place, method in enumerate(reversed(methods)):
+        rows = paired(found[method], found["transfer"])
+        mean, low, high = interval(rows)
+        dots = [np.mean(row) for row in rows]
+        axes.plot(dots, [place] * len(dots), "o", color="#7a8ba6", alpha=0.6, markersize=5)
+        color = "#b3401f" if method == "default" else "#1f3a5f"
+        axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], fmt="D", color=color,
+                      capsize=4, linewidth=2)  # fmt: skip
+        axes.annotate(f"{mean:+.1f}", (mean, place), xytext=(0, 8), textcoords="offset points",
+                      ha="center", color=color, fontweight="bold")  # fmt: skip
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(methods)), reversed(methods))
+    axes.set_ylim(-0.5, len(methods) - 0.3)
+    axes.set_xlabel("points of accuracy over transfer; dots: targets; bar: 95 % interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)

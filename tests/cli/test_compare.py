@@ -1,0 +1,114 @@
+"""`zoo compare`: which method to ship, from files and options to words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.toys import COLORS, paint
+from tests.support.worlds import snapshot
+
+TINY = ("--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates", 2)
+
+
+@pytest.fixture
+def compare(command, imgs, toy_zoo):
+    return lambda *words: command("compare", "--target", imgs, *TINY, *words)
+
+
+def test_it_names_every_method_and_says_which_to_ship(compare, imgs):
+    before = snapshot(imgs)
+    ran = compare()
+    assert ran.code == 0, ran.err
+    for word in ("transfer", "fixmatch", "nearest", "weighted", "Ship ", "12 labelled images"):
+        assert word in ran.out
+    assert snapshot(imgs) == before
+
+
+def test_its_json_is_what_the_file_holds_besides_the_answers(compare):
+    shown = compare("--method", "transfer", "--method", "weighted", "--json").json
+    assert shown["standings"][0]["method"] == shown["best"]
+    assert {row["method"] for row in shown["standings"]} == {"transfer", "weighted"}
+    assert (shown["images"], shown["folds"]) == (12, 3)
+    saved = json.loads(Path("comparison.json").read_text())
+    assert shown.items() <= saved.items()
+    assert len(saved["cells"]) == 6
+    assert sum(len(cell["hits"]) for cell in saved["cells"].values()) == 24
+
+
+def test_on_held_out_images_each_method_teaches_one_student(compare, test_imgs):
+    shown = compare("--test", test_imgs, "--json").json
+    assert (shown["images"], shown["folds"]) == (9, 0)
+    document = json.loads(Path("comparison.json").read_text())
+    assert len(document["cells"]) == 4
+    compare("--test", test_imgs, "--folds", 4)  # which plays no part
+    assert json.loads(Path("comparison.json").read_text()) == document
+
+
+def test_a_stopped_comparison_goes_on_from_its_file(compare, monkeypatch):
+    done = compare("--json").json
+    document = json.loads(Path("comparison.json").read_text())
+    document["cells"] = {k: c for k, c in document["cells"].items() if not k.startswith("near")}
+    Path("comparison.json").write_text(json.dumps(document))
+    taught = []
+    from cli import comparing
+
+    monkeypatch.setattr(
+        comparing, "teach", lambda plan, *a, _teach=comparing.teach, **k: (
+            taught.append(plan.method), _teach(plan, *a, **k))[1],
+    )  # fmt: skip
+    again = compare("--json").json
+    assert taught == ["nearest"] * 3
+    for one, other in zip(done["standings"], again["standings"], strict=True):
+        assert one["accuracy"] == other["accuracy"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--folds", 4),
+        ("--updates", 3),
+        ("--seed", 1),
+        ("--flip",),
+        ("--image-size", 40),
+        ("--arch", "test_efficientnet"),
+        ("--labels-per-class", 3),
+        ("--objective", "source"),
+        ("--zoo", "all"),
+    ],
+)
+def test_another_comparison_does_not_take_the_answers_of_this_one(compare, words):
+    plain = ("--method", "weighted")
+    compare(*plain)
+    one = json.loads(Path("comparison.json").read_text())
+    ran = compare(*plain, *words)
+    assert ran.code == 0
+    assert json.loads(Path("comparison.json").read_text())["run"] != one["run"]
+    aside = Path(f"comparison-{one['run'][:8]}.json")
+    assert str(aside) in ran.err
+    assert json.loads(aside.read_text()) == one
+
+
+def test_loose_test_images_have_no_answer_and_do_not_count(compare, test_imgs):
+    words = ("--method", "transfer", "--test", test_imgs, "--json")
+    alone = compare(*words).json
+    for number in range(5):
+        paint(test_imgs / f"loose{number}.png", COLORS["red"], 900 + number)
+    assert compare(*words).json["standings"][0]["accuracy"] == alone["standings"][0]["accuracy"]
+
+
+def test_testing_on_images_that_teach_is_said(compare, imgs, test_imgs):
+    words = ("--method", "transfer", "--test")
+    assert "12 of 12 test images are labelled training images too" in compare(*words, imgs).err
+    assert "training images too" not in compare(*words, test_imgs).err
+
+
+def test_mistakes_are_one_line_and_leave_the_file_alone(compare, imgs):
+    Path("comparison.json").write_text("{}")
+    assert "no comparison of ours" in compare().mistake
+    assert Path("comparison.json").read_text() == "{}"
+    assert "lies inside the image folder" in compare("--save", imgs / "c.json").mistake
+    assert "needs 3: label more" in compare("--labels-per-class", 2, "--save", "d.json").mistake
+    assert "could not be saved" in compare("--save", "no/where.json").mistake
+    assert compare("--folds", 2).code == 2
+    assert compare("--method", "magic").code == 2

@@ -1,0 +1,134 @@
+"""`--dry-run`: what is counted, what is measured, and that nothing else happens."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tests.support.worlds import EACH, snapshot, steps
+from zoo.teachers.catalogue import list_cards
+
+
+def test_a_dry_run_does_nothing_but_tell(timed_rank, timed_distil, timed_compare, tmp_path, cache):
+    before = snapshot(tmp_path), snapshot(cache)
+    for run in (timed_rank, timed_distil, timed_compare):
+        for words in ((), ("--json",), ("--budget", "10m")):
+            ran = run("--dry-run", *words)
+            assert (ran.code, "forward" in ran.out, ran.err) == (0, True, ""), words
+    assert (snapshot(tmp_path), snapshot(cache)) == before
+
+
+def test_a_dry_run_counts_the_passes_that_are_made_then(timed_rank):
+    planned = timed_rank("--dry-run", "--json").json
+    assert planned["forward_passes"] == timed_rank("--json").json["forward_passes"] == 36
+    assert steps(planned)["ask the teachers"]["seconds"] == 36
+    again = timed_rank("--dry-run", "--json").json
+    assert again["forward_passes"] == 0
+
+
+def test_a_dry_run_of_other_images_to_probe_counts_those(timed_rank):
+    assert timed_rank("--dry-run", "--probe", 2, "--json").json["forward_passes"] == 28
+
+
+def test_a_dry_run_of_teaching_counts_updates_passes_and_time(timed_distil, timed_rank, test_imgs):
+    shown = timed_distil("--dry-run", "--updates", 7, "--test", test_imgs, "--json").json
+    assert (shown["updates"], shown["forward_passes"], shown["chosen"]) == (7, 36, {})
+    assert steps(shown)["teach (weighted)"]["seconds"] == 7 * EACH
+    assert steps(shown)["test"]["count"] == 9
+    assert shown["seconds"] == 36 + 7 * EACH + 1.5
+    timed_rank()
+    edited = json.loads(Path("ranking.json").read_text())
+    for row in edited["teachers"]:
+        row["share"] = float(row["name"] == "ant")
+    Path("ranking.json").write_text(json.dumps(edited))
+    assert timed_distil("--dry-run", "--json").json["forward_passes"] == 0
+    assert timed_distil("--dry-run", "--teacher", "ant", "--json").json["forward_passes"] == 0
+    assert transfer_passes(timed_distil) == 0
+
+
+def test_who_gets_a_share_is_not_known_before_the_ranking(timed_distil, world, monkeypatch):
+    monkeypatch.setattr(
+        "zoo.images.folder.Images.probe", lambda self, **_: self.subset(np.arange(10))
+    )
+    for words, more in (((), 2 * 8), (("--nearest",), 8)):
+        shown = timed_distil("--dry-run", "--json", *words).json
+        assert steps(shown)["ask for the ranking"]["count"] == 2 * 10
+        assert steps(shown)["ask those with a share, at most"]["count"] == more
+    assert timed_distil("--dry-run", "--budget", "30s").code == 0  # nobody may get a share
+    assert "at least" in timed_distil("--dry-run", "--budget", "21s").mistake
+
+
+def transfer_passes(timed_distil):
+    return timed_distil("--dry-run", "--baseline", "transfer", "--json").json["forward_passes"]
+
+
+def test_people_see_the_plan_as_a_table(timed_distil, timed_rank):
+    ran = timed_distil("--dry-run", "--updates", 7)
+    for words in (
+        "ask for the ranking",
+        "36 forward passes",
+        "teach (weighted)",
+        "1m10s",
+        "in all",
+    ):
+        assert words in " ".join(ran.out.split()), words
+    assert "2m of" not in ran.out
+
+
+def test_what_has_to_be_fetched_is_counted_in_bytes_and_not_fetched(timed_rank, monkeypatch, cache):
+    from zoo.hub.client import Files
+
+    files = Files(
+        "owner/cat-net", "c" * 40, ("config.json", "model.safetensors"), (500, 7000), "", ""
+    )
+    monkeypatch.setattr("zoo.hub.client.find_files", lambda card, ask=True: files)
+    shown = timed_rank("--zoo", "all", "--dry-run", "--json").json
+    assert shown["bytes"] == 7500
+    assert steps(shown)["fetch cat"] == {
+        "what": "fetch cat", "count": 7500, "unit": "bytes", "seconds": None,
+    }  # fmt: skip
+    assert shown["forward_passes"] == 3 * 18
+    assert "fetch 0.0 MB" in timed_rank("--zoo", "all", "--dry-run").out
+    assert not list(cache.rglob("*cat*"))
+
+
+def test_what_cannot_be_had_is_said_and_not_counted(timed_rank):
+    shown = timed_rank("--zoo", "all", "--dry-run", "--json").json
+    assert shown["forward_passes"] == 36
+    assert any("cat cannot be had" in note for note in shown["notes"])
+
+
+def test_a_shortlist_is_counted_at_its_most_with_the_reference(timed_rank, monkeypatch):
+    monkeypatch.setattr("zoo.teachers.fingerprint.REFERENCE", "ant")
+    shown = timed_rank("--shortlist", 1, "--dry-run", "--json").json
+    largest = max(list_cards(), key=lambda card: card.bytes).name
+    assert shown["forward_passes"] == (18 if largest == "ant" else 36)
+    assert any("the largest are counted" in note for note in shown["notes"])
+
+
+def test_a_dry_run_finds_what_is_wrong(timed_distil, timed_compare, timed_rank, tmp_path, imgs):
+    Path("student").mkdir()
+    Path("student/x").write_text("")
+    assert "not empty" in timed_distil("--dry-run").mistake
+    assert timed_distil("--dry-run", "--overwrite").code == 0
+    assert "'cuda:99'" in timed_distil("--dry-run", "--overwrite", "--device", "cuda:99").mistake
+    assert "'cuda:99'" in timed_rank("--dry-run", "--device", "cuda:99").mistake
+    Path("comparison.json").write_text("{}")
+    assert "no comparison of ours" in timed_compare("--dry-run").mistake
+    assert "inside the image folder" in timed_rank("--dry-run", "--save", imgs / "r.json").mistake
+
+
+def test_the_measured_student_is_the_one_that_is_asked_for(timed_distil, world):
+    import torch
+
+    timed_distil("--dry-run", "--image-size", 40, "--device", "cpu", "--objective", "source")
+    (arch, classes, recipe, options) = world["students"][-1]
+    assert (arch, classes, recipe.consistency) == ("test_resnet", 3, 0)
+    assert (options["image_size"], options["device"]) == (40, torch.device("cpu"))
+    assert (options["teachers"], options["seconds"]) == ([3, 2], 3)
+    timed_distil("--dry-run", "--budget", "200s")
+    assert world["students"][-1][3]["teachers"] == []
+    assert world["students"][-1][3]["seconds"] == world["teachers"][-1][1] == 10
+    timed_distil("--dry-run", "--baseline", "fixmatch")
+    assert world["students"][-1][2].consistency == 1
+    assert world["students"][-1][3]["teachers"] is None

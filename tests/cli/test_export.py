@@ -1,0 +1,297 @@
+"""`zoo export`: every option, what is written, and what is refused."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from distill.export import export, onnx_file
+from distill.student import save_network
+from tests.support.toys import COLORS, paint, paint_folder
+from tests.support.worlds import snapshot
+from zoo.teachers.card import Preprocessing
+
+LOOK = Preprocessing(32, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "bicubic", 0.9)
+CONVERTED: dict[str, bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def _convert_each_network_once(monkeypatch):
+    """torch's exporter takes seconds: the same network and preprocessing give the same file."""
+
+    def convert(network, preprocessing):
+        content = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+        key = f"{preprocessing} {hashlib.sha256(content).hexdigest()}"
+        if key not in CONVERTED:
+            CONVERTED[key] = onnx_file.convert(network, preprocessing)
+        return CONVERTED[key]
+
+    monkeypatch.setattr(export, "convert", convert)
+    monkeypatch.setattr(export, "measure_latency", lambda *_: export.Latency(1.5, 2.5, 3))
+
+
+@pytest.fixture
+def student(tmp_path):
+    """An untaught student of the three colours, sure of what it says."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = timm.create_model("test_resnet", num_classes=3).eval()
+        network.get_classifier().weight.data.mul_(20)  # pyright: ignore
+    folder = tmp_path / "student"
+    folder.mkdir()
+    save_network(
+        network,
+        folder,
+        arch="test_resnet",
+        labels=tuple(COLORS),
+        preprocessing=LOOK,
+        license="mit",
+    )
+    return folder
+
+
+def facts_of(path):
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+def ask(path, images):
+    """Class and probability of images, with nothing but the file and its metadata."""
+    facts = facts_of(path)
+    size, keep = int(facts["image_size"]), float(facts["crop_pct"])
+    assert facts["crop_mode"] == "center"
+    pixels = []
+    for image in images:
+        shown = Image.open(image).convert("RGB")
+        side = min(shown.size) * keep
+        left, top = (shown.width - side) / 2, (shown.height - side) / 2
+        how = Image.Resampling[facts["interpolation"].upper()]
+        fitted = shown.resize((size, size), how, box=(left, top, left + side, top + side))
+        pixels.append(np.asarray(fitted).transpose(2, 0, 1))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (chances,) = session.run(None, {"pixels": np.stack(pixels)})
+    classes = json.loads(facts["classes"])
+    return [(classes[row.argmax()], row.max()) for row in np.asarray(chances)]
+
+
+def test_the_file_says_what_predict_says(command, student, test_imgs, monkeypatch):
+    monkeypatch.setattr(
+        "distill.evaluation.evaluate.autocast",
+        lambda device: torch.autocast(device.type, enabled=False),
+    )
+    command("export", student, "--onnx")
+    rows = command("predict", student, test_imgs, "--json").json
+    found = ask(student / "model.onnx", [row["path"] for row in rows])
+    assert [label for label, _ in found] == [row["label"] for row in rows]
+    assert [chance for _, chance in found] == pytest.approx(
+        [row["probability"] for row in rows], abs=1e-4
+    )
+    assert len({f"{chance:.3f}" for _, chance in found}) > 3
+
+
+def test_json_has_the_parity_the_costs_and_the_limits(command, student):
+    shown = command("export", student, "--onnx", "--json").json
+    path = student / "model.onnx"
+    assert shown["path"] == str(path)
+    assert shown["bytes"] == path.stat().st_size
+    assert (shown["numbers"], shown["opset"], shown["faithful"]) == ("float32", 18, True)
+    assert (shown["images"], shown["agreement"]) == (0, None)
+    assert 0 <= shown["difference"] <= 1e-4 == shown["limits"]["difference"]
+    latency = {"median": 1.5, "p95": 2.5, "runs": 3}
+    weights = (student / "model.safetensors").stat().st_size
+    assert shown["runtimes"] == [
+        {"name": "torch", "numbers": "float32", "bytes": weights, "latency": latency},
+        {"name": "onnxruntime", "numbers": "float32", "bytes": shown["bytes"], "latency": latency},
+    ]
+
+
+def test_people_see_a_row_a_runtime_and_where_the_file_is(command, student, test_imgs):
+    ran = command("export", student, "--onnx", "--target", test_imgs)
+    assert (ran.code, ran.err) == (0, "")
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert ["torch", "float32", "1.50", "2.50"] in [row[:4] for row in rows]
+    assert ["onnxruntime", "float32", "1.50", "2.50"] in [row[:4] for row in rows]
+    assert "on 9 images" in ran.out
+    assert "the same for 100.0% of the images" in ran.out
+    assert f"Saved as {student / 'model.onnx'}" in ran.out
+
+
+def test_target_is_what_it_is_compared_on_and_stays_untouched(command, student, test_imgs):
+    broken = test_imgs / "red" / "broken.png"
+    broken.write_bytes(b"no image")
+    before = snapshot(test_imgs)
+    ran = command("export", student, "--onnx", "--target", test_imgs, "--json")
+    assert (ran.json["images"], ran.json["agreement"]) == (9, 1)
+    assert str(broken) in ran.err
+    assert snapshot(test_imgs) == before
+
+
+def test_out_is_where_it_goes(command, student, test_imgs):
+    assert command("export", student, "--onnx", "--out", "new/ant.onnx").code == 0
+    assert [path.name for path in Path("new").iterdir()] == ["ant.onnx"]
+    assert not (student / "model.onnx").exists()
+    for place, why in {
+        "ant.bin": "does not end in .onnx",
+        student / "model.safetensors": "does not end in .onnx",
+        "new": "does not end in .onnx",
+        test_imgs / "ant.onnx": "inside the image folder",
+        student / "config.json" / "ant.onnx": "cannot be written",
+    }.items():
+        words = ("--onnx", "--target", test_imgs, "--out", place)
+        assert why in command("export", student, *words).mistake
+    Path("folder.onnx").mkdir()
+    line = command("export", student, "--onnx", "--out", "folder.onnx", "--overwrite").mistake
+    assert "is a folder" in line
+
+
+def test_overwrite_replaces_a_file_and_nothing_else_does(command, student):
+    path = student / "model.onnx"
+    path.write_text("mine")
+    assert "pass --overwrite" in command("export", student, "--onnx").mistake
+    assert path.read_text() == "mine"
+    assert command("export", student, "--onnx", "--overwrite").code == 0
+    onnx.checker.check_model(onnx.load(path))
+
+
+def test_a_file_that_answers_otherwise_is_never_written(command, student, monkeypatch):
+    def other(network, preprocessing):
+        return lambda pixels: np.full((len(pixels), 3), 1 / 3, dtype=np.float32)
+
+    (student / "model.onnx").write_text("mine")
+    before = snapshot(student)
+    monkeypatch.setattr(export, "torch_answer", other)
+    line = command("export", student, "--onnx", "--overwrite").mistake
+    assert "is not written" in line
+    assert "more than 1e-04" in line
+    assert snapshot(student) == before
+
+
+def test_answers_that_are_not_numbers_are_never_written(command, student, monkeypatch):
+    def broken(content):
+        return lambda pixels: np.full((len(pixels), 3), np.nan, dtype=np.float32)
+
+    monkeypatch.setattr(export, "onnx_answer", broken)
+    assert "by up to nan" in command("export", student, "--onnx").mistake
+    assert not (student / "model.onnx").exists()
+
+
+def test_torch_is_timed_on_one_thread_and_has_its_threads_back(command, student, monkeypatch):
+    seen = []
+
+    def measure(answer, image):
+        assert image.shape == (1, 3, 32, 32)
+        seen.append(torch.get_num_threads())
+        return export.Latency(1.0, 1.0, 1)
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(export, "measure_latency", measure)
+    try:
+        torch.set_num_threads(2)
+        assert command("export", student, "--onnx").code == 0
+        assert (seen, torch.get_num_threads()) == ([1, 1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_real_images_can_refuse_it_too(command, student, test_imgs, monkeypatch):
+    real = export.torch_answer
+
+    def odd(network, preprocessing):
+        answer = real(network, preprocessing)
+        grey = export.draw_noise(32)
+        return lambda pixels: answer(pixels) + (0 if np.isin(pixels, grey[0]).all() else 0.1)
+
+    def dull(size):
+        return np.full((2, 3, size, size), 128, dtype=np.uint8)
+
+    monkeypatch.setattr(export, "torch_answer", odd)
+    monkeypatch.setattr(export, "draw_noise", dull)
+    assert command("export", student, "--onnx", "--json").json["difference"] < 1e-4
+    words = ("--onnx", "--overwrite", "--target", test_imgs)
+    assert "by up to 1.0e-01" in command("export", student, *words).mistake
+
+
+def test_int8_is_another_file_with_ranges_of_the_images(command, student, test_imgs, tmp_path):
+    words = ("export", student, "--onnx", "--int8", "--json", "--target")
+    shown = command(*words, test_imgs).json
+    path = student / "model.int8.onnx"
+    assert (shown["path"], shown["numbers"], shown["images"]) == (str(path), "int8", 9)
+    assert [(row["name"], row["numbers"]) for row in shown["runtimes"]] == [
+        ("torch", "float32"),
+        ("onnxruntime", "float32"),
+        ("onnxruntime", "int8"),
+    ]
+    assert shown["bytes"] == path.stat().st_size < shown["runtimes"][1]["bytes"]
+    facts = facts_of(path)
+    assert facts["numbers"] == "int8"
+    assert json.loads(facts["classes"]) == list(COLORS)
+    paint(tmp_path / "dark" / "1.png", (3, 3, 3))
+    assert command(*words, tmp_path / "dark", "--out", "dark.onnx").code == 0
+    assert Path("dark.onnx").read_bytes() != path.read_bytes()
+
+
+def test_the_agreement_of_int8_is_that_of_its_top_classes_with_predict(command, student, imgs):
+    shown = command("export", student, "--onnx", "--int8", "--target", imgs, "--json").json
+    rows = command("predict", student, imgs, "--json").json
+    found = ask(student / "model.int8.onnx", [row["path"] for row in rows])
+    pairs = zip(found, rows, strict=True)
+    same = [label == row["label"] for (label, _), row in pairs]
+    assert shown["agreement"] == pytest.approx(sum(same) / len(same), abs=1 / 18)
+    assert shown["difference"] > 1e-4
+
+
+def test_int8_that_names_other_classes_is_kept_with_a_warning(
+    command, student, test_imgs, monkeypatch
+):
+    words = ("export", student, "--onnx", "--int8", "--target", test_imgs, "--overwrite", "--json")
+    monkeypatch.setattr(export, "AGREEMENT", 0.0)
+    ran = command(*words)
+    assert (ran.json["faithful"], ran.err) == (True, "")
+    monkeypatch.setattr(export, "AGREEMENT", 1.01)
+    ran = command(*words)
+    assert ran.json["faithful"] is False
+    assert ran.err.startswith(f"Beware: {student / 'model.int8.onnx'} names another class")
+    assert (student / "model.int8.onnx").exists()
+
+
+def test_images_that_cannot_be_used_are_one_line(command, student, tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = ("export", student, "--onnx", "--target")
+    assert "No readable image" in command(*words, tmp_path / "empty").mistake
+    assert "does not exist" in command(*words, tmp_path / "none").mistake
+    assert not list(student.glob("*.onnx"))
+
+
+def test_loose_images_without_labels_will_do(command, student, tmp_path):
+    loose = paint_folder(tmp_path / "loose", per_class=0, loose=3)
+    shown = command("export", student, "--onnx", "--target", loose, "--json").json
+    assert shown["images"] == 3
+
+
+def test_what_is_no_student_is_one_line(command, student):
+    assert "is not a saved student" in command("export", "nowhere", "--onnx").mistake
+    assert not Path("nowhere").exists()
+    (student / "model.safetensors").write_bytes(b"damaged")
+    assert "are damaged" in command("export", student, "--onnx").mistake
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnxruntime", "onnxscript"])
+def test_without_the_extra_one_line_says_what_to_install(command, student, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    line = command("export", student, "--onnx").mistake
+    assert f"needs {name}: pip install 'source-zoo[export]'" in line
+    assert not (student / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--onnx", "--int8"), ("--onnx", "--int4")], ids=" ".join)
+def test_a_format_and_images_for_int8_have_to_be_named(command, student, words):
+    ran = command("export", student, *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "--" in ran.err

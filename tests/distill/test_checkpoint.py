@@ -1,0 +1,174 @@
+"""Runs that were killed, and the state that they leave."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from distill.training import checkpoint, targets
+from distill.training.checkpoint import Checkpoint, forget
+from distill.training.loop import make_optimizer
+from tests.support.training_runs import RECIPE, SHARES, run, same
+from zoo.errors import StudentError
+
+pytestmark = pytest.mark.usefixtures("plain_numbers")
+
+
+class Killed(Exception):
+    """What stops a run in the middle."""
+
+
+def kill_at(update):
+    def progress(done, _):
+        if done == update:
+            raise Killed
+
+    return progress
+
+
+@pytest.fixture
+def kept_often(monkeypatch, tmp_path):
+    """Checkpoints after every update."""
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "BURDEN", 1e9)
+    return tmp_path / "runs"
+
+
+def killed(images, folder, recipe=RECIPE, at=3, **options):
+    before = set(folder.glob("*"))
+    with pytest.raises(Killed):
+        run(images, recipe, checkpoints=folder, progress=kill_at(at), **options)
+    (file,) = set(folder.glob("*")) - before
+    return file
+
+
+def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_often):
+    taught = {"features": features, "shares": SHARES}
+    recipe = replace(RECIPE, updates=7)
+    killed(images, kept_often, recipe, **taught)
+    calls = []
+    resumed = run(images, recipe, checkpoints=kept_often,
+                  progress=lambda done, _: calls.append(done), **taught)  # fmt: skip
+    assert calls == [4, 5, 6, 7]
+    whole = run(images, recipe, **taught)
+    assert same(resumed, whole)
+    assert resumed.history == whole.history
+
+
+def test_heads_that_take_turns_do_so_after_a_kill(images, features, kept_often, monkeypatch):
+    taught = {"features": features, "shares": SHARES, "objective": "source"}
+    recipe = replace(RECIPE, updates=7)
+    together = run(images, recipe, **taught)
+    monkeypatch.setattr(targets, "TOGETHER", 3)
+    killed(images, kept_often, recipe, **taught)
+    resumed = run(images, recipe, checkpoints=kept_often, **taught)
+    whole = run(images, recipe, **taught)
+    assert same(resumed, whole)
+    assert not same(whole, together)
+
+
+def test_a_finished_run_is_kept_until_its_student_is_saved(images, kept_often):
+    trained = run(images, checkpoints=kept_often)
+    calls = []
+    again = run(images, checkpoints=kept_often, progress=lambda *_: calls.append(1))
+    assert (calls, same(trained, again), again.state) == ([], True, trained.state)
+    assert again.history == trained.history
+    assert again.seconds >= trained.seconds
+    assert list(kept_often.iterdir()) == [trained.state]
+    forget(trained.state)
+    assert not list(kept_often.iterdir())
+
+
+def test_a_run_that_diverged_leaves_no_state(images, kept_often):
+    with pytest.raises(StudentError, match="diverged"):
+        run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60),
+            checkpoints=kept_often)  # fmt: skip
+    assert not list(kept_often.iterdir())
+
+
+def test_a_run_that_is_stopped_between_updates_keeps_every_one(images, tmp_path):
+    with pytest.raises(Killed):
+        run(images, checkpoints=tmp_path / "runs", progress=kill_at(3))
+    assert first_update(images, tmp_path / "runs")[0] == 4
+
+
+def first_update(images, folder, recipe=RECIPE, **options):
+    calls = []
+    trained = run(images, recipe, checkpoints=folder,
+                  progress=lambda done, _: calls.append(done), **options)  # fmt: skip
+    return calls[0], trained
+
+
+def test_the_state_of_another_run_is_ignored(images, features, kept_often):
+    mine = killed(images, kept_often)
+    other = replace(RECIPE, learning_rate=0.001)
+    theirs = killed(images, kept_often, other)
+    mine.replace(theirs)
+    first, trained = first_update(images, kept_often, other)
+    assert first == 1
+    assert same(trained, run(images, other))
+
+
+def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(
+    images, features, kept_often
+):
+    killed(images, kept_often, features=features, shares=SHARES)
+    for options in (
+        {"recipe": replace(RECIPE, seed=9)},
+        {"recipe": replace(RECIPE, flip=True)},
+        {"features": features, "shares": {"ant": 0.7, "bee": 0.3}},
+        {"image_size": 48},
+        {"arch": "test_efficientnet"},
+    ):
+        killed(images, kept_often, **{"at": 1, "features": {}, "shares": {}, **options})
+    killed(images.hide_labels(2, 0), kept_often, features=features, shares=SHARES)
+    assert len(list(kept_often.iterdir())) == 7
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "no safetensors": lambda content: b"no safetensors",
+    "truncated": lambda content: content[: len(content) // 2],
+    "a flipped bit": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_state_is_ignored(images, kept_often, damage):
+    file = killed(images, kept_often)
+    file.write_bytes(DAMAGE[damage](file.read_bytes()))
+    first, trained = first_update(images, kept_often)
+    assert first == 1
+    assert same(trained, run(images))
+
+
+def test_a_state_that_cannot_be_kept_is_a_mishap_and_no_crash(images, kept_often):
+    kept_often.write_text("a file where a folder should be")
+    trained = run(images, checkpoints=kept_often)
+    assert str(kept_often) in trained.mishap
+    assert same(trained, run(images))
+
+
+def test_writing_the_state_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
+    clock, written = [0.0], []
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+
+    def write(*_):
+        written.append(clock[0])
+        clock[0] += 3
+
+    monkeypatch.setattr(checkpoint, "write_tensors", write)
+    network = torch.nn.Linear(1, 1)
+    optimizer = make_optimizer(network, RECIPE)
+    state = Checkpoint(tmp_path / "x", "run", network, {}, optimizer, _saved=0.0)
+    for update in range(650):
+        clock[0] += 1
+        state.keep(update)
+    assert written == [10, 313, 616]
+
+
+def test_a_run_of_less_than_ten_seconds_writes_no_state(images, tmp_path):
+    folder, seen = tmp_path / "runs", []
+    run(images, checkpoints=folder, progress=lambda *_: seen.append(folder.exists()))
+    assert seen == [False] * 4
+    assert not folder.exists()

@@ -1,0 +1,63 @@
+"""Convolutions in another form give what torch's own give, forward and backward."""
+
+import pytest
+import torch
+from torch import nn
+
+from distill.training.convolutions import fast_convolutions
+
+
+def test_depthwise_convolutions_leave_autocast_and_come_back():
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3), nn.Conv2d(1, 1, 3))
+    kinds = []
+    for module in network[:2]:
+        module.register_forward_hook(lambda _, __, output: kinds.append(output.dtype))
+    images = torch.zeros(1, 4, 8, 8)
+
+    def show():
+        kinds.clear()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            network[:2](images)
+        return list(kinds)
+
+    inside = fast_convolutions(network)
+    inside.__enter__()
+    assert show() == [torch.float32, torch.bfloat16]
+    assert not inside.__exit__(RuntimeError, RuntimeError("killed"), None)
+    assert show() == [torch.bfloat16, torch.bfloat16]
+    assert not any("forward" in vars(module) for module in network)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(6, 6, 5, padding=2, groups=6, bias=False),
+        nn.Conv2d(6, 6, 5, padding=2, stride=2, groups=6),
+        nn.Conv2d(6, 6, 7, padding=3, groups=6),
+        nn.Conv2d(6, 6, (3, 5), padding=(1, 2), stride=(1, 2), groups=6),
+        nn.Conv2d(6, 12, 7, padding=3, groups=6),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6, padding_mode="circular"),
+        nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6),
+        nn.Conv2d(6, 9, 1),
+        nn.Conv2d(6, 9, 1, groups=3),
+        nn.Conv2d(6, 9, 1, padding=1),
+    ],
+    ids=str,
+)
+def test_fast_convolutions_are_the_same_convolutions(module, size):
+    torch.manual_seed(0)
+    found = []
+    for inside in (False, True):
+        images = torch.linspace(-1, 1, 3 * 6 * size**2).reshape(3, 6, size, size).requires_grad_()
+        module.zero_grad()
+        if inside:
+            with fast_convolutions(module):
+                output = module(images)
+        else:
+            output = module(images)
+        output.square().sum().backward()
+        gradients = [parameter.grad.clone() for parameter in module.parameters()]
+        found.append([output, images.grad, *gradients])
+    for plain, fast in zip(*found, strict=True):
+        assert torch.allclose(plain, fast, atol=1e-4)

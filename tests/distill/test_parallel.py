@@ -1,0 +1,101 @@
+"""Two processes teach the student that one process teaches."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from distill.recipe import Recipe
+from distill.training.batches import Batches
+from distill.training.parallel import check_batches, own_part
+from tests.support.toys import paint_folder
+from zoo.errors import StudentError
+from zoo.system.distributed import ALONE, Processes
+
+HERE = Path(__file__).parent
+
+
+def torchrun(count, folder, *words):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    env = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [*command, "--nproc-per-node", str(count), *map(str, words)],
+        capture_output=True, text=True, check=False, cwd=folder, env=env, timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return run
+
+
+@pytest.mark.parametrize(
+    ("objective", "arch"), [("target", "mobilenetv3_small_050"), ("source", "test_resnet")]
+)
+def test_two_processes_teach_the_student_of_one(tmp_path, objective, arch):
+    paint_folder(tmp_path / "imgs", per_class=4, loose=6)
+    found = []
+    for count in (1, 2):
+        torchrun(count, tmp_path, HERE / "parallel_run.py", tmp_path, objective, arch)
+        weights = load_file(tmp_path / f"{count}-{objective}-{arch}.safetensors")
+        found.append((weights, ast.literal_eval((tmp_path / f"{count}.txt").read_text())))
+    (one, losses), (two, others) = found
+    assert losses == pytest.approx(others, rel=1e-3)
+    # Adam steps by the sign of a gradient: where that is rounding, a weight is a step of 1e-4 off
+    apart = [(value.float() - two[name].float()).abs().flatten() for name, value in one.items()]
+    assert torch.cat(apart).mean() < 2e-5
+    assert torch.cat(apart).max() < 1e-3
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def draw_batch(strong):
+    pixels = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.arange(20) % 4
+    recipe = Recipe(labeled_batch=4, unlabeled_batch=6)
+    return Batches(pixels, labels, recipe, unlabeled=True, strong=strong)[3]
+
+
+@pytest.mark.parametrize("strong", [True, False])
+def test_the_parts_of_a_batch_are_its_images_each_kind_in_order(strong):
+    whole = draw_batch(strong)
+    parts = [own_part(whole, Processes(rank, 2)) for rank in range(2)]
+    assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+    assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)
+    sizes = [2, 3, 3] if strong else [2, 3]
+    kinds = zip(*(part.images.split(sizes) for part in parts), strict=True)
+    assert torch.equal(torch.cat([image for kind in kinds for image in kind]), whole.images)
+    assert own_part(whole, ALONE) is whole
+
+
+def test_a_batch_that_cannot_be_split_evenly_is_one_line():
+    check_batches(Recipe(labeled_batch=32, unlabeled_batch=64), Processes(0, 2))
+    with pytest.raises(StudentError, match=r"32 labelled images .* 3 processes"):
+        check_batches(Recipe(labeled_batch=32, unlabeled_batch=66), Processes(0, 3))
+
+
+STUDENT = ("--arch", "test_resnet", "--start", "random", "--image-size", "32", "--updates", "3",
+           "--device", "cpu", "--test", "imgs")  # fmt: skip
+
+
+def test_the_command_under_torchrun_saves_one_student(tmp_path):
+    paint_folder(tmp_path / "imgs", per_class=4, loose=6)
+    words = ("distill", "--target", "imgs", "--baseline", "fixmatch", *STUDENT)
+    said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
+    assert said.stdout.count("The student is in student") == 1
+    assert (tmp_path / "student" / "model.safetensors").exists()
+
+
+def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_path):
+    paint_folder(tmp_path / "imgs", per_class=4, loose=6)
+    words = ("compare", "--target", "imgs", *STUDENT)
+    said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words, "--method", "transfer")
+    assert said.stdout.count("Ship transfer") == 1
+    first = json.loads((tmp_path / "comparison.json").read_text())["cells"]
+    torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
+    second = json.loads((tmp_path / "comparison.json").read_text())["cells"]
+    methods = ("transfer", "fixmatch", "nearest", "weighted")
+    assert second.keys() == {f"{name}/0" for name in methods}
+    assert second["transfer/0"] == first["transfer/0"]

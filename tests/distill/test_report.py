@@ -1,0 +1,233 @@
+"""Reports, model cards, and where a student may be saved."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from distill.evaluation.evaluate import Evaluation
+from distill.evaluation.metrics import assess
+from distill.recipe import Recipe
+from distill.report.report import Report, check_folder, model_card, save_student
+from distill.training.loop import Trained
+from tests.support.worlds import snapshot
+from zoo.errors import StudentError
+from zoo.teachers.card import Preprocessing, sha256_of
+
+LOOK = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+REPORT = Report(
+    method="weighted",
+    arch="test_resnet",
+    start="random",
+    target="/data/imgs",
+    classes=("blue", "grün [x]"),
+    labeled=8,
+    unlabeled=90,
+    skipped=1,
+    teachers={"bee": 0.25, "ant": 0.75},
+    objective="target",
+    recipe=Recipe(updates=123),
+    image_size=32,
+    seconds=1.23456,
+    student="student",
+    evaluation=Evaluation(0.875, 0.5291, 0.9776, 8, {"blue": 1.0, "grün [x]": 0.75}),
+    notes=("a mishap",),
+    soft_label_accuracy=0.75,
+)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    with torch.random.fork_rng():
+        network = timm.create_model("test_resnet", num_classes=2).eval()
+    history = [{"update": 10, "rate": 0.1, "labels": 0.5}, {"update": 20, "rate": 0, "labels": 0.4}]
+    return Trained(network, LOOK, history, 1.2)
+
+
+def test_the_summary_has_the_numbers_of_the_run():
+    assert REPORT.summary() == {
+        "format": 1,
+        "method": "weighted",
+        "arch": "test_resnet",
+        "updates": 123,
+        "seconds": 1.23,
+        "teachers": {"bee": 0.25, "ant": 0.75},
+        "objective": "target",
+        "labeled": 8,
+        "unlabeled": 90,
+        "soft_label_accuracy": 0.75,
+        "accuracy": 0.875,
+        "low": 0.5291,
+        "high": 0.9776,
+        "student": "student",
+    }
+    untested = replace(REPORT, evaluation=None).summary()
+    assert untested["accuracy"] is untested["low"] is untested["high"] is None
+
+
+def test_a_saved_student_is_a_folder_that_timm_loads(trained, tmp_path, toy_zoo):
+    folder = tmp_path / "new" / "student"
+    ranking = {"format": 1, "target": "ü"}
+    save_student(trained, REPORT, folder, cards=toy_zoo, ranking=ranking)
+    names = ["README.md", "config.json", "metrics.jsonl", "model.safetensors", "ranking.json",
+             "report.html", "report.json"]  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == names
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    assert network.pretrained_cfg["license"] == "mit"  # pyright: ignore
+    assert json.loads((folder / "ranking.json").read_text(encoding="utf-8")) == ranking
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == trained.history
+
+
+def test_the_report_is_json_with_everything_in_it(trained, tmp_path, toy_zoo):
+    save_student(trained, REPORT, tmp_path / "s", cards=toy_zoo)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (tmp_path / "s/report.json").read_text(encoding="utf-8")
+    document = json.loads(text, parse_constant=refuse)
+    assert document["recipe"]["updates"] == 123
+    assert document["classes"] == ["blue", "grün [x]"]
+    assert document["evaluation"]["per_class"] == {"blue": 1.0, "grün [x]": 0.75}
+    assert document["notes"] == ["a mishap"]
+    assert (document["skipped"], document["target"]) == (1, "/data/imgs")
+    assert document["versions"]["timm"] == timm.__version__
+    assert document["versions"].keys() == {"torch", "timm", "numpy", "source-zoo", "python"}
+
+
+def test_the_model_card_names_every_teacher_with_share_source_and_licences(toy_zoo):
+    card = model_card(REPORT, toy_zoo)
+    rows = [line for line in card.splitlines() if line.startswith("| ")]
+    assert rows[1] == "| ant | 75.0% | builtin:ant | mit | noise (CC0) |"
+    assert rows[2] == "| bee | 25.0% | builtin:bee | mit | noise (CC0) |"
+    assert "No teacher took part" not in card
+
+
+def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
+    card = model_card(REPORT, toy_zoo)
+    for text in (
+        "license: mit",
+        "library_name: timm",
+        "pipeline_tag: image-classification",
+        "# test_resnet for blue, grün [x]",
+        "method `weighted` from 8 labelled and 90 unlabelled images in 123 updates at 32 px",
+        "initial weights: random",
+        "Before any student was taught, the teachers' soft labels were right on 75.0% of the 8 "
+        "labelled images (95\u00a0% interval 40.9% to 92.9%), by cross-validation.",
+        "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%).",
+        "The strictest is mit, because of bee: permissive.",
+        'timm.create_model("local-dir:FOLDER", pretrained=True)',
+    ):
+        assert text in card
+    assert card.startswith("---\n")
+
+
+def test_the_model_card_of_an_untested_student_without_teachers_says_so():
+    card = model_card(replace(REPORT, teachers={}, evaluation=None), ())
+    assert "No teacher took part." in card
+    assert "Not evaluated on held-out images." in card
+    assert "| teacher" not in card
+
+
+def test_a_new_or_an_empty_folder_may_take_a_student(tmp_path):
+    check_folder(tmp_path / "new", overwrite=False)
+    (tmp_path / "empty").mkdir()
+    check_folder(tmp_path / "empty", overwrite=False, images=[tmp_path / "imgs"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_folder_may_only_with_overwrite(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StudentError, match="not empty: pass --overwrite"):
+        check_folder(tmp_path, overwrite=False)
+    check_folder(tmp_path, overwrite=True)
+
+
+def test_a_file_or_a_place_among_images_never_may(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "imgs/red").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "imgs")
+    with pytest.raises(StudentError, match="is a file"):
+        check_folder(tmp_path / "file", overwrite=True)
+    monkeypatch.chdir(tmp_path / "imgs")
+    for place in (
+        tmp_path / "imgs",
+        tmp_path / "imgs/red/new",
+        tmp_path / "other/../imgs/x",
+        tmp_path / "link/x",
+        Path("student"),
+    ):
+        with pytest.raises(StudentError, match="inside the image folder"):
+            check_folder(place, overwrite=True, images=[tmp_path / "more", tmp_path / "imgs"])
+    check_folder(tmp_path / "imgs-student", overwrite=False, images=[tmp_path / "imgs"])
+
+
+def test_saving_again_replaces_the_student_and_keeps_other_files(trained, tmp_path, toy_zoo):
+    folder = tmp_path / "s"
+    save_student(trained, REPORT, folder, cards=toy_zoo)
+    (folder / "mine.txt").write_text("mine")
+    save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
+    assert (folder / "mine.txt").read_text() == "mine"
+    assert json.loads((folder / "report.json").read_text())["method"] == "nearest"
+    assert not list(folder.glob("*.part"))
+
+
+def test_saving_again_leaves_no_export_of_the_old_student(trained, tmp_path, toy_zoo):
+    for name in ("model.onnx", "model.int8.onnx", "mine.onnx"):
+        (tmp_path / name).write_text("of the old student")
+    save_student(trained, REPORT, tmp_path, cards=toy_zoo)
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["mine.onnx"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_and_leaves_nothing(trained, tmp_path):
+    (tmp_path / "file").write_text("")
+    before = snapshot(tmp_path)
+    with pytest.raises(StudentError, match=r"could not be saved in .*file/s"):
+        save_student(trained, replace(REPORT, teachers={}), tmp_path / "file/s")
+    assert snapshot(tmp_path) == before
+
+
+def test_the_page_beside_the_student_is_of_this_student(trained, tmp_path, toy_zoo):
+    assert save_student(trained, REPORT, tmp_path / "s", cards=toy_zoo) == ""
+    page = (tmp_path / "s/report.html").read_text(encoding="utf-8")
+    assert "87.5%" in page
+    assert sha256_of(tmp_path / "s/model.safetensors") in page
+
+
+def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo, monkeypatch):
+    folder = tmp_path / "s"
+    save_student(trained, REPORT, folder, cards=toy_zoo)
+
+    def fail(*_, **__):
+        raise RuntimeError("no ink\nat all")
+
+    monkeypatch.setattr("distill.report.report.student_page", fail)
+    mishap = save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
+    assert (
+        mishap == f"{folder / 'report.html'} could not be written (no ink); the student is saved."
+    )
+    assert json.loads((folder / "report.json").read_text())["method"] == "nearest"
+    assert not (folder / "report.html").exists()  # the old one is of another student
+
+
+def test_a_matrix_is_a_line_a_row_and_names_stay_as_they_are(trained, tmp_path):
+    names = ("[\n1, 2\n]", "[1, 2]")
+    result = assess(np.eye(2, dtype=np.float32), np.array([0, 1]), names, [Path("x")] * 2)
+    report = replace(REPORT, teachers={}, classes=names, evaluation=result)
+    save_student(trained, report, tmp_path / "s")
+    text = (tmp_path / "s/report.json").read_text(encoding="utf-8")
+    assert "[1,0]" in text
+    found = json.loads(text)
+    assert (found["classes"], found["evaluation"]["confusion"]) == ([*names], [[1, 0], [0, 1]])
+
+
+def test_a_folder_whose_name_is_no_utf8_can_be_reported(trained, tmp_path):
+    report = replace(REPORT, teachers={}, target=os.fsdecode(b"/data/\xff"))
+    assert save_student(trained, report, tmp_path / "s") == ""
+    assert json.loads((tmp_path / "s/report.json").read_text())["target"] == "/data/?"

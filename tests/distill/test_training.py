@@ -1,0 +1,216 @@
+"""Training: one update against the formula, every option, and runs that were killed."""
+
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from distill.evaluation.evaluate import evaluate
+from distill.recipe import Recipe
+from distill.student import create_student
+from distill.training.batches import Batches
+from distill.training.loop import MEAN, STD, set_rate
+from distill.training.targets import soft_labels
+from tests.support.training_runs import RECIPE, SHARES, run, same, weights
+from zoo.errors import ImagesError, StudentError, ZooError
+from zoo.features.store import Features
+from zoo.images.decoding import decode_images
+from zoo.images.folder import read_images
+
+pytestmark = pytest.mark.usefixtures("plain_numbers")
+
+
+def test_one_update_is_the_formula(images, features):
+    recipe = replace(RECIPE, updates=1, label_weight=0.3, learning_rate=0.01, weight_decay=0.1)
+    trained = run(images, recipe, features=features, shares=SHARES, objective="source")
+
+    student = create_student("test_resnet", 3, groups=[[3, 2]], start="random", seed=2).train()
+    before = {name: value.clone() for name, value in student.network.named_parameters()}
+    pixels = torch.from_numpy(decode_images(images.paths, trained.preprocessing))
+    batch = Batches(pixels, torch.from_numpy(images.labels), recipe, unlabeled=True, strong=False)[
+        0
+    ]
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    phi = student.embed((batch.images - mean) / std)
+    loss = 0.3 * cross_entropy(student.classify(phi[:4]), batch.labels)
+    heads = student.imitate(phi[4:], 0).split([3, 2], dim=1)
+    for (name, share), head in zip(SHARES.items(), heads, strict=True):
+        told = torch.from_numpy(features[name].logits)[batch.rows].softmax(dim=1)
+        loss = loss + 0.7 * share * -(told * head.log_softmax(dim=1)).sum(dim=1).mean()
+    loss.backward()
+
+    for name, parameter in student.network.named_parameters():
+        gradient, old = parameter.grad, before[name]
+        assert gradient is not None
+        # Adam's first step is the gradient's sign; the average keeps a tenth of the start
+        decay = 0.1 if parameter.ndim > 1 else 0.0
+        new = old * (1 - 0.01 * decay) - 0.01 * gradient / (gradient.abs() + 1e-8)
+        expected = 0.1 * old + 0.9 * new
+        clear = gradient.abs() > 1e-4  # the sign of a smaller one is noise
+        got = trained.network.get_parameter(name)
+        assert torch.allclose(got[clear], expected[clear], atol=1e-5), name
+
+
+CHANGES = {
+    "updates": 5,
+    "labeled_batch": 5,
+    "unlabeled_batch": 5,
+    "learning_rate": 1e-2,
+    "weight_decay": 5.0,
+    "warmup": 0.9,
+    "label_weight": 0.9,
+    "fading": 0.5,
+    "agreement": 0.5,
+    "certainty": 0.999,
+    "consistency": 0.5,
+    "threshold": 0.999,
+    "label_smoothing": 0.3,
+    "min_area": 0.9,
+    "flip": True,
+    "color": 0.6,
+    "averaging": 0.0,
+    "seed": 3,
+}
+
+
+def test_every_number_of_the_recipe_has_a_change_to_try():
+    assert list(CHANGES) == [field.name for field in fields(Recipe)]
+
+
+def test_every_number_of_the_recipe_changes_the_student(images, features):
+    recipe = replace(RECIPE, consistency=1.0, threshold=0.0)
+    usual = run(images, recipe, features=features, shares=SHARES)
+    assert same(usual, run(images, recipe, features=features, shares=SHARES))
+    for name, value in CHANGES.items():
+        changed = replace(recipe, **{name: value})
+        assert not same(usual, run(images, changed, features=features, shares=SHARES)), name
+
+
+def test_every_option_of_train_changes_the_student(images, features, tmp_path):
+    usual = run(images, features=features, shares=SHARES)
+    other = {"ant": 0.25, "bee": 0.75}
+    assert not same(usual, run(images, features=features, shares=other))
+    assert not same(usual, run(images))
+    assert not same(usual, run(images, features=features, shares=SHARES, image_size=48))
+    efficient = run(images, features=features, shares=SHARES, arch="test_efficientnet")
+    assert type(efficient.network) is not type(usual.network)
+    narrow = run(images, model_args={"stem_width": 8})
+    assert weights(narrow).shape != weights(usual).shape
+    assert not same(usual, run(images, features=features, shares=SHARES, objective="source"))
+    swapped = {
+        "ant": features["ant"],
+        "bee": Features(*[a**3 for a in vars(features["bee"]).values()]),
+    }
+    assert not same(usual, run(images, features=swapped, shares=SHARES))
+    with pytest.raises(ZooError, match="nowhere"):
+        run(images, start=str(tmp_path / "nowhere"))
+    assert str(run(images, device=torch.device("cpu")).network.fc.weight.device) == "cpu"  # pyright: ignore
+
+
+def test_a_teacher_with_all_the_shares_is_that_teacher_alone(images, features):
+    nearest = run(images, features=features, shares={"ant": 1.0, "bee": 0.0})
+    alone = run(images, features={"ant": features["ant"]}, shares={"ant": 1.0})
+    assert same(nearest, alone)
+
+
+def test_a_run_without_teachers_sees_no_unlabelled_image(images):
+    labelled = images.subset(np.flatnonzero(images.labels >= 0))
+    assert same(run(images), run(labelled))
+    fixmatch = replace(RECIPE, consistency=1.0, threshold=0.0)
+    assert not same(run(images, fixmatch), run(labelled, fixmatch))
+
+
+def test_transfer_learns_the_colours(images, test_imgs):
+    recipe = Recipe(updates=40, labeled_batch=16, learning_rate=5e-3, averaging=0.9)
+    trained = run(images, recipe)
+    exam = read_images(test_imgs)
+    result = evaluate(trained.network, exam, images.classes, trained.preprocessing)
+    assert result.accuracy > 0.9
+    assert trained.history[-1]["labels"] < trained.history[0]["labels"]
+
+
+def test_fixmatch_learns_the_colours(images, test_imgs):
+    recipe = Recipe(
+        updates=40, labeled_batch=16, unlabeled_batch=8, learning_rate=5e-3, averaging=0.9,
+        consistency=1.0,
+    )  # fmt: skip
+    trained = run(images, recipe)
+    exam = read_images(test_imgs)
+    result = evaluate(trained.network, exam, images.classes, trained.preprocessing)
+    assert result.accuracy > 0.9
+
+
+@pytest.mark.parametrize("objective", ["source", "target"])
+def test_a_student_imitates_its_teachers_ever_better(images, features, objective):
+    recipe = Recipe(
+        updates=60, unlabeled_batch=18, label_weight=0.0, averaging=0.0, min_area=1.0, color=0.0
+    )
+    trained = run(images, recipe, features=features, shares=SHARES, objective=objective)
+    history = [entry[objective] for entry in trained.history]
+    assert history[-1] < 0.85 * history[0]
+
+
+def test_history_has_an_entry_every_ten_updates_and_at_the_end(images, features):
+    trained = run(images, replace(RECIPE, updates=23), features=features, shares=SHARES)
+    assert [entry["update"] for entry in trained.history] == [10, 20, 23]
+    terms = {"labels", "target", "agreement", "consistency"}
+    assert set(trained.history[0]) == {"update", "rate", *terms}
+    assert not trained.network.training
+    assert trained.seconds > 0
+    assert trained.mishap == ""
+
+
+def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):
+    told, known = [], []
+    options = {"record": told.append, "progress": lambda *_: known.append(len(told))}
+    trained = run(images, replace(RECIPE, updates=12), **options)
+    assert told == trained.history
+    assert known == [0] * 9 + [1, 1, 2]
+
+
+def test_what_the_soft_labels_are_worth_is_known_of_teachers_in_the_targets_classes(
+    images, features
+):
+    taught = {"features": features, "shares": SHARES}
+    expected = soft_labels(features, SHARES, images.labels).accuracy
+    assert run(images, **taught).soft_label_accuracy == expected is not None
+    assert run(images, objective="source", **taught).soft_label_accuracy is None
+    assert run(images).soft_label_accuracy is None
+
+
+def test_progress_counts_every_update(images):
+    calls = []
+    run(images, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_rate_climbs_and_then_falls_to_nearly_zero():
+    recipe = Recipe(updates=100, warmup=0.1, learning_rate=0.5)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1)
+    rates = [set_rate(optimizer, recipe, step) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.05 * (k + 1) for k in range(10)])
+    assert rates[55] == pytest.approx(0.25)
+    assert all(a >= b for a, b in pairwise(rates[9:]))
+    assert 0 < rates[-1] < 0.001
+    assert optimizer.param_groups[0]["lr"] == rates[-1]
+
+
+def test_a_teacher_without_a_classifier_teaches_only_in_the_classes_of_the_target(images, features):
+    mute = Features(features["ant"].embeddings, np.zeros((len(images), 0), np.float32))
+    with pytest.raises(ZooError, match="'ant' has no classifier"):
+        run(images, features={"ant": mute}, shares={"ant": 1.0}, objective="source")
+    run(images, features={"ant": mute}, shares={"ant": 1.0}, objective="target")
+
+
+def test_images_without_labels_cannot_train(images):
+    with pytest.raises(ImagesError, match="no labels"):
+        run(replace(images, labels=np.full(len(images), -1)))
+
+
+def test_a_run_that_diverges_is_one_clear_line_and_no_student(images):
+    with pytest.raises(StudentError, match="training diverged"):
+        run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60))

@@ -1,0 +1,236 @@
+"""Rankings: order, intervals, shares, and the file that people may edit."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from selection import rank as scoring
+from selection.bootstrap import measure
+from selection.metrics import METRICS, SCORERS
+from selection.rank import METRIC, rank
+from selection.ranking import RankedTeacher, Ranking
+from zoo.errors import RankingError
+from zoo.features.store import Features
+
+LABELS = np.arange(40) % 4
+
+
+def make_features(signal, seed=0, rows=40):
+    rng = np.random.default_rng(seed)
+    embeddings = rng.normal(size=(rows, 12)) + signal * np.eye(4, 12)[np.arange(rows) % 4]
+    return Features(embeddings.astype(np.float32), np.zeros((rows, 0), np.float32))
+
+
+def make_zoo():
+    return {"far": make_features(0.9), "near": make_features(4), "middle": make_features(1.8)}
+
+
+def make_ranking(scores, shares=None, **changes):
+    shares = shares or [1.0] * len(scores)
+    rows = [
+        RankedTeacher(name, "d", score, None, None, share, "ok")
+        for name, score, share in zip("abcdefgh", scores, shares, strict=False)
+    ]
+    start = Ranking(
+        metric="parc", images=9, labeled=8, classes=2, teachers=tuple(rows), seed=0, power=12.0
+    )
+    return replace(start, **changes)
+
+
+@pytest.mark.parametrize("metric", SCORERS)
+def test_teachers_come_in_order_of_their_score(metric):
+    ranking = rank(make_zoo(), LABELS, metric=metric)
+    assert [row.name for row in ranking.teachers] == ["near", "middle", "far"]
+    for row in ranking.teachers:
+        assert row.score == METRICS[metric](make_zoo()[row.name], LABELS)
+        assert (row.status, row.reason) == ("ok", "")
+    assert ranking.metric == metric
+    assert ranking.nearest() == "near"
+
+
+def test_the_default_is_what_the_benchmark_chose():
+    assert METRIC == "probe,logme"
+    assert rank(make_zoo(), LABELS) == rank(make_zoo(), LABELS, metric=METRIC)
+
+
+def test_teachers_of_equal_score_come_by_name():
+    zoo = dict.fromkeys(["b", "c", "a"], make_features(1))
+    assert [row.name for row in rank(zoo, LABELS).teachers] == ["a", "b", "c"]
+
+
+def test_a_ranking_counts_images_labels_and_classes():
+    labels = np.r_[LABELS[:30] * 10, [-1] * 10]
+    ranking = rank(make_zoo(), labels)
+    assert (ranking.images, ranking.labeled, ranking.classes) == (40, 30, 4)
+
+
+@pytest.mark.parametrize("power", [0, 1, 12.0, 1e4])
+def test_shares_follow_the_power(power):
+    ranking = rank(make_zoo(), LABELS, power=power)
+    shares = [row.share for row in ranking.teachers]
+    scores = np.array([row.score for row in ranking.teachers])
+    slow = (scores / scores.max()) ** power
+    assert np.allclose(shares, slow / slow.sum())
+    assert sum(shares) == pytest.approx(1)
+    assert ranking.power == power
+
+
+def test_the_seed_decides_the_intervals_and_nothing_else():
+    once, again, other = (rank(make_zoo(), LABELS, metric="parc", seed=seed) for seed in (3, 3, 4))
+    assert once == again
+    assert (once.seed, other.seed) == (3, 4)
+    for one, two in zip(once.teachers, other.teachers, strict=True):
+        assert (one.low, one.high) != (two.low, two.high)
+        assert (one.score, one.share) == (two.score, two.share)
+
+
+def test_the_interval_holds_the_middle_95_percent_of_the_resamples():
+    row = rank(make_zoo(), LABELS, metric="knn", resamples=1000).teachers[1]
+    assert row.score is not None
+    assert row.low is not None
+    assert row.high is not None
+    _, drawn, _ = measure("knn", make_zoo()["middle"], LABELS, resamples=1000)
+    assert np.mean(drawn < row.low) <= 0.025
+    assert np.mean(drawn > row.high) <= 0.025
+    assert np.mean((drawn >= row.low) & (drawn <= row.high)) >= 0.95
+    assert row.low < row.score < row.high
+
+
+def test_the_number_of_resamples_is_heeded_and_none_makes_no_interval():
+    few, many = (
+        rank(make_zoo(), LABELS, metric="parc", resamples=n).teachers[0].low for n in (20, 200)
+    )
+    assert few != many
+    row = rank(make_zoo(), LABELS, resamples=0).teachers[0]
+    assert (row.low, row.high, row.chance, row.place) == (None, None, None, None)
+
+
+def test_a_teachers_row_does_not_depend_on_the_company():
+    alone = rank({"middle": make_features(1.8)}, LABELS).teachers[0]
+    among = rank(make_zoo(), LABELS).teachers[1]
+    assert replace(alone, share=0, place=1) == replace(among, share=0, place=1)
+
+
+def test_domains_are_written_beside_their_teachers():
+    failures = {"lost": "no file"}
+    ranking = rank(make_zoo(), LABELS, domains={"far": "birds", "lost": "cars"}, failures=failures)
+    assert [row.domain for row in ranking.teachers] == ["", "", "birds", "cars"]
+
+
+@pytest.mark.parametrize("metric", SCORERS)
+@pytest.mark.parametrize(("value", "why"), [(0.5, "same for every"), (math.nan, "not finite")])
+def test_a_teacher_that_cannot_be_scored_fails_alone(metric, value, why):
+    broken = Features(np.full((40, 3), value, np.float32), np.zeros((40, 0), np.float32))
+    ranking = rank({"broken": broken, **make_zoo()}, LABELS, metric=metric)
+    row = ranking.teachers[-1]
+    assert (row.name, row.status, row.share) == ("broken", "failed", 0)
+    assert (row.score, row.low, row.high) == (None, None, None)
+    assert why in row.reason
+    assert ranking.teachers[:-1] == rank(make_zoo(), LABELS, metric=metric).teachers
+
+
+def test_a_teacher_that_could_not_run_becomes_a_failed_row():
+    ranking = rank(make_zoo(), LABELS, failures={"z": "no file", "b": "no network"})
+    assert [(row.name, row.reason) for row in ranking.teachers[3:]] == [
+        ("b", "no network"),
+        ("z", "no file"),
+    ]
+
+
+def test_a_ranking_of_none_but_failed_teachers_is_refused_with_their_reasons():
+    with pytest.raises(RankingError, match=r"a: no file; b: its features are the same"):
+        rank({"b": make_features(0).rows(np.zeros(40, int))}, LABELS, failures={"a": "no file"})
+    with pytest.raises(RankingError, match="No teacher could be ranked"):
+        rank({}, LABELS)
+
+
+@pytest.mark.parametrize("labels", [np.full(40, -1), np.zeros(40, int), np.arange(40)])
+def test_labels_that_can_rank_nobody_are_refused_before_any_teacher(labels):
+    seen = []
+    with pytest.raises(RankingError, match=r"[Ll]abel"):
+        rank(make_zoo(), labels, progress=lambda *step: seen.append(step))
+    assert not seen
+
+
+def test_progress_is_told_after_each_teacher():
+    seen = []
+    rank(make_zoo(), LABELS, progress=lambda *step: seen.append(step))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones():
+    with pytest.raises(RankingError, match=r"'park'.*parc, knn, probe"):
+        rank(make_zoo(), LABELS, metric="park")
+
+
+@pytest.mark.parametrize("power", [-1, math.nan, math.inf])
+def test_a_power_that_a_file_cannot_hold_is_refused(power):
+    with pytest.raises(RankingError, match="finite number of 0 or more"):
+        rank(make_zoo(), LABELS, power=power)
+
+
+def test_scores_that_are_all_below_chance_give_equal_shares_and_a_note(monkeypatch):
+    scores = iter([-0.1, -0.3, 0.0])
+    nothing = np.empty(0)
+    monkeypatch.setattr(scoring, "measure", lambda *_, **__: (next(scores), nothing, nothing))
+    ranking = rank(make_zoo(), LABELS, metric="parc")
+    monkeypatch.undo()
+    assert [row.share for row in ranking.teachers] == pytest.approx([1 / 3] * 3)
+    assert [row.score for row in ranking.teachers] == [0.0, -0.1, -0.3]
+    assert "No teacher scored above 0" in " ".join(ranking.notes)
+    assert rank(make_zoo(), LABELS, metric="knn").notes == []
+
+
+def test_teachers_that_cannot_be_told_apart_share_a_place():
+    near = make_features(4)
+    twin = Features(near.embeddings * 1.0001, near.logits)
+    ranking = rank({**make_zoo(), "near": near, "twin": twin, "none": make_features(0)}, LABELS)
+    places = {row.name: row.place for row in ranking.teachers}
+    assert places["near"] == places["twin"] == 1
+    assert places["none"] == 5
+    assert [*places.values()] == sorted(place for place in places.values() if place)
+
+
+def test_who_is_clearly_worse_than_a_control_has_no_share_and_says_so():
+    controls = {"noise": make_features(1.8)}
+    zoo = {"far": make_features(0.2), "near": make_features(4), "good": make_features(3)}
+    rows = {row.name: row for row in rank(zoo, LABELS, metric="parc", controls=controls).teachers}
+    assert rows["noise"].status == "control"
+    assert (rows["noise"].share, rows["noise"].place) == (0, None)
+    assert (rows["far"].share, rows["far"].reason) == (0, "clearly worse than a control")
+    assert rows["near"].share + rows["good"].share == pytest.approx(1)
+    assert rows["near"].share > rows["good"].share > 0
+
+
+def test_who_is_as_good_as_a_control_as_far_as_one_can_tell_keeps_its_share():
+    zoo = {"even": make_features(1.7, seed=1), "near": make_features(4)}
+    ranking = rank(zoo, LABELS, metric="parc", controls={"noise": make_features(1.8)})
+    assert [row.name for row in ranking.teachers] == ["near", "noise", "even"]
+    assert ranking.teachers[-1].share > 0
+    assert ranking.teachers[-1].reason == ""
+
+
+def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_note_says_so():
+    ranking = rank({"far": make_features(0.9)}, LABELS, controls={"noise": make_features(4)})
+    assert ranking.weights() == {"far": 1.0}
+    assert "No teacher scored above the control 'noise'" in " ".join(ranking.notes)
+    assert ranking.nearest() == "far"
+
+
+def test_several_metrics_order_by_the_mean_of_their_ranks():
+    zoo = {f"t{i}": make_features(0.4 * i, seed=i) for i in range(6)}
+    ranking = rank(zoo, LABELS, metric="knn, parc")
+    scores = {name: [METRICS[m](zoo[name], LABELS) for m in ("knn", "parc")] for name in zoo}
+    ranks = np.sum(
+        [scipy.stats.rankdata([-scores[name][column] for name in zoo]) for column in range(2)], 0
+    )
+    firsts = [-scores[name][0] for name in zoo]
+    slow = sorted(zip(ranks.tolist(), firsts, zoo, strict=True))
+    assert [row.name for row in ranking.teachers] == [name for _, _, name in slow]
+    for row in ranking.teachers:
+        assert [row.scores["knn"], row.scores["parc"]] == pytest.approx(scores[row.name])
+        assert row.score == row.scores["knn"]
+    assert ranking.metric == "knn,parc"

@@ -1,0 +1,93 @@
+"""The embedded teachers and initial students are what their cards say."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+
+from tests.support.toys import paint_folder
+from zoo.errors import TeacherBroken, TeacherNotFound
+from zoo.features.extraction import observe
+from zoo.images.folder import read_images
+from zoo.teachers.card import TeacherCard, sha256_of
+from zoo.teachers.catalogue import STUDENTS, find_card, list_cards, student_start
+
+CARDS = list_cards()
+STARTS = [TeacherCard.load(STUDENTS / f"mobilenetv3_{size}_100") for size in ("large", "small")]
+
+
+def test_there_are_enough_teachers_of_different_domains():
+    assert len(CARDS) >= 15
+    assert len({card.name for card in CARDS}) == len(CARDS)
+    assert len({card.domain for card in CARDS}) >= 14
+    families = {re.findall("[a-z]+", card.network)[0] for card in CARDS}
+    assert len(families) >= 3
+    assert sum(card.bytes for card in CARDS + STARTS) <= 60e6
+
+
+@pytest.mark.parametrize("card", CARDS + STARTS, ids=lambda card: card.name)
+def test_files_are_what_the_card_says(card):
+    weights = card.folder / "model.safetensors"
+    assert weights.stat().st_size == card.bytes
+    assert sha256_of(weights) == card.sha256
+    config = json.loads((card.folder / "config.json").read_text())
+    assert config["architecture"] == card.network
+    assert tuple(config["label_names"]) == card.labels
+    with safe_open(weights, framework="pt") as file:
+        kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    assert "F32" not in kinds
+    assert card.data
+    assert card.data_license
+    assert card.accuracy > min(0.8, 2.5 / len(card.labels))
+    assert card.accuracy_images >= 100
+
+
+@pytest.mark.parametrize("card", [CARDS[0], *STARTS], ids=lambda card: card.name)
+def test_timm_loads_it_from_its_folder(card):
+    network = timm.create_model(f"local-dir:{card.folder}", pretrained=True).eval()
+    assert sum(p.numel() for p in network.parameters()) == card.params
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, len(card.labels))
+
+
+def test_all_of_them_answer_and_no_two_alike(tmp_path):
+    images = read_images(paint_folder(tmp_path / "a"))
+    seen = observe(CARDS, images)
+    assert not seen.failures
+    assert seen.forward_passes == len(CARDS) * len(images)
+    answers = [seen.features[card.name].embeddings for card in CARDS]
+    for index, one in enumerate(answers):
+        for other in answers[:index]:
+            assert one.shape != other.shape or not np.allclose(one, other, atol=0.05)
+
+
+def test_a_start_is_found_by_its_architecture():
+    assert student_start("mobilenetv3_large_100") == STUDENTS / "mobilenetv3_large_100"
+    assert student_start("resnet18") is None
+
+
+def test_a_misspelt_teacher_gets_a_suggestion():
+    with pytest.raises(TeacherNotFound, match="Did you mean 'cartoons'"):
+        find_card("cartoon")
+    with pytest.raises(TeacherNotFound, match="`zoo list`"):
+        find_card("zzzzzz")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "name": "x"}'])
+def test_a_card_that_is_none_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "card.json").write_text(text)
+    with pytest.raises(TeacherBroken, match=r"card\.json cannot be used") as caught:
+        TeacherCard.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_comes_back_from_its_file(tmp_path):
+    CARDS[0].save(tmp_path)
+    again = TeacherCard.load(tmp_path)
+    assert again.folder == tmp_path
+    assert again.summary() == CARDS[0].summary()
+    assert again.preprocessing == CARDS[0].preprocessing

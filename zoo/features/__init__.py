@@ -1,0 +1,1 @@
+"""Features: what teachers compute from images, and the linear probe on them."""

@@ -1,0 +1,90 @@
+"""Controls: features that know nothing of any domain; a teacher has to score better."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.features.extraction import observe
+from zoo.features.store import Features, FeatureStore
+from zoo.images.decoding import decode_images
+from zoo.images.folder import Images
+from zoo.teachers.card import Preprocessing, TeacherCard
+from zoo.teachers.catalogue import STUDENTS
+
+if TYPE_CHECKING:
+    import torch
+
+STATISTICS = "image statistics"
+RANDOM = "random network"
+START = "initial student"
+NAMES = (STATISTICS, RANDOM, START)
+
+_FORM = Preprocessing(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
+_GRID = 4
+
+
+def observe_controls(
+    images: Images,
+    *,
+    store: FeatureStore | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Features]:
+    """Features of the controls for N images, by name; kept in the store like those of teachers.
+
+    `image statistics` are the mean and deviation of each channel in the cells of a 4 x 4 grid;
+    `random network` is a ResNet-18-D whose weights were drawn and never taught, its batch norms
+    at rest; `initial student` is the embedded start of students, as `objects` taught it.
+    """
+    store = store or FeatureStore()
+    distinct, again = images.distinct()
+    found: dict[str, Features] = {}
+    for name, run in ((STATISTICS, _describe), (RANDOM, _embed_randomly)):
+        key = f"control-{name.replace(' ', '-')}-1"
+        known, features = store.read(key, distinct.digests)
+        if features is None or not known.all():
+            features = run(decode_images(distinct.paths, _FORM, digests=distinct.digests), device)
+            with suppress(OSError):  # the next run computes it again
+                store.write(key, distinct.digests, features)
+        found[name] = features.rows(again)
+    return found | observe([start_card()], images, store=store, device=device).features
+
+
+def start_card() -> TeacherCard:
+    """The card of the initial student among the controls."""
+    return replace(TeacherCard.load(STUDENTS / "mobilenetv3_small_100"), name=START)
+
+
+def _describe(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
+    """Mean and deviation of each channel in each cell of a grid, [N, 96]."""
+    del device
+    count, channels, size, _ = pixels.shape
+    edge = size // _GRID
+    cells = pixels[:, :, : edge * _GRID, : edge * _GRID].reshape(
+        count, channels, _GRID, edge, _GRID, edge
+    )
+    means = cells.mean(axis=(3, 5), dtype=np.float32)
+    deviations = cells.astype(np.float32).std(axis=(3, 5))
+    rows = np.concatenate([means.reshape(count, -1), deviations.reshape(count, -1)], axis=1)
+    return Features(rows, np.empty((count, 0), np.float32))
+
+
+def _embed_randomly(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
+    import timm
+    import torch
+
+    from zoo.features.inference import Teacher, embed, to_device
+    from zoo.system.devices import choose_device
+
+    place = choose_device(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = timm.create_model("resnet18d", num_classes=0)
+    card = TeacherCard(
+        RANDOM, "", "", "resnet18d", 0, "", "", "", preprocessing=_FORM, evidence="measured"
+    )
+    return embed(Teacher(card, to_device(network, place).eval(), place), pixels)

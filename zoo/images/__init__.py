@@ -1,0 +1,1 @@
+"""Images: folders, label files, decoding and checks of a data set."""

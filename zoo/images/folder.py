@@ -1,0 +1,297 @@
+"""A folder as paths, labels and classes; each image checked, digested and decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import ImagesError
+from zoo.images.decoding import UNREADABLE, Progress, in_threads, open_image, reason
+from zoo.images.label_file import read_label_file
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+LABELED, POOL = 1000, 500
+"""Images of a probe, with a label and without: about, and at most."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """N readable images and what is known of them.
+
+    Attributes:
+        root: the folder that they were read from.
+        paths: [N], sorted within the folder.
+        labels: [N] int64, an index into `classes`; -1 where the label is unknown.
+        classes: C names, sorted.
+        digests: [N] SHA-256 of each file's content, 64 hex digits.
+        skipped: images that could not be read.
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    digests: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def skipped_note(self) -> str:
+        """One line on the images that could not be read; empty if there is none."""
+        if not self.skipped:
+            return ""
+        count = len(self.skipped)
+        named = "; ".join(f"{entry.path}: {entry.reason}" for entry in self.skipped[:5])
+        more = f"; and {count - 5} more" if count > 5 else ""
+        return f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
+
+    @property
+    def labeled(self) -> int:
+        """How many images have a label."""
+        return int((self.labels >= 0).sum())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over contents, labels and classes: equal for equal tasks, wherever they lie."""
+        rows = sorted(
+            f"{digest} {self.classes[label] if label >= 0 else ''}"
+            for digest, label in zip(self.digests, self.labels, strict=True)
+        )
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def subset(self, index: NDArray[np.int64]) -> Images:
+        """Some of the images, in the order of `index`."""
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in index),
+            labels=self.labels[index],
+            digests=tuple(self.digests[i] for i in index),
+        )
+
+    def distinct(self) -> tuple[Images, NDArray[np.int64]]:
+        """Images of different content, and the row among them of each image, [N]."""
+        place = {digest: row for row, digest in enumerate(dict.fromkeys(self.digests))}
+        again = np.array([place[digest] for digest in self.digests], dtype=np.int64)
+        return self.subset(np.unique(again, return_index=True)[1]), again
+
+    def hide_labels(self, per_class: int, seed: int) -> Images:
+        """Keep the labels of `per_class` images of each class, drawn by `seed`; hide the others.
+
+        Raises:
+            ImagesError: a class has fewer labelled images.
+        """
+        if per_class < 1:
+            raise ValueError("labels per class is at least 1")
+        draw = np.random.default_rng([seed, per_class])
+        kept = np.full(len(self), -1, dtype=np.int64)
+        for index, name in enumerate(self.classes):
+            rows = np.flatnonzero(self.labels == index)
+            if len(rows) < per_class:
+                raise ImagesError(
+                    f"Class {name!r} in {self.root} has {len(rows)} labelled images, fewer than "
+                    f"the {per_class} asked for: lower --labels-per-class or add images."
+                )
+            chosen = draw.choice(rows, per_class, replace=False)
+            kept[chosen] = index
+        return replace(self, labels=kept)
+
+    def check_labels(self) -> None:
+        """Make sure that the labels define a task.
+
+        Raises:
+            ImagesError: there are fewer than two classes, or no class has two images.
+        """
+        if not self.labeled:
+            raise ImagesError(
+                f"{self.root} has no labels: put images into one sub-folder per class, "
+                "or pass --labels labels.csv."
+            )
+        if len(self.classes) < 2:
+            raise ImagesError(
+                f"{self.root} has one class, {''.join(self.classes)!r}, and a classifier needs two "
+                "or more: add a sub-folder for each other class."
+            )
+        if np.bincount(self.labels[self.labels >= 0]).max() < 2:
+            raise ImagesError(
+                f"Every class in {self.root} has a single labelled image: "
+                "add images until a class has two or more."
+            )
+
+    def probe(self, *, labeled: int = LABELED, pool: int = POOL, seed: int = 0) -> Images:
+        """A sample to rank teachers on: some labelled images of each class, some unlabelled.
+
+        Args:
+            labeled: about how many labelled images; a class keeps its share, at least two.
+            pool: how many unlabelled ones at most.
+            seed: of the draw.
+        """
+        draw = np.random.default_rng([seed, labeled, pool])
+        share = min(1.0, labeled / max(1, self.labeled))
+        rows: list[int] = []
+        for label in range(-1, len(self.classes)):
+            among = np.flatnonzero(self.labels == label)
+            wanted = pool if label < 0 else max(2, round(share * len(among)))
+            rows += draw.choice(among, min(wanted, len(among)), replace=False).tolist()
+        return self.subset(np.sort(np.array(rows, dtype=np.int64)))
+
+
+def read_images(
+    target: Path,
+    *,
+    unlabeled: Path | None = None,
+    labels: Path | None = None,
+    progress: Progress | None = None,
+) -> Images:
+    """Read a folder: sub-folders are classes, loose images are unlabelled.
+
+    Every file is read once, to check and digest it; nothing is written. Hidden files and folders
+    are ignored, sub-folders of a class belong to it, links are followed once.
+
+    Args:
+        target: the folder.
+        unlabeled: another folder, all of it unlabelled; it may lie inside `target`.
+        labels: a CSV file with the columns path,label, paths relative to `target`; it replaces
+            the sub-folders as the source of labels.
+        progress: called as images are checked.
+
+    Raises:
+        ImagesError: no such folder, no readable image in it, or a bad label file.
+    """
+    target = target.absolute()
+    named = read_label_file(labels, target) if labels else None
+    apart = unlabeled.absolute() if unlabeled else None
+    if apart and os.path.realpath(apart) == os.path.realpath(target):
+        raise ImagesError(f"{apart} is the target itself: name another folder with --unlabeled.")
+    found: list[tuple[Path, str | None]] = []
+    for path in _image_files(target, without=apart):
+        inner = path.relative_to(target).parts
+        if named is not None:
+            name = named.pop(path, (None, 0))[0]
+        else:
+            name = inner[0] if inner[1:] else None
+        found.append((path, name))
+    if named:
+        path, (_, line) = next(iter(named.items()))
+        raise ImagesError(
+            f"Line {line} of {labels} names {path}, which is not an image in {target}: "
+            "correct the path or remove the line."
+        )
+    if apart:
+        found += [(path, None) for path in _image_files(apart, without=target)]
+    readable, skipped = _check(found, progress)
+    if not readable:
+        kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        why = f" ({len(skipped)} unreadable, one as {skipped[0].reason})" if skipped else ""
+        raise ImagesError(f"No readable image in {target}{why}: expected {kinds} files.")
+    classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
+    if broken := [name for name in classes if not _is_text(name)]:
+        raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
+    number = {name: i for i, name in enumerate(classes)}
+    return Images(
+        root=target,
+        paths=tuple(path for path, _, _ in readable),
+        labels=np.array([-1 if n is None else number[n] for _, n, _ in readable], dtype=np.int64),
+        classes=classes,
+        digests=tuple(digest for _, _, digest in readable),
+        skipped=skipped,
+    )
+
+
+def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
+    """Images by name, and all images in folders, none of them labelled; maybe none at all.
+
+    Raises:
+        ImagesError: a path does not exist.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise ImagesError(f"{path} does not exist: name images or folders of images.")
+        files += _image_files(path) if path.is_dir() else [path]
+    readable, skipped = _check([(path, None) for path in files], progress)
+    return Images(
+        root=Path(),
+        paths=tuple(path for path, _, _ in readable),
+        labels=np.full(len(readable), -1, dtype=np.int64),
+        classes=(),
+        digests=tuple(digest for _, _, digest in readable),
+        skipped=skipped,
+    )
+
+
+def _check(
+    found: list[tuple[Path, str | None]], progress: Progress | None
+) -> tuple[list[tuple[Path, str | None, str]], tuple[Skipped, ...]]:
+    """Read and decode every file once; keep the good ones, say why for the others."""
+
+    def check(entry: tuple[Path, str | None]) -> str | Skipped:
+        try:
+            if entry[0].exists() and not entry[0].is_file():
+                raise ValueError("it is not a file")  # reading a pipe would wait for ever
+            content = entry[0].read_bytes()
+            open_image(content, draft=True)
+        except UNREADABLE as error:
+            return Skipped(entry[0], reason(error))
+        return hashlib.sha256(content).hexdigest()
+
+    readable: list[tuple[Path, str | None, str]] = []
+    skipped: list[Skipped] = []
+    results = in_threads(check, found, len(found), progress)
+    for (path, name), result in zip(found, results, strict=True):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
+            readable.append((path, name, result))
+    return readable, tuple(skipped)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name is UTF-8: Python carries other bytes as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
+    """Image files below a folder, sorted, hidden ones left out, every folder visited once."""
+    if not folder.is_dir():
+        kind = "is a file" if folder.exists() else "does not exist"
+        raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
+
+    def refuse(error: OSError) -> None:
+        raise ImagesError(
+            f"The folder {error.filename} cannot be read ({error.strerror}): "
+            "change its permissions or move it away."
+        ) from error
+
+    seen: set[str] = {os.path.realpath(without)} if without else set()
+    paths: list[Path] = []
+    roots = [folder]
+    for root in roots:  # it grows: links come last, so a folder is found under its own name
+        for parent, folders, files in os.walk(root, onerror=refuse):
+            if (real := os.path.realpath(parent)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            roots += [link for name in folders if (link := Path(parent, name)).is_symlink()]
+            paths += [
+                Path(parent, name)
+                for name in files
+                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            ]
+    return sorted(paths)

@@ -1,0 +1,1 @@
+"""The system: files, tensors, devices, memory and processes."""

@@ -1,0 +1,93 @@
+"""A file of arrays that knows its own checksum: written whole, refused when damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from zoo.system.files import write_whole
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
+    """Write arrays and what explains them as one safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # safetensors writes the buffer of a view, not what the view shows
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    content = save(whole, metadata={**metadata, "sha256": _checksum(whole, metadata)})
+    write_whole(path, content)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Arrays and metadata as `write_tensors` was given them.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is damaged or something else.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata: dict[str, str] = dict(file.metadata() or {})
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not a safetensors file") from error
+    if metadata.pop("sha256", None) != _checksum(arrays, metadata):
+        raise ValueError(f"{path} is damaged")
+    return arrays, metadata
+
+
+def _checksum(arrays: Arrays, metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+Kind = TypeVar("Kind", np.float32, np.int32, np.uint8)
+
+LARGE = 1 << 22
+"""Bytes of an array from which on it lies in a file."""
+
+
+def make_room(
+    shape: tuple[int, ...],
+    folder: Path,
+    kind: type[Kind] = np.float32,
+    *,
+    large: int | None = None,
+) -> NDArray[Kind]:
+    """Zeros in memory, or in a mapped file if they are many, which the system may page out.
+
+    The file has no name and is gone with the array, however the process ends. Where the disk
+    cannot promise room for all of it, the array lies in memory.
+
+    Args:
+        shape: of the array.
+        folder: where the file would be.
+        kind: type of the numbers.
+        large: bytes from which on it lies in a file; `LARGE` if not given.
+    """
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    if size >= (LARGE if large is None else large):
+        with suppress(OSError, AttributeError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder) as file:
+                # a disk that turns out to be full later would kill the process
+                os.posix_fallocate(file.fileno(), 0, size)
+                return np.memmap(file, kind, "w+", shape=shape).view(np.ndarray)
+    return np.zeros(shape, kind)

@@ -1,0 +1,1 @@
+"""Teachers: cards, catalogue, loading and verification."""

@@ -1,0 +1,174 @@
+"""Find teachers: embedded ones, those of the Hub's catalogue, and a user's own, by name.
+
+A new entry of the Hub's catalogue: `tests/make_catalogue.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from zoo.errors import TeacherBroken, TeacherNotFound
+from zoo.system.files import cache_folder
+from zoo.teachers.card import CARD_FILE, CARD_FORMAT, HUB, TeacherCard
+
+BUILTIN = Path(__file__).parents[1] / "builtin"
+STUDENTS = Path(__file__).parents[1] / "students"
+CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+
+
+def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
+    """The cards of a zoo, by name. Nothing is fetched.
+
+    Args:
+        zoo: `builtin` for the embedded teachers, `hub` for the Hub's catalogue and what else was
+            pulled, `all` for both, a folder of teachers, `OWNER/NAME` for one repository of the
+            Hub, or several of these with commas between.
+
+    Raises:
+        TeacherNotFound: there is no such zoo, or two teachers have one name.
+        TeacherBroken: a card cannot be read.
+    """
+    found: dict[str, TeacherCard] = {}
+    for card in (card for part in _split(zoo) for card in _list_part(part)):
+        # copies of one teacher are one; two folders may call different networks the same
+        key = f"{card.source} {card.name} {'' if card.repo else card.sha256}"
+        if key not in found or (card.folder and not found[key].folder):
+            found[key] = card
+    cards = sorted(found.values(), key=lambda card: card.name)
+    for one, other in pairwise(cards):
+        if one.name == other.name:
+            raise TeacherNotFound(
+                f"Two teachers of --zoo {zoo} are called {one.name!r} "
+                f"({one.folder or one.source} and {other.folder or other.source}): "
+                "name fewer zoos."
+            )
+    return cards
+
+
+def absolute_zoo(zoo: str) -> str:
+    """The same zoo, named so that it is found from any working folder."""
+    return ",".join(
+        str(Path(part).expanduser().absolute()) if _is_folder(part) else part
+        for part in _split(zoo)
+    )
+
+
+def _split(zoo: str) -> list[str]:
+    return [zoo] if _is_folder(zoo) else [part.strip() for part in zoo.split(",")]
+
+
+def _is_folder(zoo: str) -> bool:
+    if zoo in ("", "builtin", "hub", "all"):
+        return False
+    try:
+        return Path(zoo).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # no path at all, or the home of nobody
+        return False
+
+
+def _list_part(zoo: str) -> list[TeacherCard]:
+    if zoo == "builtin":
+        return _read_folder(BUILTIN)
+    if zoo == "hub":
+        return _list_hub()
+    if zoo == "all":
+        return [*_read_folder(BUILTIN), *_list_hub()]
+    if _is_folder(zoo):
+        folder = Path(zoo).expanduser()
+        try:
+            alone = (folder / CARD_FILE).is_file()
+            cards = [TeacherCard.load(folder)] if alone else _read_folder(folder)
+        except OSError as error:
+            raise TeacherBroken(f"The folder {zoo} cannot be read: {error.strerror}.") from error
+        if cards:
+            return cards
+        raise TeacherNotFound(
+            f"The folder {zoo} holds no teacher: each is a sub-folder with a {CARD_FILE}, "
+            "made by `zoo add` or `zoo pack`."
+        )
+    if is_repository(zoo):
+        return [repository_card(zoo)]
+    raise TeacherNotFound(
+        f"There is no zoo {zoo!r}: say builtin, hub, all, a folder of teachers, or OWNER/NAME."
+    )
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name has the form OWNER/NAME."""
+    return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", name) is not None
+
+
+def repository_card(repo: str) -> TeacherCard:
+    """The card of one repository of the Hub: the catalogue's, a pulled one, or a bare one."""
+    for card in _list_hub():
+        if card.repo == repo:
+            return card
+    return TeacherCard(
+        name=repo,
+        domain="unknown",
+        source=HUB + repo,
+        network="",
+        classes=0,
+        license="unknown",
+        data="unknown",
+        data_license="unknown",
+        preprocessing=None,
+    )
+
+
+def pulled_folder(card: TeacherCard) -> Path:
+    """Where the files of a teacher of the Hub are linked, and its card pins their commit."""
+    return cache_folder() / "teachers" / card.file_name
+
+
+def _list_hub() -> list[TeacherCard]:
+    """The catalogue, each card replaced by the one of the files that were pulled."""
+    document = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    if document["format"] != CARD_FORMAT:
+        raise TeacherBroken(f"{CATALOGUE} has another format: install source-zoo again.")
+    cards = {entry["name"]: TeacherCard.from_json(entry) for entry in document["teachers"]}
+    for path in sorted((cache_folder() / "teachers").glob(f"*/{CARD_FILE}")):
+        try:
+            card = TeacherCard.load(path.parent)
+        except TeacherBroken:
+            continue  # `zoo pull` writes it anew
+        if not (path.parent / card.weights).exists():
+            card = replace(card, folder=None)
+        cards[card.name] = card
+    return list(cards.values())
+
+
+def _read_folder(folder: Path) -> list[TeacherCard]:
+    # a leading dot is what a killed `zoo add` leaves behind
+    return [TeacherCard.load(path.parent) for path in folder.glob(f"[!.]*/{CARD_FILE}")]
+
+
+def find_card(name: str, cards: Sequence[TeacherCard] | None = None) -> TeacherCard:
+    """The card of one teacher.
+
+    Args:
+        name: of the teacher, or OWNER/NAME of its repository.
+        cards: to look in; the embedded teachers and the Hub's if not given.
+
+    Raises:
+        TeacherNotFound: no teacher has this name; the message offers close ones.
+    """
+    cards = list_cards("all") if cards is None else cards
+    named = {card.repo: card for card in cards if card.repo} | {card.name: card for card in cards}
+    if name in named:
+        return named[name]
+    close = difflib.get_close_matches(name, named, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]!r}?" if close else "`zoo list` shows them all."
+    raise TeacherNotFound(f"No teacher is called {name!r}. {hint}")
+
+
+def student_start(arch: str) -> Path | None:
+    """Folder of the embedded initial student of this architecture, None where there is none."""
+    folder = STUDENTS / arch
+    return folder if (folder / "model.safetensors").exists() else None

@@ -1,0 +1,91 @@
+"""What the domain of a teacher looks like to one small network that everybody has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.errors import TeacherBroken
+from zoo.system.tensors import read_tensors, write_tensors
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import find_card, list_cards, pulled_folder
+
+FINGERPRINT_FILE = "fingerprint.safetensors"
+FINGERPRINT_FORMAT = "1"
+REFERENCE = "objects"
+"""The embedded teacher in whose space all fingerprints are; a new one makes them all void."""
+
+PROTOTYPES = 16
+"""How many a fingerprint has, unless its domain has fewer images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """A few prototypes of a domain.
+
+    Attributes:
+        prototypes: [k, D] float16 of unit length, in the space of the reference network.
+        reference: SHA-256 of that network's weights.
+        images: how many images they were made from.
+    """
+
+    prototypes: NDArray[np.float16]
+    reference: str
+    images: int
+
+    def __post_init__(self) -> None:
+        shape, kind = self.prototypes.shape, self.prototypes.dtype
+        if len(shape) != 2 or not min(shape) or kind != np.float16:
+            raise ValueError(f"prototypes are [k, D] float16, not {shape} {kind}")
+        lengths = np.linalg.norm(self.prototypes.astype(np.float32), axis=1)
+        if not np.allclose(lengths, 1, atol=0.01):
+            raise ValueError("prototypes are of unit length")
+
+    def save(self, folder: Path) -> None:
+        """Write it into a teacher's folder, whole or not at all.
+
+        Raises:
+            TeacherBroken: the folder cannot be written.
+        """
+        metadata = {
+            "format": FINGERPRINT_FORMAT,
+            "reference": self.reference,
+            "images": str(self.images),
+        }
+        try:
+            write_tensors(folder / FINGERPRINT_FILE, {"prototypes": self.prototypes}, metadata)
+        except OSError as error:
+            raise TeacherBroken(f"{folder} cannot be written: {error.strerror}.") from error
+
+    @classmethod
+    def load(cls, path: Path, reference: str) -> Self:
+        """Read the fingerprint of a teacher.
+
+        Raises:
+            TeacherBroken: it is damaged, or of another reference network.
+        """
+        try:
+            arrays, metadata = read_tensors(path)
+            if metadata["format"] != FINGERPRINT_FORMAT:
+                raise ValueError(f"its format is not {FINGERPRINT_FORMAT}")
+            if metadata["reference"] != reference:
+                raise ValueError("it is of another reference network")
+            return cls(arrays["prototypes"], reference, int(metadata["images"]))
+        except (OSError, ValueError, KeyError) as error:
+            raise TeacherBroken(f"The fingerprint {path} cannot be used: {error}.") from error
+
+
+def reference_card() -> TeacherCard:
+    """The card of the reference network."""
+    return find_card(REFERENCE, list_cards("builtin"))
+
+
+def fingerprint_path(card: TeacherCard) -> Path | None:
+    """The file of a teacher's fingerprint; None where it has none."""
+    folder = card.folder or (pulled_folder(card) if card.repo else None)
+    path = folder / FINGERPRINT_FILE if folder else None
+    return path if path and path.is_file() else None
