@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cli.workflow import Bars, Task, observe_together, rank_target
+from cli.workflow import Bars, Task, extract_together, rank_target
 from selection import Ranking
 from zoo.errors import TeacherBroken
 from zoo.images.folder import Images
-from zoo.system.distributed import ALONE, Processes
+from zoo.system.distributed import SINGLE, Processes
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import absolute_zoo, find_card, list_cards
 
@@ -114,7 +114,7 @@ def ask(
     bars: Bars,
     *,
     ranking: Ranking | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
 ) -> Asked:
     """Choose the teachers of a student and show them its images.
 
@@ -124,7 +124,7 @@ def ask(
     shares, ranking, notes = choose_shares(plan, task, images, bars, ranking)
     zoo = plan.zoo or (ranking.zoo if ranking else "all")
     cards, shares, mute = teaching_cards(shares, zoo, bars, plan.objective)
-    seen = observe_together(cards, images, bars, processes, device=plan.device)
+    seen = extract_together(cards, images, bars, processes, device=plan.device)
     for name, reason in seen.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
     told = [text for text in (*notes, mute, *seen.notes) if text]

@@ -16,7 +16,7 @@ from cli.workflow import Bars, Task, ranked_cards
 from zoo.budget import Asking, Outlook, Step, Watch, choose_probe, measuring_time, scoring_step
 from zoo.errors import ZooError
 from zoo.images.folder import LABELED, Images
-from zoo.system.files import cache_folder, write_whole
+from zoo.system.files import cache_folder, write_atomic
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import list_cards
 from zoo.teachers.fingerprint import reference_card
@@ -66,14 +66,14 @@ class Memory:
         """Remember what was chosen."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps(chosen) + "\n")
+            write_atomic(self.path, json.dumps(chosen) + "\n")
         except OSError as error:
             terminal.note(
                 f"The choice could not be kept in {self.path.parent} ({error.strerror or error}): "
                 "stopped, this command begins anew."
             )
 
-    def forget(self) -> None:
+    def delete_checkpoint(self) -> None:
         """The command is done."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ class RankingAhead:
     def foresee(
         self, images: Images, pool: int, bars: Bars, *, dry_run: bool
     ) -> tuple[Outlook, int, int]:
-        """What it would do, and on how many labelled and unlabelled images at most.
+        """What it would do, and on how many labeled and unlabeled images at most.
 
         Raises:
             ZooError: the budget is too small.
@@ -141,7 +141,7 @@ class RankingAhead:
     def done(self, images: Images) -> None:
         """The ranking is saved: the next one may choose anew."""
         if self.watch.budget:
-            self._memory(images).forget()
+            self._memory(images).delete_checkpoint()
 
     def _memory(self, images: Images) -> Memory:
         return Memory.of(
@@ -151,7 +151,7 @@ class RankingAhead:
     def _measure(
         self, images: Images, whole: Images, bars: Bars
     ) -> tuple[Callable[[int, int], list[Step]], list[Step], list[str]]:
-        """The steps for so many labelled and unlabelled images; downloads; what to tell."""
+        """The steps for so many labeled and unlabeled images; downloads; what to tell."""
         from selection.pace import measure_scoring
         from zoo.features.controls import NAMES, start_card
         from zoo.pace import measure_asking

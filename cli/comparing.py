@@ -18,7 +18,7 @@ from cli.workflow import Bars, Task, rank_target, saving
 from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.system.distributed import join
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 
 if TYPE_CHECKING:
     from distill.evaluation.comparison import Bools, Comparison
@@ -99,7 +99,7 @@ class Record:
             return
         document = {**more, "run": self.run, "cells": self.cells}
         with saving("comparison", self.path):
-            write_whole(self.path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+            write_atomic(self.path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
     def gather(self, keys: Sequence[str]) -> tuple[Bools, float]:
         """The answers of some students one after the other, and the seconds of all."""
@@ -122,7 +122,7 @@ def compare_methods(
     """Teach a student by each method and test all on the same images.
 
     With `test` each method teaches one student on all labels; without, one per fold, tested on
-    the labelled images that the fold holds back. Each finished student's answers are kept in
+    the labeled images that the fold holds back. Each finished student's answers are kept in
     `plan.save`, and the same comparison goes on from there.
 
     With `settle` all teachers are asked before the first student is taught; then it is called
@@ -134,7 +134,7 @@ def compare_methods(
     from distill.evaluation.comparison import compare, divide
     from distill.evaluation.evaluate import predict
     from distill.student import round_as_saved
-    from distill.training.checkpoint import forget
+    from distill.training.checkpoint import delete_checkpoint
 
     parts, folds = divide(images, test, folds)
     rankings: dict[int, Ranking] = {}
@@ -172,7 +172,7 @@ def compare_methods(
             answers = predict(taught.network, exam, taught.preprocessing).argmax(axis=1)
             truth = np.array(exam.classes)[exam.labels]
             record.add(key, np.array(images.classes)[answers] == truth, taught.seconds)
-            forget(taught.state)
+            delete_checkpoint(taught.state)
     found = {
         method: record.gather([f"{method}/{number}" for number in range(len(parts))])
         for method in methods

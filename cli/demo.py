@@ -34,7 +34,7 @@ def run_demo(folder: Path, *, seed: int, device: str) -> None:
         write_scans(folder, seed=seed)
     task = Task(folder / "images", seed=seed)
     terminal.say(
-        f"Wrote {10 * LABELS_PER_CLASS} labelled and {UNLABELED} unlabelled scans to "
+        f"Wrote {10 * LABELS_PER_CLASS} labeled and {UNLABELED} unlabeled scans to "
         f"{task.target}, and the rest for testing."
     )
     with terminal.progress_bars() as bars:
@@ -79,7 +79,7 @@ def _distill(
 def write_scans(folder: Path, *, seed: int) -> None:
     """Write scikit-learn's 1,797 scanned digits as images of 32 x 32 pixels.
 
-    `images/` gets a few of each class in class folders and the unlabelled ones loose, `test/` the
+    `images/` gets a few of each class in class folders and the unlabeled ones loose, `test/` the
     rest in class folders.
 
     Raises:

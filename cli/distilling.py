@@ -14,7 +14,7 @@ from cli.workflow import Bars, Task, check_output
 from distill.recipe import Recipe
 from zoo.errors import ImagesError
 from zoo.images.folder import Images, read_images
-from zoo.system.distributed import ALONE, Processes, join
+from zoo.system.distributed import SINGLE, Processes, join
 from zoo.system.files import cache_folder
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def teach(
     images: Images,
     bars: Bars,
     *,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
     record: Record | None = None,
 ) -> Trained:
     """Train a student as planned, by the teachers that were asked; see `train` for `record`.
@@ -146,7 +146,7 @@ def distill_target(
     Args:
         plan: of the run.
         task: where the images came from.
-        images: some labelled.
+        images: some labeled.
         bars: of each piece of work.
         test: held-out images.
         overwrite: whether a student in the folder may be replaced.
@@ -192,7 +192,7 @@ def distill_target(
         student=str(plan.save),
         evaluation=result,
         notes=tuple(
-            dict.fromkeys(filter(None, (*asked.notes, overlap_note(images, test), trained.mishap)))
+            dict.fromkeys(filter(None, (*asked.notes, overlap_note(images, test), trained.warning)))
         ),
         digest=images.digest,
         command=plan.command,
@@ -202,8 +202,8 @@ def distill_target(
         return report
     ranking = asked.ranking and asked.ranking.to_json()
     check_folder(plan.save, overwrite=overwrite)  # another run may have come first
-    mishap = save_student(trained, report, plan.save, cards=asked.cards, ranking=ranking)
-    return replace(report, notes=(*report.notes, mishap)) if mishap else report
+    warning = save_student(trained, report, plan.save, cards=asked.cards, ranking=ranking)
+    return replace(report, notes=(*report.notes, warning)) if warning else report
 
 
 def recipe_for(method: Method, recipe: Recipe) -> Recipe:
@@ -212,14 +212,14 @@ def recipe_for(method: Method, recipe: Recipe) -> Recipe:
 
 
 def read_test(folder: Path, images: Images, bars: Bars) -> Images:
-    """Held-out labelled images that can test a student of these images.
+    """Held-out labeled images that can test a student of these images.
 
     Raises:
         ImagesError: they have no labels, or a class that the task lacks.
     """
     test = read_images(folder, progress=bars("reading test images"))
     if not test.labeled:
-        raise ImagesError(f"{folder} has no labelled image to test on: add class sub-folders.")
+        raise ImagesError(f"{folder} has no labeled image to test on: add class sub-folders.")
     if unknown := sorted(set(test.classes) - set(images.classes)):
         raise ImagesError(
             f"{folder} has the class {unknown[0]!r}, which {images.root} lacks: "
@@ -237,6 +237,6 @@ def overlap_note(images: Images, test: Images | None) -> str:
     if not twice:
         return ""
     return (
-        f"{twice} of {len(test)} test images are labelled training images too: on them the "
+        f"{twice} of {len(test)} test images are labeled training images too: on them the "
         "student looks better than it is. Test on others."
     )

@@ -23,9 +23,9 @@ def export(
     Args:
         student: folder of the student.
         out: the file; None for `model.onnx` or `model.int8.onnx` beside the weights.
-        target: folder of images, labelled or not; a sample of it is looked at.
+        target: folder of images, labeled or not; a sample of it is looked at.
         bars: of each piece of work.
-        int8: quantise; needs a target.
+        int8: quantize; needs a target.
         overwrite: whether a file that is there may be replaced.
 
     Raises:

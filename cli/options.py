@@ -13,7 +13,7 @@ import typer
 from distill.recipe import Recipe
 from zoo.budget import parse_duration
 
-_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabelled.")
+_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabeled.")
 Target = Annotated[Path | None, _TARGET]
 RequiredTarget = Annotated[Path, _TARGET]
 Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]
@@ -70,7 +70,7 @@ Metrics = Annotated[
 Probe = Annotated[
     int | None,
     typer.Option(
-        min=0, show_default="500", help="How many unlabelled images the teachers see, at most."
+        min=0, show_default="500", help="How many unlabeled images the teachers see, at most."
     ),
 ]
 Shortlist = Annotated[
@@ -87,7 +87,7 @@ Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm n
 Start = Annotated[str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")]
 ImageSize = Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")]
 Updates = Annotated[
-    int | None, typer.Option(min=1, show_default="400", help="Steps of the optimiser.")
+    int | None, typer.Option(min=1, show_default="400", help="Steps of the optimizer.")
 ]
 
 
@@ -120,7 +120,7 @@ TensorBoard = Annotated[
         metavar="FOLDER", help="Also write the losses there for TensorBoard, while it runs."
     ),
 ]
-Test = Annotated[Path | None, typer.Option(help="Folder of held-out labelled images to test on.")]
+Test = Annotated[Path | None, typer.Option(help="Folder of held-out labeled images to test on.")]
 
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
 RankedZoo = Annotated[

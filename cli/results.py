@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CHOSEN = {
     "updates": "--updates {}",
     "image_size": "--image-size {}",
-    "labeled": "at most {} labelled images",
+    "labeled": "at most {} labeled images",
     "probe": "--probe {}",
 }
 """What a budget chooses, in words."""
@@ -45,7 +45,7 @@ def ranking_table(ranking: Ranking) -> None:
         if row.status == "failed":
             terminal.say(f"{row.name} failed: {row.reason}")
     terminal.say(
-        f"{ranking.labeled} labelled of {ranking.images} images, {ranking.classes} classes; "
+        f"{ranking.labeled} labeled of {ranking.images} images, {ranking.classes} classes; "
         f"{ranking.forward_passes} forward passes."
     )
     for text in ranking.reading:

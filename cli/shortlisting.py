@@ -47,11 +47,11 @@ def fingerprint(images: Images, bars: Bars, device: Any = "cpu") -> Fingerprint:
     """
     import numpy as np
 
-    from selection.index import find_centres
+    from selection.index import find_centers
 
     shown = images.probe()
-    centres = find_centres(embed(shown, bars, device), PROTOTYPES)
-    return Fingerprint(centres.astype(np.float16), reference_card().sha256, len(shown))
+    centers = find_centers(embed(shown, bars, device), PROTOTYPES)
+    return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(shown))
 
 
 def embed(images: Images, bars: Bars, device: Any = "cpu"):
@@ -61,10 +61,10 @@ def embed(images: Images, bars: Bars, device: Any = "cpu"):
         TeacherBroken: it cannot look at them.
     """
     from cli.workflow import by_teacher
-    from zoo.features.extraction import observe
+    from zoo.features.extraction import extract_features
 
     card = reference_card()
-    seen = observe([card], images, device=device, progress=by_teacher(bars))
+    seen = extract_features([card], images, device=device, progress=by_teacher(bars))
     for reason in seen.failures.values():
         raise TeacherBroken(reason)
     return seen.features[card.name].embeddings

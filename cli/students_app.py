@@ -131,7 +131,7 @@ def distill(
             plan, task, images, bars, test=held_out, overwrite=overwrite, settle=settle
         )
     if ahead:
-        ahead.memory.forget()
+        ahead.memory.delete_checkpoint()
     for text in (*report.notes, watch.verdict):
         terminal.note(text)
     if as_json:
@@ -170,7 +170,7 @@ def compare(
     """Compare transfer, FixMatch, nearest and weighted on your own labels.
 
     Says which to ship and whether the difference is noise: on the images of --test, or by
-    cross-validation over the labelled ones. A stopped comparison goes on from its file.
+    cross-validation over the labeled ones. A stopped comparison goes on from its file.
     """
     watch = Watch(budget)
     recipe = read_recipe(budget, updates, flip, seed)
@@ -218,7 +218,7 @@ def evaluate(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Test a student on labelled images."""
+    """Test a student on labeled images."""
     from cli.using import evaluate_student
 
     with terminal.progress_bars() as bars:
@@ -260,7 +260,7 @@ def export(
     ] = False,
     target: Annotated[
         Path | None,
-        typer.Option(help="Folder of images, labelled or not, to compare the file on."),
+        typer.Option(help="Folder of images, labeled or not, to compare the file on."),
     ] = None,
     out: Annotated[
         Path | None,

@@ -65,7 +65,7 @@ def choose_cards(
 
 
 def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
-    """Shares by hand, `NAME=SHARE` or `NAME` each, normalised to sum 1.
+    """Shares by hand, `NAME=SHARE` or `NAME` each, normalized to sum 1.
 
     Raises:
         ValueError: an entry is malformed, double or not above 0; the message says which.
@@ -178,7 +178,7 @@ def add(
 
 
 def publish(folder: Path, repo: str, license: str | None, *, private: bool) -> str:
-    """Upload the network of a folder, its card and its licence; returns the address.
+    """Upload the network of a folder, its card and its license; returns the address.
 
     Raises:
         ZooError: the folder holds no network, or the Hub refuses.

@@ -45,7 +45,7 @@ def pull(
     """Fetch teachers from the Hub and pin their commits.
 
     A name may be OWNER/NAME, any repository in timm's layout. What was cut goes on where it
-    ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honoured.
+    ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honored.
     """
     if not (names or domain or default):
         raise typer.BadParameter("name teachers, or choose them with --domain or --default")
@@ -144,7 +144,7 @@ def push(
 ) -> None:
     """Publish a student or teacher on the Hub.
 
-    With its card and licence; needs HF_TOKEN.
+    With its card and license; needs HF_TOKEN.
     """
     from cli import teachers
 

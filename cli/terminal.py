@@ -201,7 +201,7 @@ def comparison_table(comparison: Comparison) -> None:
     _print(table)
     say(comparison.verdict)
     folds = f"left out in turn ({comparison.folds} folds)" if comparison.folds else "held out"
-    say(f"On {comparison.images} labelled images {folds}; one seed.")
+    say(f"On {comparison.images} labeled images {folds}; one seed.")
 
 
 def verdict(reports: Sequence[Report]) -> None:
@@ -261,9 +261,9 @@ def _print(table: Table | str) -> None:
 
 def read_task(task: Task, bars: Bars, *, blind: bool = False) -> Images:
     """The task's images; what is odd about them goes to stderr."""
-    from zoo.images.checks import find_oddities
+    from zoo.images.checks import check_dataset
 
     images = task.read(bars, blind=blind)
-    for text in find_oddities(images):
+    for text in check_dataset(images):
         note(text)
     return images

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def evaluate_student(
     student: Path, target: Path, labels: Path | None, bars: Bars, *, device: str
 ) -> tuple[Evaluation, Images]:
-    """How a saved student does on labelled images, and the images.
+    """How a saved student does on labeled images, and the images.
 
     Raises:
         ZooError: the student or the images cannot be used.

@@ -15,12 +15,12 @@ from selection import BLIND_METRIC, METRIC, POWER, Ranking, ScoreStore, rank
 from zoo.errors import ImagesError, ZooError
 from zoo.images.decoding import Progress
 from zoo.images.folder import LABELED, POOL, Images, read_images
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import absolute_zoo, list_cards
 
 if TYPE_CHECKING:
-    from zoo.features.extraction import Observation
+    from zoo.features.extraction import TeacherOutputs
     from zoo.system.distributed import Processes
 
 Bars = Callable[[str], Progress]
@@ -103,21 +103,21 @@ def rank_target(
 
     Args:
         task: where the images came from.
-        images: some labelled, or none.
+        images: some labeled, or none.
         bars: of each piece of work.
         zoo: where the teachers are.
         metric: how closeness is measured; None for the default with or without labels.
         power: that turns scores into shares.
         top: how many teachers get a share; None for all.
-        labeled: how many labelled images the teachers see, about, at most.
-        pool: how many unlabelled images the teachers see, at most.
+        labeled: how many labeled images the teachers see, about, at most.
+        pool: how many unlabeled images the teachers see, at most.
         shortlist: rank only so many, those whose fingerprints are nearest; None ranks all.
         device: where to compute.
 
     Raises:
         RankingError: the labels can rank nobody, or every teacher failed.
     """
-    from zoo.features.controls import observe_controls
+    from zoo.features.controls import extract_controls
     from zoo.system.distributed import join
 
     probe = images.probe(labeled=labeled, pool=pool, seed=task.seed)
@@ -128,7 +128,7 @@ def rank_target(
         nearest, notes = choose_nearest(zoo, shortlist, probe, bars, device)
         cards, absent = fetch_missing(nearest, bars)
     with join() as processes:
-        seen = observe_together(cards, probe, bars, processes, device=device)
+        seen = extract_together(cards, probe, bars, processes, device=device)
     ranking = rank(
         seen.features,
         probe.labels,
@@ -138,7 +138,7 @@ def rank_target(
         seed=task.seed,
         domains={card.name: card.domain for card in cards},
         failures=absent | seen.failures,
-        controls=observe_controls(probe, device=device),
+        controls=extract_controls(probe, device=device),
         store=ScoreStore(),
         progress=bars("scoring teachers"),
     )
@@ -157,22 +157,24 @@ def rank_target(
     return described, (*notes, *seen.notes)
 
 
-def observe_together(
+def extract_together(
     cards: Sequence[TeacherCard],
     images: Images,
     bars: Bars,
     processes: Processes,
     *,
     device: str,
-) -> Observation:
+) -> TeacherOutputs:
     """What the teachers say of the images; of several processes each asks a part of them."""
-    from zoo.features.extraction import observe
+    from zoo.features.extraction import extract_features
 
-    own = observe(processes.own(cards), images, device=device, progress=by_teacher(bars))
+    own = extract_features(processes.own(cards), images, device=device, progress=by_teacher(bars))
     if processes.count == 1:
         return own
     asked = processes.add_up(own.forward_passes)  # which waits for the slowest
-    seen = observe(cards, images, device=device, progress=by_teacher(bars))  # from the store
+    seen = extract_features(
+        cards, images, device=device, progress=by_teacher(bars)
+    )  # from the store
     return replace(seen, forward_passes=asked + seen.forward_passes)
 
 
@@ -248,7 +250,7 @@ def save_page(page: str, path: Path) -> None:
         ZooError: the file cannot be written.
     """
     with saving("page", path, "--report"):
-        write_whole(path, page)
+        write_atomic(path, page)
 
 
 @contextmanager

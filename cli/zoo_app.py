@@ -56,7 +56,7 @@ def list_teachers(
     local: Annotated[bool, typer.Option("--local", help="Only those on this machine.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the teachers of the zoo, with licence and size."""
+    """Show the teachers of the zoo, with license and size."""
     from cli.teachers import choose_cards
 
     cards = choose_cards(zoo, domain=domain, local=local)

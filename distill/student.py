@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from zoo.errors import StudentError, first_line
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.catalogue import student_start
 
@@ -45,7 +45,7 @@ class Student(nn.Module):
         self.sources = nn.ModuleList(nn.Linear(head.in_features, sum(group)) for group in groups)
 
     def embed(self, images: Tensor) -> Tensor:
-        """phi(x): images [B, 3, S, S], normalised, to [B, D]."""
+        """phi(x): images [B, 3, S, S], normalized, to [B, D]."""
         network: Any = self.network
         return network.forward_head(network.forward_features(images), pre_logits=True)
 
@@ -225,8 +225,8 @@ def save_network(
             "license": license,
         },
     }
-    write_whole(folder / WEIGHTS_FILE, content)
-    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(folder / WEIGHTS_FILE, content)
+    write_atomic(folder / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessing]:

@@ -4,9 +4,9 @@ from selection.index import find_nearest
 from selection.metrics import METRICS, knn, parc, probe
 from selection.metrics.checks import check_labels
 from selection.metrics.unlabeled import UNLABELED
-from selection.rank import BLIND_METRIC, METRIC, rank
 from selection.ranking import RankedTeacher, Ranking
 from selection.score_store import ScoreStore
+from selection.scoring import BLIND_METRIC, METRIC, rank
 from selection.shares import POWER
 
 __all__ = [

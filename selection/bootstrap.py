@@ -23,14 +23,14 @@ def measure(
 
     Metrics of `SCORERS` are bootstrapped: images drawn with replacement within each class. Others
     would take copies of an image for agreement, so they are scored on halves of each class drawn
-    without replacement, centred on the score; the spread of such halves about the whole is that
+    without replacement, centerd on the score; the spread of such halves about the whole is that
     of the whole about the truth. Every teacher meets the same draws, so differences between
     teachers can be compared resample by resample.
 
     Args:
         metric: a name in METRICS.
         features: of N images.
-        labels: [N], -1 for an unlabelled image.
+        labels: [N], -1 for an unlabeled image.
         resamples: how many; 0 for none, and no permutations.
         seed: of all draws.
 

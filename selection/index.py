@@ -1,4 +1,4 @@
-"""Neighbours, centres and an index of vectors, by FAISS; the only file that imports it."""
+"""Neighbors, centers and an index of vectors, by FAISS; the only file that imports it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """
     count = len(embeddings)
     if not 1 <= k < count:
-        raise ValueError(f"{count} images have no {k} neighbours each")
+        raise ValueError(f"{count} images have no {k} neighbors each")
     unit = unit_rows(embeddings)
     return _multiply(unit, k) if count < PLAIN else _search(unit, k)
 
@@ -64,13 +64,13 @@ def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     return (wide / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def find_centres(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDArray[np.float32]:
-    """Centres of the directions of N images by spherical k-means, unit length.
+def find_centers(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDArray[np.float32]:
+    """Centers of the directions of N images by spherical k-means, unit length.
 
     Args:
         embeddings: [N, D], finite.
-        k: how many at most; fewer different images are their own centres.
-        seed: of the first centres.
+        k: how many at most; fewer different images are their own centers.
+        seed: of the first centers.
 
     Returns:
         [min(k, different images), D].

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.metrics import METRICS, SCORERS
-from selection.rank import METRIC, rank
+from selection.scoring import METRIC, rank
 from zoo.budget import Pace
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -25,7 +25,7 @@ def measure_scoring(
     metric: str | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Pace:
-    """The pace of scoring a teacher on labelled images; each is one of them.
+    """The pace of scoring a teacher on labeled images; each is one of them.
 
     Args:
         labels: [N], -1 for unknown; without any label scoring takes no time worth naming.

@@ -14,9 +14,9 @@ from types import NoneType
 from typing import Any, Literal, cast
 
 from selection.messages import BEATEN, read_table, warn
-from selection.shares import SHAREABLE, normalise, share_by_power
+from selection.shares import SHAREABLE, normalize, share_by_power
 from zoo.errors import RankingError
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 
 RANKING_FORMAT = 2
 
@@ -74,8 +74,8 @@ class Ranking:
         zoo: where the teachers were looked for.
         metric: that made the scores; several with commas between, the first makes the shares.
         images: that the teachers saw.
-        labeled: how many of them are labelled.
-        classes: among the labelled ones.
+        labeled: how many of them are labeled.
+        classes: among the labeled ones.
         teachers: the closest first, those that failed last; controls stand where they score.
         unlabeled: folder of more images without labels.
         labels: CSV file of the labels.
@@ -125,14 +125,14 @@ class Ranking:
 
         Args:
             power: None for the shares as written, by hand or by `rank`. Else max(0, score)^power,
-                normalised (alpha of Borup et al., ICCV 2023): 0 is equal for every teacher that did
+                normalized (alpha of Borup et al., ICCV 2023): 0 is equal for every teacher that did
                 not fail, infinity is the nearest alone.
 
         Raises:
             RankingError: the scores are no shares, or none is above 0.
         """
         if power is None:
-            return normalise({teacher.name: teacher.share for teacher in self.teachers})
+            return normalize({teacher.name: teacher.share for teacher in self.teachers})
         metric = self._first_metric
         if power != 0 and metric not in SHAREABLE:
             raise RankingError(
@@ -158,7 +158,7 @@ class Ranking:
     def save(self, path: Path) -> None:
         """Write the ranking, whole or not at all."""
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(path, text + "\n")
+        write_atomic(path, text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Ranking:

@@ -31,7 +31,7 @@ def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float
     if not power >= 0:
         raise RankingError(f"The power is {power}. Choose a number of 0 or more.")
     if power == 0:
-        return normalise(dict.fromkeys(scores, 1.0))
+        return normalize(dict.fromkeys(scores, 1.0))
     best = max(scores.values(), default=0.0)
     if best <= 0:
         raise RankingError(
@@ -39,10 +39,10 @@ def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float
             "Distil without teachers: `zoo distill --baseline transfer`."
         )
     # Relative to the best, or a high power would make 0 of them all.
-    return normalise({name: max(0.0, score / best) ** power for name, score in scores.items()})
+    return normalize({name: max(0.0, score / best) ** power for name, score in scores.items()})
 
 
-def normalise(shares: Mapping[str, float]) -> dict[str, float]:
+def normalize(shares: Mapping[str, float]) -> dict[str, float]:
     """The same shares with sum 1, without those that are 0; at least one has to be above."""
     largest = max(shares.values())
     relative = {name: share / largest for name, share in shares.items() if share / largest > 0}
@@ -70,7 +70,7 @@ def compare(features: Mapping[str, Features]) -> NDArray[np.float64]:
 def divide(shares: Mapping[str, float], features: Mapping[str, Features]) -> dict[str, float]:
     """The shares, each over the number of teachers that say the same, itself included.
 
-    share_i / sum_j CKA_ij^4, then normalised: ten copies of a teacher weigh as much as one.
+    share_i / sum_j CKA_ij^4, then normalized: ten copies of a teacher weigh as much as one.
 
     Args:
         shares: of teachers, above 0.
@@ -78,7 +78,7 @@ def divide(shares: Mapping[str, float], features: Mapping[str, Features]) -> dic
     """
     alike = compare({name: features[name] for name in shares}) ** SHARPNESS
     crowds = alike.sum(axis=1)
-    return normalise(
+    return normalize(
         {name: share / crowd for (name, share), crowd in zip(shares.items(), crowds, strict=True)}
     )
 

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.index import FlatIndex, find_centres, unit_rows
+from selection.index import FlatIndex, find_centers, unit_rows
 from zoo.system.tensors import read_tensors, write_tensors
 
 FORMAT = "2"
-CENTRES = 16
+CENTERS = 16
 """Parts that the target is seen as."""
 ANCHORS = 1024
 SHARPNESS = 80.0
-"""How fast the weight of an anchor falls with its distance from a centre of the target."""
+"""How fast the weight of an anchor falls with its distance from a center of the target."""
 MEASURED = 3000
 """Teachers measured one by one; recall and time: docs/shortlist.md."""
 WIDTH = 64
@@ -44,21 +44,21 @@ class Target:
     """Images as a few parts.
 
     Attributes:
-        centres: [C, D], unit length.
+        centers: [C, D], unit length.
         shares: [C] of the images, adding up to 1.
     """
 
-    centres: NDArray[np.float32]
+    centers: NDArray[np.float32]
     shares: NDArray[np.float32]
 
     @classmethod
     def of_images(cls, embeddings: NDArray[np.floating], seed: int = 0) -> Target:
         """The parts of images [N, D] in the space of the reference network."""
         unit = unit_rows(embeddings)
-        centres = find_centres(unit, CENTRES, seed)
-        nearest = (unit @ centres.T).argmax(axis=1)
-        counts = np.bincount(nearest, minlength=len(centres))
-        return cls(centres, (counts / len(unit)).astype(np.float32))
+        centers = find_centers(unit, CENTERS, seed)
+        nearest = (unit @ centers.T).argmax(axis=1)
+        counts = np.bincount(nearest, minlength=len(centers))
+        return cls(centers, (counts / len(unit)).astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +104,13 @@ class Shortlist:
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         begin: NDArray[np.int64] = np.repeat(self.starts[teachers] - first, counts)
         rows = begin + np.arange(len(begin))
-        centres = target.centres @ self.axes
-        near = self.prototypes[rows].astype(np.float32) @ (centres.T / np.float32(FULL))
+        centers = target.centers @ self.axes
+        near = self.prototypes[rows].astype(np.float32) @ (centers.T / np.float32(FULL))
         return np.maximum.reduceat(near, first, axis=0) @ target.shares
 
     def _weights(self, target: Target) -> NDArray[np.float32]:
         """How much of the target lies at each anchor, [A]."""
-        near = target.centres @ self.axes @ self.anchors.T
+        near = target.centers @ self.axes @ self.anchors.T
         heat = np.exp(SHARPNESS * (near - near.max(axis=1, keepdims=True)))
         return target.shares @ (heat / heat.sum(axis=1, keepdims=True))
 
@@ -171,7 +171,7 @@ def build_shortlist(
     some = whole[shown].astype(np.float32)
     axes = _widest(some, WIDTH)
     rows = np.concatenate([_fixed(prototypes, axes) for prototypes in fingerprints.values()])
-    anchors = find_centres(some, ANCHORS, seed) @ axes
+    anchors = find_centers(some, ANCHORS, seed) @ axes
     coverage = np.empty((len(counts), len(anchors)), dtype=np.float32)
     for begin in range(0, len(counts), CHUNK):
         end = min(begin + CHUNK, len(counts))

@@ -1,4 +1,4 @@
-"""Tiny offline worlds: coloured image folders, a toy zoo, a cache of its own, no network."""
+"""Tiny offline worlds: colored image folders, a toy zoo, a cache of its own, no network."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def toy_catalogue(tmp_path_factory, monkeypatch):
 def toy_zoo(_toy_cards, toy_catalogue, monkeypatch):
     """Embedded are two toy teachers, ant and bee, on the Hub two more; returns ant and bee."""
     monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", _toy_cards[0].folder.parent)
-    monkeypatch.setattr("zoo.features.controls.observe_controls", lambda *_, **__: {})
+    monkeypatch.setattr("zoo.features.controls.extract_controls", lambda *_, **__: {})
     return _toy_cards
 
 
@@ -91,8 +91,8 @@ def features(images):
 
     def teacher(classes):
         logits = rng.normal(0, 3, (len(images), classes)).astype(np.float32)
-        centres = 3 * other.normal(size=(4, 8))
-        embeddings = centres[images.labels] + other.normal(size=(len(images), 8))
+        centers = 3 * other.normal(size=(4, 8))
+        embeddings = centers[images.labels] + other.normal(size=(len(images), 8))
         return Features(embeddings.astype(np.float32), logits)
 
     return {"ant": teacher(3), "bee": teacher(2)}

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 """A package, and which of ours it may import."""
 
 ONLY_IN = {
-    "faiss": {"selection/neighbours.py"},
+    "faiss": {"selection/neighbors.py"},
     "rich": {"cli/terminal.py"},
     "typer": {"cli/"},
     "torch": {"zoo/", "distill/"},
@@ -83,7 +83,7 @@ def test_a_file_imports_only_what_it_may(path):
         ("zoo/new.py", "from distill.training.loop import train", ["distill"]),
         ("selection/new.py", "def f():\n    import torch.nn as nn", ["torch"]),
         ("selection/new.py", "from distill import train\nimport faiss", ["distill", "faiss"]),
-        ("selection/neighbours.py", "import faiss", []),
+        ("selection/neighbors.py", "import faiss", []),
         ("distill/new.py", "from selection import rank", ["selection"]),
         ("distill/new.py", "if True:\n    from cli.terminal import note", ["cli"]),
         ("cli/zoo_app.py", "import rich.table\nimport typer", ["rich"]),

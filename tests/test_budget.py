@@ -109,7 +109,7 @@ def ranking_steps(labeled, pool):
 
 
 @pytest.mark.parametrize("budget", [60, 101, 150, 151, 199, 200, 201, 249, 250, 10_000])
-def test_unlabelled_images_are_given_up_first_and_no_more_than_must_be(budget):
+def test_unlabeled_images_are_given_up_first_and_no_more_than_must_be(budget):
     fitting = [
         (labeled, pool)
         for labeled, pool in product(range(4, 21), range(51))
@@ -120,7 +120,7 @@ def test_unlabelled_images_are_given_up_first_and_no_more_than_must_be(budget):
 
 
 def test_a_budget_that_ranks_nobody_says_the_least():
-    with pytest.raises(ZooError, match=r"--budget 59s .* needs 1m at least, for 4 labelled"):
+    with pytest.raises(ZooError, match=r"--budget 59s .* needs 1m at least, for 4 labeled"):
         choose_probe(ranking_steps, budget=59, spent=40, labeled=(4, 20), pool=50)
 
 

@@ -12,7 +12,7 @@ from distill.recipe import Recipe
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.pace import measure_scoring
 from tests.support.toys import hub_card
-from zoo import observe
+from zoo import extract_features
 from zoo.features.store import FeatureStore, unseen
 from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
 
@@ -101,13 +101,13 @@ def test_decoding_is_timed_on_a_sample(images, clock):
 def test_asking_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
     ant, bee = toy_zoo
     store = FeatureStore(tmp_path / "store")
-    observe([ant], images.subset(np.arange(5)), store=store)
+    extract_features([ant], images.subset(np.arange(5)), store=store)
     new = unseen([ant, bee], [*images.digests, images.digests[0]], store)
     assert new == {"ant": [*images.digests[5:]], "bee": [*images.digests]}
     asking = measure_asking([ant, bee], images, seconds=0, store=store)
     assert asking.step("ask", images.digests).count == 13 + 18
     assert asking.decode.each > 0
-    observe([ant], images, store=store)
+    extract_features([ant], images, store=store)
     assert measure_asking([ant], images, seconds=0, store=store).unseen == {}
 
 

@@ -1,4 +1,4 @@
-"""The wheel holds the four packages, the embedded zoo and its licence, and nothing else."""
+"""The wheel holds the four packages, the embedded zoo and its license, and nothing else."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_the_wheel_holds_every_initial_student(wheel):
         assert wheel.getinfo(inside).file_size == path.stat().st_size
 
 
-def test_the_wheel_holds_the_licence_and_the_command(wheel):
+def test_the_wheel_holds_the_license_and_the_command(wheel):
     inside = {name.partition(".dist-info/")[2]: name for name in wheel.namelist()}
     assert "Apache License" in wheel.read(inside["licenses/LICENSE"]).decode()
     assert "zoo = cli.zoo_app:main" in wheel.read(inside["entry_points.txt"]).decode()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.errors import ZooError
-    from zoo.features.extraction import Observation, observe
+    from zoo.features.extraction import TeacherOutputs, extract_features
     from zoo.features.inference import Teacher, load_teacher
     from zoo.features.store import Features, FeatureStore
     from zoo.images.folder import Images, read_images
@@ -21,16 +21,16 @@ __all__ = [
     "FeatureStore",
     "Features",
     "Images",
-    "Observation",
     "Preprocessing",
     "Teacher",
     "TeacherCard",
+    "TeacherOutputs",
     "ZooError",
+    "extract_features",
     "find_card",
     "keep_freed_memory",
     "list_cards",
     "load_teacher",
-    "observe",
     "read_images",
 ]
 
@@ -38,7 +38,7 @@ _HOME = {
     "FeatureStore": "features.store",
     "Features": "features.store",
     "Images": "images.folder",
-    "Observation": "features.extraction",
+    "TeacherOutputs": "features.extraction",
     "Preprocessing": "teachers.card",
     "Teacher": "features.inference",
     "TeacherCard": "teachers.card",
@@ -47,7 +47,7 @@ _HOME = {
     "keep_freed_memory": "system.memory",
     "list_cards": "teachers.catalogue",
     "load_teacher": "features.inference",
-    "observe": "features.extraction",
+    "extract_features": "features.extraction",
     "read_images": "images.folder",
 }
 

@@ -179,7 +179,7 @@ def measuring_time(budget: float | None, kinds: int = 1) -> float:
 
 
 def scoring_step(teachers: int, labeled: int, pace: Pace, rankings: int = 1) -> Step:
-    """Scoring teachers, each on so many labelled images."""
+    """Scoring teachers, each on so many labeled images."""
     scores = teachers * rankings
     return Step("score", scores, "scores", scores * pace.of(labeled))
 
@@ -205,14 +205,14 @@ def choose_probe(
     labeled: tuple[int, int],
     pool: int,
 ) -> tuple[int, int]:
-    """How many labelled and unlabelled images to rank on: unlabelled ones are given up first.
+    """How many labeled and unlabeled images to rank on: unlabeled ones are given up first.
 
     Args:
-        steps: of a ranking on so many labelled and unlabelled images.
+        steps: of a ranking on so many labeled and unlabeled images.
         budget: of the whole command, in seconds.
         spent: seconds that are gone.
-        labeled: labelled images at least and at most.
-        pool: unlabelled images at most.
+        labeled: labeled images at least and at most.
+        pool: unlabeled images at most.
 
     Raises:
         ZooError: the budget is too small for the least.
@@ -227,7 +227,7 @@ def choose_probe(
         return asked, kept
     kept = most(lambda count: seconds(count, 0) <= budget, least, asked)
     if kept is None:
-        raise too_small(budget, seconds(least, 0), f"{least} labelled images")
+        raise too_small(budget, seconds(least, 0), f"{least} labeled images")
     return kept, 0
 
 

@@ -2,7 +2,7 @@
 
 
 class ZooError(Exception):
-    """A mistake or mishap that a user can mend; the command prints it as one line and exits 1."""
+    """A mistake or warning that a user can mend; the command prints it as one line and exits 1."""
 
 
 class TeacherNotFound(ZooError):

@@ -130,9 +130,9 @@ def divide(
 
 
 def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
-    """Images to teach with and images to test on, for each fold of the labelled ones.
+    """Images to teach with and images to test on, for each fold of the labeled ones.
 
-    Each fold holds every so-manieth labelled image of each class; unlabelled images are always
+    Each fold holds every so-manieth labeled image of each class; unlabeled images are always
     among those to teach with.
 
     Raises:
@@ -143,7 +143,7 @@ def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
     if counts.min() < 3:
         name = images.classes[int(counts.argmin())]
         raise ImagesError(
-            f"Class {name!r} in {images.root} has {counts.min()} labelled images, and comparing "
+            f"Class {name!r} in {images.root} has {counts.min()} labeled images, and comparing "
             "by cross-validation needs 3: label more, or pass --test."
         )
     dealt: list[Sequence[NDArray[np.int64]]] = [[] for _ in range(folds)]

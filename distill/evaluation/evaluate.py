@@ -68,18 +68,18 @@ def evaluate(
     device: torch.device | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Accuracy on the labelled ones of the images.
+    """Accuracy on the labeled ones of the images.
 
     Args:
         network: the student's network.
-        images: at least one of them labelled, with the student's class names.
+        images: at least one of them labeled, with the student's class names.
         classes: the student's class names, in the order of its logits.
         preprocessing: how the network wants its images.
         device: where to compute.
         progress: called after every batch.
 
     Raises:
-        ImagesError: there is no labelled image, or one of a class that the student never learnt.
+        ImagesError: there is no labeled image, or one of a class that the student never learned.
     """
     if unknown := sorted(set(images.classes) - set(classes)):
         raise ImagesError(
@@ -88,7 +88,7 @@ def evaluate(
         )
     images = images.subset(np.flatnonzero(images.labels >= 0))
     if not len(images):
-        raise ImagesError(f"{images.root} has no labelled image to test on: add class sub-folders.")
+        raise ImagesError(f"{images.root} has no labeled image to test on: add class sub-folders.")
     order = np.array([classes.index(name) for name in images.classes])
     chances = predict(network, images, preprocessing, device=device, progress=progress)
     return assess(chances, order[images.labels], classes, images.paths)

@@ -94,7 +94,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a student does on labelled images.
+    """How a student does on labeled images.
 
     Attributes:
         accuracy: top-1, in 0..1.
@@ -216,6 +216,6 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     """95 % interval of a share: `hits` of `count` (Wilson, JASA 1927)."""
     z = 1.959964
     share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    center = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)

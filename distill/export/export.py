@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.export.onnx_file import check_extra, convert, describe, onnx_answer, quantise
+from distill.export.onnx_file import check_extra, convert, describe, onnx_answer, quantize
 from distill.export.parity import (
     Answer,
     Latency,
@@ -27,7 +27,7 @@ from zoo.errors import StudentError
 from zoo.features.inference import to_device, to_input
 from zoo.images.decoding import Progress, decode_images
 from zoo.images.folder import Images
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing
 
 TOLERANCE = 1e-4
@@ -98,8 +98,8 @@ def export_student(
     Args:
         student: folder of the student.
         path: of the file; what is there is replaced.
-        images: real ones to compare on, labelled or not.
-        int8: quantise weights and activations, with ranges measured on these images.
+        images: real ones to compare on, labeled or not.
+        int8: quantize weights and activations, with ranges measured on these images.
         progress: called after each step.
 
     Raises:
@@ -130,7 +130,7 @@ def export_student(
     say(2)
     files = {"float32": plain}
     if int8:
-        small = quantise(plain, pixels)
+        small = quantize(plain, pixels)
         files["int8"] = describe(small, student, labels, preprocessing, numbers="int8")
         shown = _compare_on(reference, files["int8"], pixels)
         difference = shown.difference
@@ -161,7 +161,7 @@ def write_export(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_atomic(path, content)
     except OSError as error:
         raise StudentError(
             f"{path} cannot be written: {error.strerror or error}. Choose another --out."

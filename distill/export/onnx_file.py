@@ -1,8 +1,8 @@
-"""The ONNX file of a student: pixels in, class probabilities out; written, quantised and run.
+"""The ONNX file of a student: pixels in, class probabilities out; written, quantized and run.
 
 The file holds all that can be got wrong outside: scaling, mean and deviation, softmax. Its input is
 what a decoder gives, uint8 of 0..255: a runtime refuses floats of 0..1 instead of answering
-nonsense, and nobody normalises twice. Resize and crop stay outside, because ONNX resizes otherwise
+nonsense, and nobody normalizes twice. Resize and crop stay outside, because ONNX resizes otherwise
 than Pillow: the metadata says how.
 """
 
@@ -38,7 +38,7 @@ CALIBRATION = 128
 
 
 class Shipped(nn.Module):
-    """The student with its normalisation before and softmax behind."""
+    """The student with its normalization before and softmax behind."""
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def describe(
     *,
     numbers: str = "float32",
 ) -> bytes:
-    """The same file with metadata: classes, how to resize and crop, licence, origin."""
+    """The same file with metadata: classes, how to resize and crop, license, origin."""
     import onnx
 
     layout = read_layout(student)
@@ -119,7 +119,7 @@ def describe(
     facts: Mapping[str, Any] = {
         "classes": list(labels),
         "input": f"{INPUT}: uint8 [B, 3, {shape.size}, {shape.size}] of 0..255, red first; "
-        "resized and cropped, not normalised: mean and std are applied inside",
+        "resized and cropped, not normalized: mean and std are applied inside",
         "output": f"{OUTPUT}: float32 [B, {len(labels)}]; softmax is applied inside",
         "image_size": shape.size,
         "interpolation": shape.interpolation,
@@ -142,7 +142,7 @@ def describe(
     return model.SerializeToString()
 
 
-def quantise(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
+def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
     """Static int8: weights by channel, activations by ranges seen on some of the pixels.
 
     Args:

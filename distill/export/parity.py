@@ -49,7 +49,7 @@ def answer_all(
 
 
 def draw_noise(size: int, count: int = 8) -> NDArray[np.uint8]:
-    """Random images [count, 3, size, size], always the same: from even grey to full noise."""
+    """Random images [count, 3, size, size], always the same: from even gray to full noise."""
     draw = np.random.default_rng(0)
     spread = np.linspace(0, 1, count)[:, None, None, None]
     noise = draw.integers(-128, 128, (count, 3, size, size))

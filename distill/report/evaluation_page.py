@@ -78,7 +78,7 @@ def _confusion(result: Evaluation) -> Part:
     matrix = table(
         "matrix",
         "Confusion matrix, in images. A row is the true class, a column what the student said; "
-        "right answers are bold and lie on the diagonal. The stronger a cell's colour, the larger "
+        "right answers are bold and lie on the diagonal. The stronger a cell's color, the larger "
         "its part of the row.",
         ["truth", *result.classes],
         [

@@ -1,4 +1,4 @@
-"""Figures of a report page as inline SVG, in the page's own colours and letters."""
+"""Figures of a report page as inline SVG, in the page's own colors and letters."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from distill.evaluation.metrics import Calibration
 
 POINTS = 200
-"""At most so many points a curve: of more, neighbours are averaged."""
+"""At most so many points a curve: of more, neighbors are averaged."""
 
 _TEXT = "#010203"
 _SERIES = ("#010213", "#010223", "#010233", "#010243")
 _DASHES = ("-", "--", "-.", ":")
-_COLOURS = {_TEXT: "currentColor"} | {
-    colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, start=1)
+_COLORS = {_TEXT: "currentColor"} | {
+    color: f"var(--series-{number})" for number, color in enumerate(_SERIES, start=1)
 }
-"""Colours that nobody would choose, and what the page's style puts in their place."""
+"""Colors that nobody would choose, and what the page's style puts in their place."""
 
 _LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -140,6 +140,6 @@ def _to_svg(figure: Figure, key: str, label: str) -> Html:
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
     text = re.sub(r" font-family: [^;\"]*;", "", text)
-    for colour, word in _COLOURS.items():
-        text = text.replace(colour, word)
+    for color, word in _COLORS.items():
+        text = text.replace(color, word)
     return Html(text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1).strip())

@@ -117,9 +117,7 @@ def table(
         class_=class_,
     )
     box = "scroll tall" if len(rows) > TALL else "scroll"
-    return tag(
-        "div", inner, class_=box, role="region", aria_labelledby=f"{key}-caption", tabindex=0
-    )
+    return tag("div", inner, class_=box, role="region", aria_labeledby=f"{key}-caption", tabindex=0)
 
 
 def _name(words: str) -> Html:
@@ -207,7 +205,7 @@ def document(title: str, top: Sequence[Html], parts: Sequence[Part]) -> str:
             tag("h2", part.title, id=f"{part.key}-title"),
             part.content,
             id=part.key,
-            aria_labelledby=f"{part.key}-title",
+            aria_labeledby=f"{part.key}-title",
         )
         for part in parts
     ]

@@ -1,6 +1,6 @@
-"""What licence a student may state: never more freedom than its teachers and their data give.
+"""What license a student may state: never more freedom than its teachers and their data give.
 
-A licence that is not in the table yet: put a line into `KINDS` where it belongs.
+A license that is not in the table yet: put a line into `KINDS` where it belongs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.train_zoo import LESSONS
+from tests.tools.train_zoo import JOBS
 from zoo.errors import TeacherBroken
 from zoo.teachers.card import CARD_FILE, TeacherCard
 from zoo.teachers.catalogue import BUILTIN, student_start
@@ -49,17 +49,17 @@ KINDS: Mapping[str, str] = {
     "competition-terms": NON_COMMERCIAL,
     UNKNOWN: UNKNOWN,
 }
-"""Known licences and what they are, from the freest to the strictest: the order counts."""
+"""Known licenses and what they are, from the freest to the strictest: the order counts."""
 
 _ALIASES = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "imagenet": "imagenet-terms"}
 _SAY_NOTHING = ("", "unknown", "other", "none", "not-published")
 _FORBID_TRADE = ("nc", "noncommercial", "commercial", "research", "academic", "competition")
-"""Words of a licence that nobody listed which make it at least non-commercial."""
+"""Words of a license that nobody listed which make it at least non-commercial."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One licence that a student depends on.
+    """One license that a student depends on.
 
     Attributes:
         what: network or data set, in words.
@@ -71,7 +71,7 @@ class Claim:
 
     @property
     def entry(self) -> str:
-        """Its key in KINDS; a licence that is not there becomes one of the last three kinds."""
+        """Its key in KINDS; a license that is not there becomes one of the last three kinds."""
         key = "-".join(self.license.lower().split())
         key = _ALIASES.get(key, key)
         if key in _SAY_NOTHING:
@@ -83,7 +83,7 @@ class Claim:
 
     @property
     def kind(self) -> str:
-        """What the licence is, in a word."""
+        """What the license is, in a word."""
         return KINDS[self.entry]
 
 
@@ -109,7 +109,7 @@ def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[C
 
 def _parent(card: TeacherCard) -> Path | None:
     """Folder of the network that an embedded teacher started from."""
-    lesson = LESSONS.get(card.source.removeprefix("builtin:"))
+    lesson = JOBS.get(card.source.removeprefix("builtin:"))
     return None if lesson is None or lesson.start == "random" else BUILTIN.parent / lesson.start
 
 
@@ -132,7 +132,7 @@ def start_claims(start: str, arch: str) -> list[Claim]:
             stated = read_layout(folder).license
     except TeacherBroken:
         pass  # it states nothing
-    # a licence of weights alone says nothing of their data
+    # a license of weights alone says nothing of their data
     return [Claim(what, stated), Claim(f"data of {what}", UNKNOWN)]
 
 
@@ -141,24 +141,24 @@ def _card_claims(card: TeacherCard, what: str) -> list[Claim]:
 
 
 def strictness(claim: Claim) -> int:
-    """Place of its licence in the table, 0 for the freest."""
+    """Place of its license in the table, 0 for the freest."""
     return list(KINDS).index(claim.entry)
 
 
-def choose_licence(claims: Sequence[Claim]) -> str:
-    """The strictest licence if all are permissive, else `other`; `other` too if there is none."""
+def choose_license(claims: Sequence[Claim]) -> str:
+    """The strictest license if all are permissive, else `other`; `other` too if there is none."""
     if not claims or any(claim.kind != PERMISSIVE for claim in claims):
         return OTHER
     return max(claims, key=strictness).entry
 
 
-def licence_lines(claims: Sequence[Claim]) -> list[str]:
-    """The section of a model card, in Markdown: the strictest licence, and what each comes from."""
-    chosen = choose_licence(claims)
+def license_lines(claims: Sequence[Claim]) -> list[str]:
+    """The section of a model card, in Markdown: the strictest license, and what each comes from."""
+    chosen = choose_license(claims)
     if not claims:
         said = (
             "No teacher and no initial weights restrict this model. `license: other` means that no "
-            "licence was chosen yet."
+            "license was chosen yet."
         )
     else:
         worst = max(claims, key=strictness)
@@ -172,12 +172,12 @@ def licence_lines(claims: Sequence[Claim]) -> list[str]:
     for claim in sorted(claims, key=strictness, reverse=True):
         rows.setdefault((_stated(claim), claim.kind), []).append(claim.what)
     table = [f"| {name} | {kind} | {'; '.join(what)} |" for (name, kind), what in rows.items()]
-    head = ["| licence | kind | of |", "|---|---|---|"] if table else []
+    head = ["| license | kind | of |", "|---|---|---|"] if table else []
     own = (
         "The images that it was taught on are not counted: their rights are for those who taught "
         "it to judge. This list is no legal advice."
     )
-    return ["## Licence", "", said, "", *head, *table, *([""] if table else []), own, ""]
+    return ["## License", "", said, "", *head, *table, *([""] if table else []), own, ""]
 
 
 def _stated(claim: Claim) -> str:

@@ -43,7 +43,7 @@ def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[st
         tag("p", _shares_in_words(ranking["teachers"]), class_="lead"),
         *(tag("p", note, class_="note") for note in notes if note),
         facts(
-            ("Labelled images", str(ranking["labeled"])),
+            ("Labeled images", str(ranking["labeled"])),
             ("All images", str(ranking["images"])),
             ("Classes", str(ranking["classes"])),
             ("Zoo", ranking["zoo"]),

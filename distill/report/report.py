@@ -16,18 +16,18 @@ from distill.evaluation.evaluate import Evaluation
 from distill.recipe import Recipe
 from distill.report.licenses import (
     Claim,
-    choose_licence,
-    licence_lines,
+    choose_license,
+    license_lines,
     start_claims,
     teacher_claims,
 )
 from distill.report.student_page import PAGE, student_page, teachers_verdict
 from distill.student import WEIGHTS_FILE, save_network
-from distill.training.checkpoint import forget
+from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo import __version__
 from zoo.errors import StudentError, first_line
-from zoo.system.files import is_unused, whole_folder, write_whole
+from zoo.system.files import atomic_folder, is_unused, write_atomic
 from zoo.teachers.card import TeacherCard, sha256_of
 
 REPORT_FORMAT = 1
@@ -58,7 +58,7 @@ class Report:
         notes: mishaps on the way.
         digest: SHA-256 of the images and labels.
         command: the command line that asked for it; empty if none did.
-        soft_label_accuracy: of the teachers' soft labels on labelled images left out in turn,
+        soft_label_accuracy: of the teachers' soft labels on labeled images left out in turn,
             0..1, before the student was taught; None without soft labels.
     """
 
@@ -158,23 +158,23 @@ def save_student(
     # a line a list of numbers: a confusion matrix has many
     document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
     try:
-        with whole_folder(folder) as part:
-            write_whole(part / "metrics.jsonl", history)
+        with atomic_folder(folder) as part:
+            write_atomic(part / "metrics.jsonl", history)
             # names of files may hold bytes that are no UTF-8
-            write_whole(part / "report.json", document.encode("utf-8", "replace"))
+            write_atomic(part / "report.json", document.encode("utf-8", "replace"))
             if ranking:
                 text = json.dumps(ranking, indent=1, ensure_ascii=False) + "\n"
-                write_whole(part / "ranking.json", text)
-            write_whole(part / "README.md", model_card(report, cards))
+                write_atomic(part / "ranking.json", text)
+            write_atomic(part / "README.md", model_card(report, cards))
             save_network(
                 trained.network,
                 part,
                 arch=report.arch,
                 labels=report.classes,
                 preprocessing=trained.preprocessing,
-                license=choose_licence(_claims(report, cards)),
+                license=choose_license(_claims(report, cards)),
             )
-            mishap = _save_page(trained, report, part, cards, ranking)
+            warning = _save_page(trained, report, part, cards, ranking)
             for name in (PAGE, *ONNX_FILES):  # of another student
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -182,8 +182,8 @@ def save_student(
             f"The student could not be saved in {folder}: {error.strerror or error}. "
             "Free some space or choose another --save, and run again."
         ) from error
-    forget(trained.state)
-    return mishap and f"{folder / PAGE} {mishap}"
+    delete_checkpoint(trained.state)
+    return warning and f"{folder / PAGE} {warning}"
 
 
 def _save_page(
@@ -199,18 +199,18 @@ def _save_page(
         page = student_page(
             report, history=trained.history, cards=cards, ranking=ranking, sha256=sha256
         )
-        write_whole(folder / PAGE, page)
+        write_atomic(folder / PAGE, page)
     except Exception as error:  # whatever it is: the student is safe, the page is an extra
         return f"could not be written ({first_line(error)}); the student is saved."
     return ""
 
 
 def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
-    """The student's README in the Hub's form, naming every teacher, its share and licence."""
+    """The student's README in the Hub's form, naming every teacher, its share and license."""
     claims = _claims(report, cards)
     lines = [
         "---",
-        f"license: {choose_licence(claims)}",
+        f"license: {choose_license(claims)}",
         "library_name: timm",
         "pipeline_tag: image-classification",
         "tags: [image-classification, timm, source-zoo]",
@@ -219,7 +219,7 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         f"# {report.arch} for {' '.join(', '.join(report.classes).splitlines())}",
         "",
         f"Made by source-zoo with the method "
-        f"`{report.method}` from {report.labeled} labelled and {report.unlabeled} unlabelled "
+        f"`{report.method}` from {report.labeled} labeled and {report.unlabeled} unlabeled "
         f"images in {report.recipe.updates} updates at {report.image_size} px; initial weights: "
         f"{report.start}.",
         "",
@@ -232,13 +232,13 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
         "```",
         "",
-        *licence_lines(claims),
+        *license_lines(claims),
     ]
     return "\n".join(lines)
 
 
 def _claims(report: Report, cards: Sequence[TeacherCard]) -> list[Claim]:
-    """Every licence that the student depends on."""
+    """Every license that the student depends on."""
     return [
         *teacher_claims(list(report.teachers), cards),
         *start_claims(report.start, report.arch),
@@ -265,6 +265,6 @@ def _teacher_table(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
         f"| {known[name].data} ({known[name].data_license}) |"
         for name, share in sorted(report.teachers.items(), key=lambda item: -item[1])
     ]
-    head = ["## Teachers", "", "| teacher | share | source | licence | data (its licence) |"]
+    head = ["## Teachers", "", "| teacher | share | source | license | data (its license) |"]
     told = teachers_verdict(report)
     return [*head, "|---|---|---|---|---|", *rows, "", *([told, ""] if told else [])]

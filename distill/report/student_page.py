@@ -96,7 +96,7 @@ def teachers_verdict(report: Report) -> str:
     low, high = wilson(round(right * report.labeled), report.labeled)
     return (
         f"Before any student was taught, the teachers' soft labels were right on {right:.1%} of "
-        f"the {report.labeled} labelled images ({INTERVAL} {low:.1%} to {high:.1%}), by "
+        f"the {report.labeled} labeled images ({INTERVAL} {low:.1%} to {high:.1%}), by "
         "cross-validation."
     )
 
@@ -111,7 +111,7 @@ def _top(report: Report) -> list[Html]:
         told.append(
             tag(
                 "p",
-                "To test it, give a folder of labelled images that it never saw: ",
+                "To test it, give a folder of labeled images that it never saw: ",
                 *(tag("code", command), ", or ", tag("code", "--test FOLDER"), " when you distil."),
             )
         )
@@ -124,8 +124,8 @@ def _top(report: Report) -> list[Html]:
         *told,
         *(tag("p", note, class_="note") for note in report.notes if note),
         facts(
-            ("Labelled images", str(report.labeled)),
-            ("Unlabelled images", str(report.unlabeled)),
+            ("Labeled images", str(report.labeled)),
+            ("Unlabeled images", str(report.unlabeled)),
             ("Test images", str(result.images) if result else "none"),
             ("Input", f"{report.image_size} px"),
             ("Updates", f"{report.recipe.updates} in {report.seconds:.0f} s"),
@@ -163,9 +163,9 @@ def _training(history: Sequence[Mapping[str, float]], recipe: Recipe) -> Part:
         for name in losses
     ]
     told = "Each loss before it is weighted, on the batch of that update."
-    if "target" in losses and recipe.fading:
+    if "target" in losses and recipe.soft_label_decay:
         told += (
-            f" The weight of the soft labels (target) fades evenly to {1 - recipe.fading:.0%} by "
+            f" The weight of the soft labels (target) fades evenly to {1 - recipe.soft_label_decay:.0%} by "
             "the last update: the teachers begin, the student's own opinion takes over."
         )
     caption = tag("figcaption", told)
@@ -175,7 +175,7 @@ def _training(history: Sequence[Mapping[str, float]], recipe: Recipe) -> Part:
 
 
 def _teachers(report: Report, cards: Sequence[TeacherCard]) -> Part:
-    key, title = "teachers", "Teachers and licences"
+    key, title = "teachers", "Teachers and licenses"
     known = {card.name: card for card in cards}
     shares = sorted(report.teachers.items(), key=lambda item: -item[1])
     rows = [
@@ -192,20 +192,20 @@ def _teachers(report: Report, cards: Sequence[TeacherCard]) -> Part:
     if not rows:
         return part(key, title, tag("p", "No teacher took part."), _caution())
     caption = "Who taught, with the share of the teaching"
-    columns = ["teacher", "share", "licence", "taught on", "source"]
+    columns = ["teacher", "share", "license", "taught on", "source"]
     return part(key, title, _caution(), table("teachers-table", caption, columns, rows))
 
 
 def _caution() -> Html:
     return tag(
         "p",
-        "What may be done with the student depends on your images and on the licences of every "
+        "What may be done with the student depends on your images and on the licenses of every "
         "teacher and its data.",
     )
 
 
 def _data(card: TeacherCard) -> Html:
-    terms = tag("small", f"licence: {card.data_license}")
+    terms = tag("small", f"license: {card.data_license}")
     return tag("td", card.data, terms, class_="long")
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from distill.training.batches import Batch
 from distill.training.parallel import own_part
 from zoo.errors import StudentError
-from zoo.system.distributed import ALONE, Processes
+from zoo.system.distributed import SINGLE, Processes
 
 Learn = Callable[[Batch], dict[str, Tensor]]
 """Adds the gradient of a batch to the student's; returns its losses by name."""
@@ -31,7 +31,7 @@ class Halving:
         note: what to tell of it; empty while there is one part.
     """
 
-    processes: Processes = ALONE
+    processes: Processes = SINGLE
     parts: int = 1
     note: str = ""
 

@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample
 from distill.recipe import Recipe
 
 VIEWS, LABELED, OTHERS, SOURCES = range(4)
-"""Streams of randomness: the views of images, which labelled and other images, which teachers."""
+"""Streams of randomness: the views of images, which labeled and other images, which teachers."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Batch:
     """One update's images.
 
     Attributes:
-        images: [L + U + V, 3, S, S] float in 0..1: L weak views of labelled images, U weak views
+        images: [L + U + V, 3, S, S] float in 0..1: L weak views of labeled images, U weak views
             of target images, V strong views of the same U images (V is U or 0).
         labels: [L] int64.
         rows: [U] int64, which target images the U views show.
@@ -86,7 +86,7 @@ class Batches:
 
 
 def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A random crop, mirrored where allowed, with a light change of colour.
+    """A random crop, mirrored where allowed, with a light change of color.
 
     Args:
         pixels: [B, 3, S, S] uint8.
@@ -137,10 +137,10 @@ def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> T
     for operation, amount in zip(chosen, strength, strict=True):
         images = _recolor(images, operation, amount)
     side = torch.rand(count, generator=generator) * 0.5 * size
-    centre = torch.rand(2, count, generator=generator) * size
+    center = torch.rand(2, count, generator=generator) * size
     place = torch.arange(size)
-    hidden = ((place - centre[0, :, None]).abs() < side[:, None] / 2)[:, :, None] & (
-        (place - centre[1, :, None]).abs() < side[:, None] / 2
+    hidden = ((place - center[0, :, None]).abs() < side[:, None] / 2)[:, :, None] & (
+        (place - center[1, :, None]).abs() < side[:, None] / 2
     )[:, None, :]
     return images.clamp_(0, 1).masked_fill_(hidden[:, None], 0.5)
 
@@ -204,10 +204,10 @@ def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
 
 def _tint(images: Tensor, light: Tensor, contrast: Tensor, color: Tensor) -> Tensor:
     """Brightness, `_contrast` and `_saturate` in one pass: together they are linear."""
-    grey = images.mean(dim=1, keepdim=True)
-    middle = grey.mean(dim=(2, 3), keepdim=True)
+    gray = images.mean(dim=1, keepdim=True)
+    middle = gray.mean(dim=(2, 3), keepdim=True)
     light, contrast, color = _wide(light), _wide(contrast), _wide(color)
-    rest = (1 - contrast) * middle + (1 - color) * contrast * grey
+    rest = (1 - contrast) * middle + (1 - color) * contrast * gray
     return torch.addcmul(light * rest, images, light * contrast * color)
 
 
@@ -217,12 +217,12 @@ def _contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def _saturate(images: Tensor, factor: Tensor) -> Tensor:
-    grey = images.mean(dim=1, keepdim=True)
-    return grey + (images - grey) * _wide(factor)
+    gray = images.mean(dim=1, keepdim=True)
+    return gray + (images - gray) * _wide(factor)
 
 
 def _recolor(images: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
-    """Apply each image's colour operation; leave the others alone."""
+    """Apply each image's color operation; leave the others alone."""
     factor = 1 + 0.9 * amount
     for name, change in (
         ("brightness", lambda x, f: x * _wide(f)),

@@ -32,7 +32,7 @@ class Checkpoint:
         average: its averaged weights, by the names of its state.
         optimizer: with its moments.
         history: of the losses so far.
-        mishap: why the last state could not be written; the run itself goes on.
+        warning: why the last state could not be written; the run itself goes on.
     """
 
     path: Path | None
@@ -41,7 +41,7 @@ class Checkpoint:
     average: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
     history: list[dict[str, float]] = field(default_factory=list)
-    mishap: str = ""
+    warning: str = ""
     _began: float = field(default_factory=time.monotonic)
     _saved: float = field(default_factory=time.monotonic)
     _cost: float = 0.0
@@ -99,7 +99,7 @@ class Checkpoint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(self.path, arrays, metadata)
         except OSError as error:
-            self.mishap = f"The state of the run could not be kept in {self.path}: {error}"
+            self.warning = f"The state of the run could not be kept in {self.path}: {error}"
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
@@ -116,13 +116,13 @@ class Checkpoint:
         """Keep the last state of a run too long to be repeated, until its student is saved.
 
         Returns:
-            The file to `forget` then, if there can be one.
+            The file to `delete_checkpoint` then, if there can be one.
         """
         self.keep(updates, now=self.seconds >= EVERY_SECONDS)
         return self.path
 
 
-def forget(state: Path | None) -> None:
+def delete_checkpoint(state: Path | None) -> None:
     """Delete the state of a run: its student is safe, or worth nothing."""
     if state is not None:
         with suppress(OSError):

@@ -17,7 +17,7 @@ from distill.recipe import Recipe
 from distill.student import Student, create_student
 from distill.training.accumulation import Halving
 from distill.training.batches import Batch, Batches
-from distill.training.checkpoint import Checkpoint, forget
+from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.convolutions import fast_convolutions
 from distill.training.losses import loss_terms
 from distill.training.parallel import (
@@ -30,12 +30,12 @@ from distill.training.parallel import (
 from distill.training.targets import Objective, SoftLabels, SourceTargets, Targets, make_targets
 from distill.training.tensorboard import Record
 from zoo.errors import StudentError
-from zoo.features.inference import normalise, to_device
+from zoo.features.inference import normalize, to_device
 from zoo.features.store import Features
 from zoo.images.decoding import Progress, decode_images
 from zoo.images.folder import Images
 from zoo.system.devices import autocast
-from zoo.system.distributed import ALONE, Processes
+from zoo.system.distributed import SINGLE, Processes
 from zoo.teachers.card import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,7 +51,7 @@ class Trained:
         preprocessing: how it wants its images.
         history: one entry per ten updates: `update`, `rate` and the mean of each loss.
         seconds: wall time of the updates.
-        mishap: what went wrong without stopping the run, such as a state that could not be kept.
+        warning: what went wrong without stopping the run, such as a state that could not be kept.
         state: file that the finished run can be had from again, to be deleted once the student is
             saved.
         soft_label_accuracy: of the teachers' soft labels, see `SoftLabels`; None without.
@@ -61,7 +61,7 @@ class Trained:
     preprocessing: Preprocessing
     history: list[dict[str, float]]
     seconds: float
-    mishap: str = ""
+    warning: str = ""
     state: Path | None = None
     soft_label_accuracy: float | None = None
 
@@ -79,11 +79,11 @@ def train(
     image_size: int = 64,
     device: torch.device | None = None,
     checkpoints: Path | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
     progress: Progress | None = None,
     record: Record | None = None,
 ) -> Trained:
-    """Train a student on images, some labelled, with any teachers.
+    """Train a student on images, some labeled, with any teachers.
 
     Args:
         images: N target images; labels may be missing for most.
@@ -140,7 +140,7 @@ def fit(
     preprocessing: Preprocessing,
     device: torch.device,
     checkpoints: Path | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE,
     progress: Progress | None = None,
     record: Record | None = None,
 ) -> Trained:
@@ -165,7 +165,7 @@ def fit(
     def learn(batch: Batch) -> dict[str, Tensor]:
         """Add the gradient of the weighted losses to the student's; each of them."""
         with autocast(device):
-            phi = student.embed(normalise(batch.images.to(device), preprocessing))
+            phi = student.embed(normalize(batch.images.to(device), preprocessing))
         phi = phi.float()
         losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
         at = batch.step / recipe.updates
@@ -179,7 +179,7 @@ def fit(
             losses = halving.gradient(learn, own_part(whole, processes), student)
             average_over(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
-            follow(average, weights, min(recipe.averaging, (1 + step) / (10 + step)))
+            update_ema(average, weights, min(recipe.ema_decay, (1 + step) / (10 + step)))
             if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
                 shown = torch.stack([losses[name] for name in terms])
                 average_over(processes, [shown])
@@ -194,10 +194,10 @@ def fit(
     check_finite(average, state)
     student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
-    mishap = " ".join(filter(None, (checkpoint.mishap, halving.note)))
+    warning = " ".join(filter(None, (checkpoint.warning, halving.note)))
     history = checkpoint.history
     accuracy = targets.accuracy if isinstance(targets, SoftLabels) else None
-    return Trained(network, preprocessing, history, seconds, mishap, state, accuracy)
+    return Trained(network, preprocessing, history, seconds, warning, state, accuracy)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:
@@ -216,7 +216,7 @@ def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
         StudentError: the training diverged; its state is gone.
     """
     if not all(value.half().isfinite().all() for value in weights.values()):
-        forget(state)
+        delete_checkpoint(state)
         raise StudentError(
             "The training diverged: the student's weights do not fit float16. "
             "Try another --seed, --start or --image-size."
@@ -232,7 +232,7 @@ def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
 
 
 def make_optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; biases and the scales of normalisation layers do not decay."""
+    """AdamW; biases and the scales of normalization layers do not decay."""
     weights = [p for p in student.parameters() if p.ndim > 1]
     others = [p for p in student.parameters() if p.ndim <= 1]
     groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
@@ -252,7 +252,7 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> flo
 
 
 @torch.no_grad()
-def follow(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
+def update_ema(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
     """Move the averaged weights towards the student's; counters are copied."""
     moving = [name for name, value in average.items() if value.is_floating_point()]
     torch._foreach_lerp_(  # pyright: ignore

@@ -94,7 +94,7 @@ def loss_terms(
         terms["source"] = (_always(imitation), _source_term(recipe, targets, device))
     elif targets:
         target, agreement = _target_terms(recipe, targets, device)
-        terms["target"] = (lambda at: imitation * (1 - recipe.fading * at), target)
+        terms["target"] = (lambda at: imitation * (1 - recipe.soft_label_decay * at), target)
         if recipe.agreement:
             terms["agreement"] = (_always(imitation * recipe.agreement), agreement)
             own += recipe.agreement

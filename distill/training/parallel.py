@@ -1,7 +1,7 @@
 """One student taught by several processes: each sees its part of every batch, all take one step.
 
 The result is that of a single process with the same global batch, but for rounding: batch norms
-take their statistics over all parts, and gradients are averaged before the optimiser's step.
+take their statistics over all parts, and gradients are averaged before the optimizer's step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def check_batches(recipe: Recipe, processes: Processes) -> None:
     Raises:
         StudentError: a batch cannot be split evenly.
     """
-    for what, count in (("labelled", recipe.labeled_batch), ("other", recipe.unlabeled_batch)):
+    for what, count in (("labeled", recipe.labeled_batch), ("other", recipe.unlabeled_batch)):
         if count % processes.count:
             raise StudentError(
                 f"{count} {what} images an update cannot be split evenly over {processes.count} "
@@ -86,7 +86,7 @@ def shared_norms(network: nn.Module, processes: Processes) -> AbstractContextMan
     if processes.count == 1:
         return nullcontext()
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    return other_forwards(dict.fromkeys(norms, _normalise))
+    return other_forwards(dict.fromkeys(norms, _normalize))
 
 
 class _Sum(torch.autograd.Function):
@@ -103,7 +103,7 @@ class _Sum(torch.autograd.Function):
         return _Sum.forward(ctx, *gradients)
 
 
-def _normalise(self: _BatchNorm, inputs: Tensor) -> Tensor:
+def _normalize(self: _BatchNorm, inputs: Tensor) -> Tensor:
     """What timm's and torch's batch norms compute in training, with everybody's statistics."""
     images = inputs.float()
     count = torch.tensor([images.numel() / images.shape[1]], device=images.device)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.features.linear_probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardise
+from zoo.features.linear_probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardize
 from zoo.features.store import Features
 from zoo.system.files import cache_folder
-from zoo.system.tensors import make_room
+from zoo.system.tensors import scratch_array
 
 Objective = Literal["target", "source"]
 """Whose classes the student imitates: those of the target (ours) or of the teachers (paper)."""
@@ -40,7 +40,7 @@ class SoftLabels:
 
     Attributes:
         probabilities: [N, C].
-        accuracy: of the soft labels on labelled images left out in turn, 0..1.
+        accuracy: of the soft labels on labeled images left out in turn, 0..1.
     """
 
     probabilities: Tensor
@@ -69,13 +69,13 @@ class Answers:
 
     @classmethod
     def of(cls, logits: NDArray[np.float32]) -> Answers:
-        """The answers behind logits [N, K_s]; many of them lie in a file, see `make_room`."""
+        """The answers behind logits [N, K_s]; many of them lie in a file, see `scratch_array`."""
         images, width = logits.shape
         kept = width if width <= 2 * KEPT else KEPT
-        probabilities = torch.from_numpy(make_room((images, kept), cache_folder()))
+        probabilities = torch.from_numpy(scratch_array((images, kept), cache_folder()))
         classes = None
         if kept < width:
-            classes = torch.from_numpy(make_room((images, kept), cache_folder(), np.int32))
+            classes = torch.from_numpy(scratch_array((images, kept), cache_folder(), np.int32))
         for start in range(0, images, AT_ONCE):
             rows = slice(start, start + AT_ONCE)
             answers = torch.from_numpy(np.ascontiguousarray(logits[rows])).softmax(dim=1)
@@ -149,7 +149,7 @@ Targets = SoftLabels | SourceTargets
 
 
 def group_heads(widths: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """K_1..K_S cut into groups of neighbours with at most `TOGETHER` classes, or one teacher."""
+    """K_1..K_S cut into groups of neighbors with at most `TOGETHER` classes, or one teacher."""
     groups: list[list[int]] = []
     for width in widths:
         if not groups or sum(groups[-1]) + width > TOGETHER:
@@ -203,8 +203,8 @@ def soft_labels(
 
     The probe is kernel ridge regression onto the one-hot labels with the kernel
     sum_s alpha_s K_s, K_s the cosine of two images in teacher s's features, which are
-    standardised over all N images. Its strength and the temperature of the softmax come from
-    the labelled images, left out one of each class at a time.
+    standardized over all N images. Its strength and the temperature of the softmax come from
+    the labeled images, left out one of each class at a time.
     """
     known = np.flatnonzero(labels >= 0)
     truth = labels[known]
@@ -221,15 +221,15 @@ def soft_labels(
 def _coordinates(
     features: Mapping[str, Features], shares: Mapping[str, float], known: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """[N, R]: rows whose products with the L labelled rows are the kernel.
+    """[N, R]: rows whose products with the L labeled rows are the kernel.
 
     R is the least of L and the widths of all teachers together, and one teacher at a time is in
-    memory as float64: a probe is a mixture of the labelled rows, so of all images only their part
+    memory as float64: a probe is a mixture of the labeled rows, so of all images only their part
     in the span of these counts.
     """
     images = len(next(iter(features.values())))
     blocks = (
-        np.sqrt(share) * _unit_rows(standardise(features[name].embeddings))
+        np.sqrt(share) * _unit_rows(standardize(features[name].embeddings))
         for name, share in shares.items()
     )
     if sum(features[name].embeddings.shape[1] for name in shares) <= len(known):

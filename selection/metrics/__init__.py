@@ -1,7 +1,7 @@
 """How close a teacher is to the target task: scores of (features, labels), higher is closer.
 
 To add one, write a function with the signature of `Metric` and name it in METRICS. A label of -1
-marks an unlabelled image: it may help to fit a projection or a scale, and is never scored. What
+marks an unlabeled image: it may help to fit a projection or a scale, and is never scored. What
 does not depend on the labels can be computed once for all resamples: SCORERS.
 """
 
@@ -21,7 +21,7 @@ from selection.metrics.similarity import cka, cka_rbf
 from selection.metrics.transfer import leep, nce, nleep
 from zoo.errors import RankingError
 from zoo.features.components import decompose
-from zoo.features.linear_probe import score_left_out, standardise
+from zoo.features.linear_probe import score_left_out, standardize
 from zoo.features.store import Features
 
 Labels = NDArray[np.int64]
@@ -32,26 +32,26 @@ Metric = Callable[[Features, Labels], float]
 def parc(features: Features, labels: Labels) -> float:
     """Pairwise annotation representation comparison, from -1 to 1; chance is 0.
 
-    Spearman correlation of two distances over all pairs of labelled images: 1 - Pearson between
-    their rows of 32 standardised principal components, and whether their labels differ (PARC of
+    Spearman correlation of two distances over all pairs of labeled images: 1 - Pearson between
+    their rows of 32 standardized principal components, and whether their labels differ (PARC of
     Bolya et al., NeurIPS 2021, who multiply by 100); `selection.metrics.pairs.correlate` has the formula.
     The ceiling sqrt(3 q (1 - q)), q the share of same-class pairs, is 0.87 for two classes, 0.52
     for 10 and 0.10 for 200: compare teachers within a target, not targets.
 
-    The projection is fitted on all rows, labelled or not; without unlabelled rows this is the
-    published form. That form fails with few labels: N images standardised in N - 1 directions are
+    The projection is fitted on all rows, labeled or not; without unlabeled rows this is the
+    published form. That form fails with few labels: N images standardized in N - 1 directions are
     all equally far. O(N D min(N, D) + M) for M pairs (`selection.metrics.pairs.MOST`).
     """
     return _score(_prepare_parc, features, labels)
 
 
 def knn(features: Features, labels: Labels) -> float:
-    """Leave-one-out accuracy of the nearest neighbour by cosine, from 0 to 1; chance is near 1/C.
+    """Leave-one-out accuracy of the nearest neighbor by cosine, from 0 to 1; chance is near 1/C.
 
     The k-NN proxy of Renggli et al., CVPR 2022, with k = 1: of four images per class an image has
-    three fellows, so with more neighbours other classes would vote even in perfect features.
-    Unlabelled rows play no part. The only image of its class is always a miss. Fails where classes
-    part along directions of little variance. O(L^2 D) for L labelled images.
+    three fellows, so with more neighbors other classes would vote even in perfect features.
+    Unlabeled rows play no part. The only image of its class is always a miss. Fails where classes
+    part along directions of little variance. O(L^2 D) for L labeled images.
     """
     return _score(_prepare_knn, features, labels)
 
@@ -61,10 +61,10 @@ def probe(features: Features, labels: Labels) -> float:
 
     Ridge regression onto one-hot labels, leaving out one image of every class at a time
     (`zoo.features.linear_probe.ridge_leave_one_out` says why; the identity behind it is PRESS of Allen,
-    Technometrics 1974). Features are standardised over all rows, labelled or not. The only image of
+    Technometrics 1974). Features are standardized over all rows, labeled or not. The only image of
     its class is always a miss. The i-th images of all classes go together, so the order of images
     matters a little. Fails to separate good teachers: with L < D many reach 1.
-    O(N D + L D min(L, D)) for L labelled of N images.
+    O(N D + L D min(L, D)) for L labeled of N images.
     """
     return _score(_prepare_probe, features, labels)
 
@@ -93,14 +93,14 @@ def _prepare_parc(features: Features, labels: Labels) -> Scorer:
 
 
 def _prepare_knn(features: Features, labels: Labels) -> Scorer:
-    """Each image keeps its neighbour in every resample."""
+    """Each image keeps its neighbor in every resample."""
     nearest = find_nearest(features.embeddings[check_input(features, labels)], k=1)[:, 0]
     return _hit_rate(lambda known: known[nearest] == known)
 
 
 def _prepare_probe(features: Features, labels: Labels) -> Scorer:
     """The probes are not refitted in a resample; for other labels they are."""
-    components = decompose(standardise(features.embeddings)[check_input(features, labels)])
+    components = decompose(standardize(features.embeddings)[check_input(features, labels)])
 
     def hit(known: Labels) -> NDArray[np.bool_]:
         classes = np.unique(known, return_inverse=True)[1]

@@ -13,23 +13,23 @@ def check_labels(labels: NDArray[np.int64]) -> None:
     """Refuse labels from which no metric can tell teachers apart.
 
     Raises:
-        RankingError: nothing is labelled, all is one class, or no class has two images.
+        RankingError: nothing is labeled, all is one class, or no class has two images.
     """
     if not np.issubdtype(labels.dtype, np.integer) or (labels < -1).any():
-        raise ValueError("labels are classes 0, 1, 2, ... or -1 for an unlabelled image")
+        raise ValueError("labels are classes 0, 1, 2, ... or -1 for an unlabeled image")
     sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
     if not len(sizes):
         raise RankingError(
-            "No image is labelled. Put images into one folder per class, or give a label file."
+            "No image is labeled. Put images into one folder per class, or give a label file."
         )
     if len(sizes) == 1:
-        raise RankingError("All labelled images are of one class. Label images of a second class.")
+        raise RankingError("All labeled images are of one class. Label images of a second class.")
     if sizes.max() == 1:
-        raise RankingError("No class has two labelled images. Label more images of each class.")
+        raise RankingError("No class has two labeled images. Label more images of each class.")
 
 
 def check_input(features: Features, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Row numbers of the labelled images, once labels and features can be scored.
+    """Row numbers of the labeled images, once labels and features can be scored.
 
     Raises:
         RankingError: see `check_labels`; or features that are not finite, or all the same.
@@ -41,5 +41,5 @@ def check_input(features: Features, labels: NDArray[np.int64]) -> NDArray[np.int
     if not np.isfinite(features.embeddings).all():
         raise RankingError("its features hold numbers that are not finite")
     if not np.ptp(features.embeddings[labeled], axis=0).any():
-        raise RankingError("its features are the same for every labelled image")
+        raise RankingError("its features are the same for every labeled image")
     return labeled

@@ -29,14 +29,14 @@ def logme(features: Features, labels: NDArray[np.int64]) -> float:
     scale or a shift of the features does. Noise scores above 0 where C is large, since one-hot
     columns are mostly zeros: compare it only within one target.
 
-    Unlabelled rows play no part. One eigendecomposition of the smaller Gram matrix serves all
-    classes: O(L D min(L, D) + L D C) for L labelled images. Fails with L < D, where nearly every
+    Unlabeled rows play no part. One eigendecomposition of the smaller Gram matrix serves all
+    classes: O(L D min(L, D) + L D C) for L labeled images. Fails with L < D, where nearly every
     teacher fits the labels.
     """
     labeled = check_input(features, labels)
     targets = _one_hot(labels[labeled])
     values, energies = _resolve(features.embeddings[labeled].astype(np.float64), targets)
-    evidence = _maximise_evidence(values, energies, targets.sum(axis=1), len(labeled))
+    evidence = _maximize_evidence(values, energies, targets.sum(axis=1), len(labeled))
     return float(evidence.mean() / len(labeled))
 
 
@@ -49,7 +49,7 @@ def hscore(features: Features, labels: NDArray[np.int64]) -> float:
     not always better", 2021). As in the code that is in use, the between-class covariance is over
     L - 1 and the other over N. Neither rotation, shift, scale nor order of images matters.
 
-    Covariance and shrinkage are fitted on all rows, labelled or not; class means on the labelled.
+    Covariance and shrinkage are fitted on all rows, labeled or not; class means on the labeled.
     No pseudo-inverse: one linear system of the smaller side, O(N D min(N, D)). Fails with few
     labels: the mean of few images is mostly noise, and noise in narrow directions counts full.
     """
@@ -87,7 +87,7 @@ def _resolve(rows: Floats, targets: Floats) -> tuple[Floats, Floats]:
     return values.clip(min=0), np.square(targets @ rows @ vectors)
 
 
-def _maximise_evidence(values: Floats, energies: Floats, sizes: Floats, count: int) -> Floats:
+def _maximize_evidence(values: Floats, energies: Floats, sizes: Floats, count: int) -> Floats:
     """Log evidence of each class, [C], at the precisions where the fixed point stops.
 
     Args:
@@ -138,7 +138,7 @@ def _shrink(rows: Floats, gram: Floats) -> tuple[float, float]:
     """Ledoit and Wolf's shrinkage and mean variance, J. Multivariate Analysis 2004, lemma 3.2 ff.
 
     Args:
-        rows: [N, D], centred.
+        rows: [N, D], centerd.
         gram: X'X/N or XX'/N, whose squares sum to the same.
     """
     count, width = rows.shape

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians with full covariances, fitted by expectation and maximisation."""
+"""A mixture of Gaussians with full covariances, fitted by expectation and maximization."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int
         rows: [N, R].
         components: K, from 1 to N.
         rounds: of EM, at most.
-        seed: of the first centres.
+        seed: of the first centers.
     """
     floor = max(FLOOR, 1e-10 * float(rows.var(axis=0).sum()))
     shares = np.eye(components)[_cluster(rows, components, np.random.default_rng(seed))]
@@ -64,23 +64,23 @@ def _log_joint(rows: Floats, shares: Floats, floor: float) -> Floats:
 def _cluster(rows: Floats, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Cluster of each row, [N]: greedy k-means++ (Arthur and Vassilvitskii, 2007), then Lloyd."""
     tries = 2 + int(np.log(count))
-    centres = rows[[rng.integers(len(rows))]]
-    nearest = np.square(rows - centres).sum(axis=1)
-    while len(centres) < count:
-        # where all rows are centres already, any row will do
+    centers = rows[[rng.integers(len(rows))]]
+    nearest = np.square(rows - centers).sum(axis=1)
+    while len(centers) < count:
+        # where all rows are centers already, any row will do
         chances = nearest if nearest.any() else np.ones(len(rows))
         drawn = rng.choice(len(rows), size=tries, p=chances / chances.sum())
         left = [np.minimum(nearest, np.square(rows - rows[row]).sum(axis=1)) for row in drawn]
         best = int(np.argmin([each.sum() for each in left]))
-        centres, nearest = np.vstack([centres, rows[drawn[best]]]), left[best]
+        centers, nearest = np.vstack([centers, rows[drawn[best]]]), left[best]
     found = np.full(len(rows), -1, dtype=np.intp)
     for _ in range(300):
         before = found
-        found = (np.square(centres).sum(axis=1) - 2 * rows @ centres.T).argmin(axis=1)
+        found = (np.square(centers).sum(axis=1) - 2 * rows @ centers.T).argmin(axis=1)
         if (found == before).all():
             break
         members = np.eye(count)[found]
         sizes = members.sum(axis=0)
         filled = sizes > 0
-        centres[filled] = (members.T @ rows)[filled] / sizes[filled, None]
+        centers[filled] = (members.T @ rows)[filled] / sizes[filled, None]
     return found

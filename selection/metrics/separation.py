@@ -34,7 +34,7 @@ def gbc(features: Features, labels: NDArray[np.int64]) -> float:
     takes the logarithm of the one variance once, not once per dimension: here the distance is the
     paper's. Rotation, shift and order do not matter; scale does only where the floor is reached.
 
-    PCA is fitted on all rows, labelled or not, classes on the labelled. O(N D min(N, D)). Fails
+    PCA is fitted on all rows, labeled or not, classes on the labeled. O(N D min(N, D)). Fails
     with many dimensions per image: spheres of few images hardly overlap, and all teachers near 0.
     """
     labeled = check_input(features, labels)
@@ -53,13 +53,13 @@ def gbc(features: Features, labels: NDArray[np.int64]) -> float:
 def transrate(features: Features, labels: NDArray[np.int64]) -> float:
     """Mutual information of features and labels as coding rates, in nats; chance is above 0.
 
-    R(Z) - mean over classes of R(Z_c), R(Z) = log det(I + Z'Z / (n e)) / 2, Z centred over all
+    R(Z) - mean over classes of R(Z_c), R(Z) = log det(I + Z'Z / (n e)) / 2, Z centerd over all
     classes, n its own number of rows, e = 1e-4 (Huang et al., ICML 2022). Classes
     count equally, as in the authors' listing; the equation weighs them by size, which is the same
-    where all are of one size, and only then is the score never below 0. No normalisation of the
+    where all are of one size, and only then is the score never below 0. No normalization of the
     features: rotation, shift and order do not matter, but their scale does.
 
-    Unlabelled rows play no part. O(L D min(L, D)). Fails with L near D or below, where chance is
+    Unlabeled rows play no part. O(L D min(L, D)). Fails with L near D or below, where chance is
     high, and prefers features of large scale.
     """
     labeled = check_input(features, labels)
@@ -73,8 +73,8 @@ def transrate(features: Features, labels: NDArray[np.int64]) -> float:
 def ncti(features: Features, labels: NDArray[np.int64]) -> float:
     """Nearness to neural collapse, any number; chance depends on N and C.
 
-    Wang et al., ICCV 2023: the spread of the class centres towards a simplex, plus the nearness of
-    each image to its own centre, less the spread within classes. The paper scales each term to
+    Wang et al., ICCV 2023: the spread of the class centers towards a simplex, plus the nearness of
+    each image to its own center, less the spread within classes. The paper scales each term to
     [0, 1] over the teachers at hand; a score of one teacher cannot. Here the three are joined as
     logarithms, log(spread) + log(nearness) - log(spread within), which weighs equal ratios
     equally and does not grow with the number of images. `ncti_terms` has the published terms.
@@ -89,13 +89,13 @@ def ncti(features: Features, labels: NDArray[np.int64]) -> float:
 def ncti_terms(features: Features, labels: NDArray[np.int64]) -> tuple[float, float, float]:
     """NCTI's three terms as the authors' code has them, before they are scaled over teachers.
 
-    PCA to 64 dimensions (on all rows, labelled or not), then linear discriminant analysis on the
-    labelled ones, its within-class covariance shrunk by exp(-variance of 32 components). Their
+    PCA to 64 dimensions (on all rows, labeled or not), then linear discriminant analysis on the
+    labeled ones, its within-class covariance shrunk by exp(-variance of 32 components). Their
     score is simplex + nearest - variability, each scaled to [0, 1] over the zoo. The shrinkage
     makes all three depend on the scale of the features.
 
     Returns:
-        The nuclear norm of the centred discriminant coordinates; the mean probability of an image's
+        The nuclear norm of the centerd discriminant coordinates; the mean probability of an image's
         own class; the log of the nuclear norms of each class's probabilities, summed.
     """
     labeled = check_input(features, labels)
@@ -108,7 +108,7 @@ def ncti_terms(features: Features, labels: NDArray[np.int64]) -> tuple[float, fl
     within = sum(_nuclear_norm(chances[known == label]) for label in range(len(means)))
     nearest = chances[np.arange(len(known)), known].mean()
     if not (low.any() and nearest > 0):
-        raise RankingError("its class centres coincide")
+        raise RankingError("its class centers coincide")
     return _nuclear_norm(low), float(nearest), float(np.log(within))
 
 
@@ -148,8 +148,8 @@ def _discriminate(
     """
     priors = np.bincount(known) / len(known)
     offsets = rows - means[known]
-    centre = priors @ means
-    between = (means - centre).T * priors @ (means - centre)
+    center = priors @ means
+    between = (means - center).T * priors @ (means - center)
     within = offsets.T @ offsets / len(rows)
     if not within.any():
         raise RankingError("its features do not vary within any class")
@@ -169,8 +169,8 @@ def _discriminate(
     if shrinkage <= 1e-10:
         width = min(width, int(np.sum(strengths > DISTINCT**2 * strengths[-1])))
     axes = (whiten @ turn)[:, ::-1]
-    seen, centres = (rows - centre) @ axes, (means - centre) @ axes
-    logs = seen @ centres.T - 0.5 * np.square(centres).sum(axis=1) + np.log(priors)
+    seen, centers = (rows - center) @ axes, (means - center) @ axes
+    logs = seen @ centers.T - 0.5 * np.square(centers).sum(axis=1) + np.log(priors)
     chances = np.exp(logs - logs.max(axis=1, keepdims=True))
     return seen[:, :width], chances / chances.sum(axis=1, keepdims=True)
 

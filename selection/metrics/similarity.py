@@ -21,18 +21,18 @@ SAMPLE = 2048
 
 
 def cka(features: Features, labels: NDArray[np.int64]) -> float:
-    """Linear centred kernel alignment of features and one-hot labels, from 0 to 1.
+    """Linear centerd kernel alignment of features and one-hot labels, from 0 to 1.
 
-    |Y'X|^2 / (|X'X| |Y'Y|), all centred (Kornblith et al., ICML 2019, section 3; the biased
+    |Y'X|^2 / (|X'X| |Y'Y|), all centerd (Kornblith et al., ICML 2019, section 3; the biased
     estimate). 1 where the classes are points that are equally far from each other; chance is
     sqrt((C - 1) / (L - 1)) for L < D and falls with the features' effective width. Rotation, shift,
     scale and order do not matter.
 
-    Unlabelled rows play no part. O(L D min(L, D)). Fails where a few wide directions that have
+    Unlabeled rows play no part. O(L D min(L, D)). Fails where a few wide directions that have
     nothing to do with the classes hold most of the variance.
     """
     labeled = check_input(features, labels)
-    return _align(_centre(features, labeled), _centre_classes(labels[labeled]))
+    return _align(_center(features, labeled), _center_classes(labels[labeled]))
 
 
 def cka_rbf(features: Features, labels: NDArray[np.int64]) -> float:
@@ -40,13 +40,13 @@ def cka_rbf(features: Features, labels: NDArray[np.int64]) -> float:
 
     exp(-d^2 / (2 m)), m the median squared distance of two images (Kornblith et al., ICML 2019,
     section 3, who try several fractions of the median: this is fraction 1). Of more than 2048
-    labelled images so many, evenly spaced, give the median.
+    labeled images so many, evenly spaced, give the median.
 
-    Unlabelled rows play no part. O(L^2 D) time, O(L D) memory. Fails in very wide spaces, where all
+    Unlabeled rows play no part. O(L^2 D) time, O(L D) memory. Fails in very wide spaces, where all
     distances are alike; and where half of all pairs are duplicates there is no median distance.
     """
     labeled = check_input(features, labels)
-    rows = _centre(features, labeled)
+    rows = _center(features, labeled)
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
     distances = _square_distances(chosen, chosen)[np.triu_indices(len(chosen), k=1)]
     width = float(np.median(distances))
@@ -64,7 +64,7 @@ def cka_rbf(features: Features, labels: NDArray[np.int64]) -> float:
         together += float(np.sum((kernel @ members) * members[part]))
     expected = 2 * float(sums @ shares) - float(sums.sum()) * float(shares.mean())
     spread = squares - 2 * float(sums @ sums) / len(rows) + (float(sums.sum()) / len(rows)) ** 2
-    return (together - expected) / (math.sqrt(spread) * _gram_norm(_centre_rows(members)))
+    return (together - expected) / (math.sqrt(spread) * _gram_norm(_center_rows(members)))
 
 
 def cka_between(one: Features, other: Features) -> float:
@@ -87,9 +87,9 @@ def rsa(features: Features, labels: NDArray[np.int64], reference: Features) -> f
 
     Spearman correlation, over all pairs of images, of 1 - Pearson between rows of the teacher's
     features with the same of the reference's (Dwivedi and Roig, CVPR 2019). There the
-    reference is a small network taught on the target. The classes are not used: labelled and
-    unlabelled images all count. Scale and order do not matter; a rotation or a shift does, since
-    each row is centred over the features.
+    reference is a small network taught on the target. The classes are not used: labeled and
+    unlabeled images all count. Scale and order do not matter; a rotation or a shift does, since
+    each row is centerd over the features.
 
     O(N^2 (D + log N)) time and about 60 N^2 bytes: meant for a few thousand images. Fails where the
     reference itself is poor.
@@ -107,42 +107,42 @@ def kite(features: Features, labels: NDArray[np.int64], reference: Features) -> 
     KITE (Guo, arXiv 2405.01603, 2024): CKA(K, K_labels) / CKA(K, K_random), K_random of the same
     images in a network with random weights, which is the reference here. That ratio is what the
     paper's public summaries state; its kernel and centring are not known to us, and both CKAs are
-    linear here (`cka`, `cka_between`) over the labelled images.
+    linear here (`cka`, `cka_between`) over the labeled images.
 
-    Unlabelled rows play no part. O(L D min(L, D)). Fails where `cka` does, and with few images,
+    Unlabeled rows play no part. O(L D min(L, D)). Fails where `cka` does, and with few images,
     where the CKA with a random network is biased upwards and the ratio falls.
     """
     labeled = check_input(features, labels)
     if len(features) != len(reference):
         raise ValueError(f"{len(features)} images and {len(reference)} images")
-    rows = _centre(features, labeled)
-    near = _align(rows, _centre_classes(labels[labeled]))
+    rows = _center(features, labeled)
+    near = _align(rows, _center_classes(labels[labeled]))
     return near / _align(rows, _read(reference, labeled, "the reference's"))
 
 
 def _read(features: Features, chosen: NDArray[np.int64], whose: str = "its") -> Floats:
-    """Centred rows of some images, once they are known to be finite and to vary."""
+    """Centerd rows of some images, once they are known to be finite and to vary."""
     if not np.isfinite(features.embeddings[chosen]).all():
         raise RankingError(f"{whose} features hold numbers that are not finite")
     if not np.ptp(features.embeddings[chosen], axis=0).any():
         raise RankingError(f"{whose} features are the same for every image")
-    return _centre(features, chosen)
+    return _center(features, chosen)
 
 
-def _centre(features: Features, chosen: NDArray[np.int64]) -> Floats:
-    return _centre_rows(features.embeddings[chosen].astype(np.float64))
+def _center(features: Features, chosen: NDArray[np.int64]) -> Floats:
+    return _center_rows(features.embeddings[chosen].astype(np.float64))
 
 
-def _centre_classes(labels: NDArray[np.int64]) -> Floats:
-    return _centre_rows((labels[:, None] == np.unique(labels)).astype(np.float64))
+def _center_classes(labels: NDArray[np.int64]) -> Floats:
+    return _center_rows((labels[:, None] == np.unique(labels)).astype(np.float64))
 
 
-def _centre_rows(rows: Floats) -> Floats:
+def _center_rows(rows: Floats) -> Floats:
     return rows - rows.mean(axis=0)
 
 
 def _align(one: Floats, other: Floats) -> float:
-    """Linear CKA of two sets of centred rows, over the smaller matrices."""
+    """Linear CKA of two sets of centerd rows, over the smaller matrices."""
     count, width, breadth = len(one), one.shape[1], other.shape[1]
     if count * (width + breadth) < width * width + breadth * breadth + width * breadth:
         first, second = one @ one.T, other @ other.T
@@ -163,7 +163,7 @@ def _square_distances(one: Floats, other: Floats) -> Floats:
 
 
 def _rank_distances(features: Features, whose: str) -> Floats:
-    """Centred ranks, ties sharing the middle, of 1 - Pearson over all pairs: [N (N - 1) / 2]."""
+    """Centerd ranks, ties sharing the middle, of 1 - Pearson over all pairs: [N (N - 1) / 2]."""
     rows = features.embeddings.astype(np.float64)
     if not np.isfinite(rows).all():
         raise RankingError(f"{whose} features hold numbers that are not finite")

@@ -27,7 +27,7 @@ def nce(features: Features, labels: NDArray[np.int64]) -> float:
     the images of its Z (Tran, Nguyen and Hassner, ICCV 2019). A teacher that always names
     one class scores -H(Y); so does a random one with many images per Z, and more with few.
 
-    Unlabelled rows play no part. By counting: O(L K). Fails with L near K, where hardly two images
+    Unlabeled rows play no part. By counting: O(L K). Fails with L near K, where hardly two images
     share a Z, and sees nothing but the name of the likeliest class.
     """
     labeled = check_input(features, labels)
@@ -45,7 +45,7 @@ def leep(features: Features, labels: NDArray[np.int64]) -> float:
     softmax and P(y | z) counted with it (Nguyen et al., ICML 2020, eq. 2). Classes that get
     no probability at all are 0/0 in the published form and are left out here.
 
-    Unlabelled rows play no part. O(L K C). Fails with L near K, like `nce`, and for teachers
+    Unlabeled rows play no part. O(L K C). Fails with L near K, like `nce`, and for teachers
     whose softmax is nearly flat: they all score near chance.
     """
     labeled = check_input(features, labels)
@@ -63,7 +63,7 @@ def nleep(features: Features, labels: NDArray[np.int64]) -> float:
     are C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
     matters only through that and the 1e-6 added to variances, the order of images through the seed.
 
-    Components and mixture are fitted on all rows, labelled or not. O(N D min(N, D)), then
+    Components and mixture are fitted on all rows, labeled or not. O(N D min(N, D)), then
     O(N C R^2) per round of EM for R components: not for tens of thousands of images. Fails with few
     rows: a Gaussian on a handful of images holds nothing but them, and every teacher nears 0.
     """
@@ -88,7 +88,7 @@ def _expect(shares: Floats, labels: NDArray[np.int64]) -> float:
 
 
 def _read_logits(features: Features, labeled: NDArray[np.int64]) -> Floats:
-    """Logits of the labelled images, [L, K]."""
+    """Logits of the labeled images, [L, K]."""
     if not features.logits.shape[1]:
         raise RankingError("it has no classifier; choose a metric of features")
     logits = features.logits[labeled].astype(np.float64)

@@ -10,24 +10,24 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.index import find_centres, find_nearest, unit_rows
+from selection.index import find_centers, find_nearest, unit_rows
 from zoo.features.store import Features
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 
 Score = Callable[[Mapping[str, Features]], dict[str, float]]
 
 
 def agreement(features: Mapping[str, Features]) -> dict[str, float]:
-    """How far a teacher's neighbours are those that the other teachers see, from 0 to 1.
+    """How far a teacher's neighbors are those that the other teachers see, from 0 to 1.
 
-    Mean over images and over the other teachers of the share of common nearest neighbours, k = 10
-    by cosine; chance is k / (N - 1). What several networks that learnt from different data agree
-    on is in the images (mutual k-nearest-neighbour alignment of Huh et al., ICML 2024, here as a
+    Mean over images and over the other teachers of the share of common nearest neighbors, k = 10
+    by cosine; chance is k / (N - 1). What several networks that learned from different data agree
+    on is in the images (mutual k-nearest-neighbor alignment of Huh et al., ICML 2024, here as a
     vote). Fails where most of the zoo is blind to what the task is about: the majority wins.
     O(T N^2 D + T^2 N k) for T teachers.
     """
-    found = {name: _neighbours(one) for name, one in features.items()}
+    found = {name: _neighbors(one) for name, one in features.items()}
     if len(found) < 2:
         return dict.fromkeys(found, 0.0)
     return {
@@ -41,7 +41,7 @@ def agreement(features: Mapping[str, Features]) -> dict[str, float]:
 def clusters(features: Mapping[str, Features]) -> dict[str, float]:
     """How well a teacher's features fall into clusters, from 0 to 1; chance is near 0.
 
-    Mean cosine of an image to the nearest of 10 k-means centres, less the same after shuffling each
+    Mean cosine of an image to the nearest of 10 k-means centers, less the same after shuffling each
     column of the features. A teacher whose features part the images into groups sees something in
     them; whether those are the user's classes nobody knows. O(T N D) per step of k-means.
     """
@@ -57,8 +57,8 @@ def confidence(features: Mapping[str, Features]) -> dict[str, float]:
     return {name: _certainty(one) for name, one in features.items()}
 
 
-def _neighbours(features: Features) -> NDArray[np.int64]:
-    return find_nearest(features.embeddings, k=min(NEIGHBOURS, len(features) - 1))
+def _neighbors(features: Features) -> NDArray[np.int64]:
+    return find_nearest(features.embeddings, k=min(NEIGHBORS, len(features) - 1))
 
 
 def _overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
@@ -73,8 +73,8 @@ def _clusterability(features: Features) -> float:
 
 def _cohesion(rows: NDArray[np.float32]) -> float:
     unit = unit_rows(rows)
-    centres = find_centres(unit, max(2, min(10, len(rows) // 4)))
-    return float((unit @ centres.T).max(axis=1).mean())
+    centers = find_centers(unit, max(2, min(10, len(rows) // 4)))
+    return float((unit @ centers.T).max(axis=1).mean())
 
 
 def _certainty(features: Features) -> float:

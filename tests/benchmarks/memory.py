@@ -1,7 +1,7 @@
 """Does memory grow with the number of teachers? `python tests/bench_memory.py --json`.
 
 A store is filled with what teachers like ResNet-50 (2048 features, 1000 classes) said of some
-thousand images. For few and for many of them a process of its own reads all with `observe` and
+thousand images. For few and for many of them a process of its own reads all with `extract_features` and
 makes of it what a student imitates: soft labels, and the teachers' own classes. Shown is the most
 that it held in memory that the system cannot page out into a file (RssAnon), less what it held
 before, once as it is and once with every array in memory.
@@ -24,7 +24,7 @@ from PIL import Image
 
 import zoo.system.tensors
 from distill.training.targets import soft_labels, source_targets
-from zoo import Features, FeatureStore, keep_freed_memory, list_cards, observe, read_images
+from zoo import Features, FeatureStore, extract_features, keep_freed_memory, list_cards, read_images
 from zoo.features.store import feature_key
 
 DIM, CLASSES, LABELED = 2048, 1000, 60
@@ -69,7 +69,9 @@ def look(folder, teachers, objective):
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
-    seen = observe(cards_of(teachers), images, store=FeatureStore(folder / "features")).features
+    seen = extract_features(
+        cards_of(teachers), images, store=FeatureStore(folder / "features")
+    ).features
     shares = dict.fromkeys(seen, 1 / len(seen))
     if objective == "source":
         source_targets(seen, shares)

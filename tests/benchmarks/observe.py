@@ -1,6 +1,6 @@
 """What looking with teachers costs: `python tests/bench_observe.py --json`.
 
-Images a second of `observe`, loading, decoding and keeping included, over those of a bare forward
+Images a second of `extract_features`, loading, decoding and keeping included, over those of a bare forward
 loop on images that lie decoded in memory: `observe_over_bare` at the sizes of practice, photographs
 of 500 px for networks of ResNet-50's size at 224 px; `embedded_over_bare` for the embedded teachers
 at 64 px, which are so small that the rest counts. `second_rank_speedup` is how much faster the
@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from tests.support.toys import build_teacher
-from zoo import FeatureStore, keep_freed_memory, list_cards, observe, read_images
+from zoo import FeatureStore, extract_features, keep_freed_memory, list_cards, read_images
 from zoo.features.inference import BATCH, load_teacher, to_input
 from zoo.images.decoding import decode_images
 from zoo.system.devices import autocast
@@ -54,10 +54,10 @@ def look_barely(teachers, pixels):
 
 
 def look_fully(cards, images):
-    """Seconds of `observe` with nothing known."""
+    """Seconds of `extract_features` with nothing known."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        observe(cards, images, store=FeatureStore(Path(folder)))
+        extract_features(cards, images, store=FeatureStore(Path(folder)))
         return time.perf_counter() - began
 
 
@@ -74,7 +74,7 @@ def rank(folder, cache):
 
 
 def compare(cards, folder, rounds):
-    """Images a second to a teacher of a bare loop and of `observe`: medians of rounds."""
+    """Images a second to a teacher of a bare loop and of `extract_features`: medians of rounds."""
     images = read_images(folder)
     pixels = decode_images(images.paths, cards[0].input)
     teachers = [load_teacher(card) for card in cards]
@@ -113,7 +113,7 @@ def main():
         embedded = compare(cards, small, options.rounds)
         caches = [Path(place) / f"cache{number}" for number in range(options.rounds)]
         speedups = [rank(small, cache) / rank(small, cache) for cache in caches]
-    print("| teachers | bare loop, images/s a teacher | `observe` |\n|---|---|---|")
+    print("| teachers | bare loop, images/s a teacher | `extract_features` |\n|---|---|---|")
     print(f"| {len(zoo)} like ResNet-50, {options.photographs} images of 500 px |", end=" ")
     print("{:.0f} | {:.0f} |".format(*practice))
     print(f"| {len(cards)} embedded, {options.images} images of 96 px |", end=" ")

@@ -26,9 +26,9 @@ from distill.training.targets import soft_labels
 from selection import METRICS, rank
 from selection.shares import share_by_power
 from tests.benchmarks.paper_tables import show
-from zoo import Features, keep_freed_memory, list_cards, observe, read_images
-from zoo.features.controls import observe_controls
-from zoo.system.files import write_whole
+from zoo import Features, extract_features, keep_freed_memory, list_cards, read_images
+from zoo.features.controls import extract_controls
+from zoo.system.files import write_atomic
 
 METHODS = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
 """What `zoo distill` can do, by the words of the paper; `shares_of` says who teaches."""
@@ -63,9 +63,9 @@ def task_of(folder, labels, seed, zoo):
     images = read_images(folder / "train").hide_labels(labels, seed)
     cards = [card for card in list_cards(zoo) if card.name != folder.name]
     probe = images.probe(seed=seed)
-    asked = observe(cards, probe).features
+    asked = extract_features(cards, probe).features
     parc = {name: METRICS["parc"](outputs, probe.labels) for name, outputs in asked.items()}
-    ours = rank(asked, probe.labels, controls=observe_controls(probe))
+    ours = rank(asked, probe.labels, controls=extract_controls(probe))
     return images, cards, parc, ours
 
 
@@ -92,14 +92,14 @@ def shares_of(method, parc, ours, draw, power):
 def measure(folder, labels, seed, method, options):
     """One cell: teach a student, then show it the test images for the first time."""
     images, cards, parc, ours = task_of(folder, labels, seed, options.zoo)
-    features = observe(cards, images).features
+    features = extract_features(cards, images).features
     draw = np.random.default_rng([seed, labels, crc32(folder.name.encode())])
     name, numbers = parse(method)
     shares = shares_of(name, parc, ours, draw, numbers.pop("power", None))
     named = {teacher: round(share, 4) for teacher, share in shares.items()}
     test = read_images(folder / "test")
     if name == "probe":
-        shown = observe(cards, test).features
+        shown = extract_features(cards, test).features
         accuracy = probe_accuracy(images, test, features, shown, shares)
         return {"accuracy": round(accuracy, 5), "images": len(test), "teachers": named}
     recipe = Recipe(
@@ -157,7 +157,7 @@ def fill(options):
         if crc32(f"{folder.name}{labels}{seed}".encode()) % parts != part or path.exists():
             continue
         cell = measure(folder, int(labels), int(seed), method, options)
-        write_whole(path, json.dumps({"key": key, **cell}))
+        write_atomic(path, json.dumps({"key": key, **cell}))
         print(key, cell["accuracy"], cell.get("seconds"), file=sys.stderr, flush=True)
         if task_of.cache_info().currsize > 1:
             task_of.cache_clear()
@@ -169,7 +169,7 @@ def unpack(options):
         for key, cell in json.loads(options.save.read_text())["cells"].items():
             path = path_of(key, options)
             if not path.exists():
-                write_whole(path, json.dumps({"key": key, **cell}))
+                write_atomic(path, json.dumps({"key": key, **cell}))
 
 
 def path_of(key, options):

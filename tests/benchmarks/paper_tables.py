@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 
 ORDER = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
 MAIN = "mobilenetv3_small_100"
@@ -139,7 +139,7 @@ def show(cells, *, save=None, plot=None):
         rows = {method: [[*row.values()] for row in found[method].values() if row]
                 for method in ORDER if method in found}  # fmt: skip
         means = {method: round(interval(each)[0], 2) for method, each in rows.items() if each}
-        write_whole(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
+        write_atomic(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
     if plot:
         draw(complete(gather(cells, MAIN, BUDGETS)), plot)
 

@@ -22,11 +22,11 @@ from distill.evaluation.evaluate import evaluate
 from selection import METRIC, METRICS, UNLABELED
 from selection.metrics.similarity import kite, rsa
 from selection.shares import choose, share_by_power
-from zoo import keep_freed_memory, list_cards, observe, read_images
+from zoo import extract_features, keep_freed_memory, list_cards, read_images
 from zoo.errors import RankingError
-from zoo.features.controls import RANDOM, START, observe_controls
-from zoo.features.linear_probe import fit_ridge, ridge_leave_one_out, standardise
-from zoo.system.files import write_whole
+from zoo.features.controls import RANDOM, START, extract_controls
+from zoo.features.linear_probe import fit_ridge, ridge_leave_one_out, standardize
+from zoo.system.files import write_atomic
 
 COMBINED = (
     "parc,knn", "parc,logme", "probe,logme", "knn,logme", "cka,logme", "leep,logme", "knn,probe",
@@ -60,9 +60,9 @@ def fill(options):
                 if path.exists() or number % parts != part:
                     continue
                 images, test = read_all(folder, options.labels, seed)
-                seen = observe(cards, images).features
+                seen = extract_features(cards, images).features
                 cell = measure(images, test, seen, name, options, seed)
-                write_whole(path, json.dumps(cell))
+                write_atomic(path, json.dumps(cell))
                 print(path.name, cell, file=sys.stderr, flush=True)
 
 
@@ -83,7 +83,7 @@ def measure(images, test, seen, name, options, seed):
 def probe_accuracy(images, test, seen, shown):
     """Test accuracy of a ridge probe on the few labels, its strength chosen by cross-validation."""
     both = [
-        standardise(np.concatenate([one.embeddings, other.embeddings])) / one.embeddings.shape[1]
+        standardize(np.concatenate([one.embeddings, other.embeddings])) / one.embeddings.shape[1]
         for one, other in zip(seen, shown, strict=True)
     ]
     rows, labeled = np.concatenate(both, axis=1), images.labels >= 0
@@ -110,9 +110,12 @@ def judge_all(options, cards):
     truths, targets = {"student": [], "frozen": []}, []
     for seed, folder in product(options.seeds, targets_of(options)):
         images, test = read_all(folder, options.labels, seed)
-        seen, shown = observe(cards, images).features, observe(cards, test).features
+        seen, shown = (
+            extract_features(cards, images).features,
+            extract_features(cards, test).features,
+        )
         probe = images.probe(seed=seed)
-        asked, controls = observe(cards, probe).features, observe_controls(probe)
+        asked, controls = extract_features(cards, probe).features, extract_controls(probe)
         targets.append(folder.name)
         truths["student"].append(read_students(options, folder.name, seed, names))
         truths["frozen"].append(
@@ -245,7 +248,7 @@ def main():
         cells = {
             path.stem: json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))
         }
-        write_whole(options.save, json.dumps(cells, indent=1) + "\n")
+        write_atomic(options.save, json.dumps(cells, indent=1) + "\n")
     show(options)
 
 

@@ -83,13 +83,13 @@ def draw_targets(targets, real, draw):
 
 def closeness_of_all(zoo, targets):
     """The literal score of every teacher for each target, from whole fingerprints."""
-    centres = np.concatenate([target.centres for target in targets])
-    starts = np.cumsum([0, *(len(target.centres) for target in targets)])
+    centers = np.concatenate([target.centers for target in targets])
+    starts = np.cumsum([0, *(len(target.centers) for target in targets)])
     every, near = list(zoo.values()), []
     for begin in range(0, len(every), 1000):
         some = np.stack(every[begin : begin + 1000]).astype(np.float32)
         near.append(
-            (some.reshape(-1, some.shape[2]) @ centres.T).reshape(*some.shape[:2], -1).max(1)
+            (some.reshape(-1, some.shape[2]) @ centers.T).reshape(*some.shape[:2], -1).max(1)
         )
     near = np.concatenate(near)
     parts = zip(starts[:-1], starts[1:], targets, strict=True)

@@ -16,8 +16,8 @@ import numpy as np
 from distill.training.targets import soft_labels
 from selection import rank
 from selection.shares import share_by_power
-from zoo import list_cards, observe, read_images
-from zoo.features.controls import observe_controls
+from zoo import extract_features, list_cards, read_images
+from zoo.features.controls import extract_controls
 
 METRIC = "probe"
 """The one that makes the shares by default."""
@@ -50,12 +50,12 @@ def measure(folder, labels, seed):
     cards = [card for card in list_cards() if card.name != folder.name]
     probe = images.probe(seed=seed)
     ranking = rank(
-        observe(cards, probe).features,
+        extract_features(cards, probe).features,
         probe.labels,
         metric=METRIC,
-        controls=observe_controls(probe),
+        controls=extract_controls(probe),
     )
-    features = observe(cards, images).features
+    features = extract_features(cards, images).features
     found = {}
     for rule, shares in shares_by_rule(ranking).items():
         told = soft_labels(features, shares, images.labels)

@@ -64,7 +64,7 @@ def tell(widths, labels, objective):
 
 
 def engine(targets=None, *, consistency=0.0, size=SIZE):
-    """Seconds of each update of our loop; 96 labelled images an update if no other are needed."""
+    """Seconds of each update of our loop; 96 labeled images an update if no other are needed."""
     pixels, labels = draw_images(size)
     recipe = Recipe(updates=UPDATES, consistency=consistency)
     if not targets and not consistency:

@@ -52,11 +52,11 @@ def test_a_budget_chooses_the_updates(transfer):
 def test_time_that_the_teachers_took_is_taken_from_the_updates(timed_distil, world, monkeypatch):
     from cli import asking
 
-    def slow(*given, _observe=asking.observe_together, **options):
+    def slow(*given, _observe=asking.extract_together, **options):
         world["now"] += 20.0
         return _observe(*given, **options)
 
-    monkeypatch.setattr("cli.asking.observe_together", slow)
+    monkeypatch.setattr("cli.asking.extract_together", slow)
     words = ("--teacher", "ant")
     planned = timed_distil(*words, "--budget", "95s", "--dry-run", "--json").json
     assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7
@@ -174,15 +174,15 @@ def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, mon
 
 
 def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
-    # two teachers, a second an image each: 12 labelled and 6 unlabelled
+    # two teachers, a second an image each: 12 labeled and 6 unlabeled
     for budget, passes in (("36s", 36), ("30s", 30), ("25s", 24), ("20s", 18)):
         shown = timed_rank("--budget", budget, "--dry-run", "--json").json
         assert shown["forward_passes"] == passes, budget
-    assert "needs 12s at least, for 6 labelled images" in timed_rank("--budget", "9s").mistake
+    assert "needs 12s at least, for 6 labeled images" in timed_rank("--budget", "9s").mistake
     ran = timed_rank("--budget", "30s", "--json")
     assert ran.json["forward_passes"] == 30
     assert "ask the teachers" in ran.err
-    assert "at most 1000 labelled images, --probe 3" in ran.err
+    assert "at most 1000 labeled images, --probe 3" in ran.err
 
 
 def test_a_ranking_of_some_of_the_images_counts_those_that_it_shows(timed_rank, monkeypatch):

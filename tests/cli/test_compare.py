@@ -20,7 +20,7 @@ def test_it_names_every_method_and_says_which_to_ship(compare, imgs):
     before = snapshot(imgs)
     ran = compare()
     assert ran.code == 0, ran.err
-    for word in ("transfer", "fixmatch", "nearest", "weighted", "Ship ", "12 labelled images"):
+    for word in ("transfer", "fixmatch", "nearest", "weighted", "Ship ", "12 labeled images"):
         assert word in ran.out
     assert snapshot(imgs) == before
 
@@ -99,7 +99,7 @@ def test_loose_test_images_have_no_answer_and_do_not_count(compare, test_imgs):
 
 def test_testing_on_images_that_teach_is_said(compare, imgs, test_imgs):
     words = ("--method", "transfer", "--test")
-    assert "12 of 12 test images are labelled training images too" in compare(*words, imgs).err
+    assert "12 of 12 test images are labeled training images too" in compare(*words, imgs).err
     assert "training images too" not in compare(*words, test_imgs).err
 
 

@@ -81,7 +81,7 @@ def test_test_measures_the_student_on_held_out_images(transfer, test_imgs, comma
 
 def test_a_folder_that_cannot_test_is_one_line_before_any_work(transfer, tmp_path):
     loose = paint_folder(tmp_path / "loose", per_class=0, loose=2)
-    assert "no labelled image to test on" in transfer("--test", loose).mistake
+    assert "no labeled image to test on" in transfer("--test", loose).mistake
     other = paint_folder(tmp_path / "other")
     (other / "red").rename(other / "rot")
     assert "the class 'rot'" in transfer("--test", other).mistake
@@ -241,4 +241,4 @@ def test_the_report_tests_what_is_saved(transfer, command, test_imgs):
 
 def test_testing_on_images_that_teach_is_told_in_the_report(transfer, imgs):
     transfer("--test", imgs)
-    assert any("12 of 12 test images are labelled training" in text for text in saved()["notes"])
+    assert any("12 of 12 test images are labeled training" in text for text in saved()["notes"])

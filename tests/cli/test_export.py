@@ -40,7 +40,7 @@ def _convert_each_network_once(monkeypatch):
 
 @pytest.fixture
 def student(tmp_path):
-    """An untaught student of the three colours, sure of what it says."""
+    """An untaught student of the three colors, sure of what it says."""
     with torch.random.fork_rng():
         torch.manual_seed(4)
         network = timm.create_model("test_resnet", num_classes=3).eval()
@@ -205,8 +205,8 @@ def test_real_images_can_refuse_it_too(command, student, test_imgs, monkeypatch)
 
     def odd(network, preprocessing):
         answer = real(network, preprocessing)
-        grey = export.draw_noise(32)
-        return lambda pixels: answer(pixels) + (0 if np.isin(pixels, grey[0]).all() else 0.1)
+        gray = export.draw_noise(32)
+        return lambda pixels: answer(pixels) + (0 if np.isin(pixels, gray[0]).all() else 0.1)
 
     def dull(size):
         return np.full((2, 3, size, size), 128, dtype=np.uint8)

@@ -54,7 +54,7 @@ def test_rank_shows_people_a_table_and_where_it_is_saved(rank):
     ran = rank()
     assert ran.code == 0
     assert {"probe", "logme"} <= {*ran.out.split()}
-    assert "12 labelled of 18 images, 3 classes; 36 forward passes" in ran.out
+    assert "12 labeled of 18 images, 3 classes; 36 forward passes" in ran.out
     assert "labels dealt at random" in ran.out
     assert "mean rank over probe and logme; shares: by probe" in ran.out
     assert "ranking.json" in ran.out
@@ -133,7 +133,7 @@ def test_several_metrics_stand_side_by_side(rank):
     assert row["score"] == row["scores"]["knn"]
 
 
-def test_probe_says_how_many_unlabelled_images_are_shown(rank):
+def test_probe_says_how_many_unlabeled_images_are_shown(rank):
     assert rank("--probe", 2, "--json").json["forward_passes"] == 28
     assert rank("--probe", 6, "--json").json["forward_passes"] == 8
 
@@ -196,7 +196,7 @@ def test_lonely_classes_are_named_on_stderr(rank, imgs):
         (imgs / "red" / f"{number}.png").unlink()
     ran = rank()
     assert ran.code == 0
-    assert "1 of 3 classes have a single labelled image (red)" in ran.err
+    assert "1 of 3 classes have a single labeled image (red)" in ran.err
 
 
 @pytest.fixture

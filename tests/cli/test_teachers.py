@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_written_is_no_fault_of_the_teacher(command, pul
     def fail(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("zoo.teachers.card.write_whole", fail)
+    monkeypatch.setattr("zoo.teachers.card.write_atomic", fail)
     (row,) = command("verify", "cat", "--json").json
     assert row["problem"] == ""
     assert "not noted" in row["checks"][-1]

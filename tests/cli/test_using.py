@@ -16,7 +16,7 @@ STRANGE = ("[red]", ":cat: 🙂", 'it\'s "q" \\ ü')
 
 @pytest.fixture
 def student(tmp_path):
-    """An untaught student of the three colours."""
+    """An untaught student of the three colors."""
     folder = tmp_path / "student"
     build_teacher(folder, "student", labels=tuple(COLORS), seed=4)
     return folder
@@ -64,7 +64,7 @@ def test_eval_takes_labels_from_a_file(command, student, test_imgs, tmp_path):
     assert set(ran.json["per_class"]) == {"red", "blue"}
 
 
-def test_eval_refuses_a_class_that_the_student_never_learnt(command, student, test_imgs):
+def test_eval_refuses_a_class_that_the_student_never_learned(command, student, test_imgs):
     (test_imgs / "red").rename(test_imgs / "pink")
     line = command("eval", student, "--target", test_imgs).mistake
     assert "the class 'pink', which the student does not know" in line
@@ -72,7 +72,7 @@ def test_eval_refuses_a_class_that_the_student_never_learnt(command, student, te
 
 def test_eval_refuses_images_without_labels(command, student, tmp_path):
     loose = paint_folder(tmp_path / "loose", per_class=0, loose=2)
-    assert "no labelled image" in command("eval", student, "--target", loose).mistake
+    assert "no labeled image" in command("eval", student, "--target", loose).mistake
 
 
 @pytest.mark.parametrize("words", [("eval", "--target"), ("predict",)], ids=" ".join)

@@ -13,7 +13,7 @@ from zoo.teachers.card import TeacherCard
 
 @pytest.fixture
 def student(transfer):
-    """A student of three colours in ./student."""
+    """A student of three colors in ./student."""
     assert transfer().code == 0
     return Path("student")
 
@@ -23,7 +23,7 @@ def add(command, student):
     """`zoo add` of that student."""
 
     def run(*words, name="paint", source=student):
-        named = () if name is None else ("--name", name, "--domain", "colours")
+        named = () if name is None else ("--name", name, "--domain", "colors")
         return command("add", source, *named, *words)
 
     return run
@@ -65,7 +65,7 @@ def test_a_student_becomes_a_teacher_and_ranks(add, command, imgs, student):
     assert "--zoo builtin,my-zoo" in ran.out
     assert snapshot(student) == before
     card = TeacherCard.load(Path("my-zoo/paint"))
-    assert (card.name, card.domain) == ("paint", "colours")
+    assert (card.name, card.domain) == ("paint", "colors")
     assert card.labels == ("blue", "green", "red")
     assert len(card.golden) == 2
     assert card.params > 1000
@@ -134,7 +134,7 @@ def test_a_file_in_place_of_the_zoo_is_one_line(add):
 def test_an_embedded_teacher_can_be_added_under_another_name(add, command):
     assert add(source="ant", name="my-ant").code == 0
     shown = command("info", "my-ant", "--zoo", "my-zoo", "--json").json
-    assert (shown["domain"], shown["classes"]) == ("colours", 3)
+    assert (shown["domain"], shown["classes"]) == ("colors", 3)
 
 
 def test_packed_teachers_rank_where_nothing_else_is(command, imgs, toy_zoo, monkeypatch, tmp_path):

@@ -59,8 +59,8 @@ def test_every_image_comes_once_before_any_comes_again():
     assert rows[:10] != rows[10:20]
 
 
-def test_every_labelled_image_comes_once_before_any_comes_again():
-    # each image has a colour of its own, so that a still view gives it away
+def test_every_labeled_image_comes_once_before_any_comes_again():
+    # each image has a color of its own, so that a still view gives it away
     pixels = (torch.arange(10) * 20).to(torch.uint8)[:, None, None, None].expand(10, 3, 8, 8)
     batches = make(STILL, unlabeled=False, strong=False, pixels=pixels)
     seen, labels = [], []
@@ -69,14 +69,14 @@ def test_every_labelled_image_comes_once_before_any_comes_again():
         seen += (batch.images[:, 0, 4, 4] * 255 / 20).round().int().tolist()
         labels += batch.labels.tolist()
     assert labels == LABELS[seen].tolist()
-    labelled = [0, 1, 3, 5, 6, 8, 9]
-    assert all(sorted(seen[k : k + 7]) == labelled for k in range(0, 28, 7))
+    labeled = [0, 1, 3, 5, 6, 8, 9]
+    assert all(sorted(seen[k : k + 7]) == labeled for k in range(0, 28, 7))
 
 
 @pytest.mark.parametrize(
     ("unlabeled", "strong", "count"), [(False, False, 4), (True, False, 10), (True, True, 16)]
 )
-def test_a_batch_has_labelled_weak_and_strong_views_in_this_order(unlabeled, strong, count):
+def test_a_batch_has_labeled_weak_and_strong_views_in_this_order(unlabeled, strong, count):
     batch = make(unlabeled=unlabeled, strong=strong)[0]
     assert batch.images.shape == (count, 3, 16, 16)
     assert batch.images.dtype == torch.float32
@@ -133,7 +133,7 @@ def test_a_flipping_view_mirrors_about_half_of_the_images_and_only_if_asked():
     assert 15 < int(mirrored.sum()) < 45
 
 
-def test_a_smaller_area_crops_and_colour_changes_the_brightness():
+def test_a_smaller_area_crops_and_color_changes_the_brightness():
     pixels = torch.full((20, 3, 16, 16), 128, dtype=torch.uint8)
     level = view(pixels, replace(STILL, color=0.4)).mean(dim=(1, 2, 3)) / (128 / 255)
     assert 0.59 < float(level.min()) < 0.8
@@ -194,7 +194,7 @@ def test_solarize_inverts_the_bright_values(monkeypatch):
 
 def test_rotate_turns_by_up_to_thirty_degrees(monkeypatch):
     pixels = torch.zeros(1, 3, 65, 65, dtype=torch.uint8)
-    pixels[..., 32, 52:55] = 255  # a spot, 21 pixels to the right of the centre
+    pixels[..., 32, 52:55] = 255  # a spot, 21 pixels to the right of the center
     shown = strong(monkeypatch, pixels, "rotate", 1)[0, 0]
     y, x = divmod(int(shown.argmax()), 65)
     assert abs(x - 32 - 21 * 0.866) < 1.6
@@ -212,7 +212,7 @@ def test_translate_moves_by_up_to_three_twentieths_of_the_side(monkeypatch, name
 @pytest.mark.parametrize(("name", "axis"), [("shear_x", 3), ("shear_y", 2)])
 def test_shear_moves_opposite_sides_in_opposite_directions(monkeypatch, name, axis):
     pixels = torch.zeros(1, 3, 41, 41, dtype=torch.uint8)
-    pixels.narrow(axis, 20, 1).fill_(255)  # a line through the centre
+    pixels.narrow(axis, 20, 1).fill_(255)  # a line through the center
     line = strong(monkeypatch, pixels, name, 1)[0, 0].argmax(dim=axis - 2).float()
     assert abs(float(line[20]) - 20) < 1
     assert abs(abs(float(line[0]) - 20) - 6) < 1.5
@@ -230,11 +230,11 @@ def test_brightness_scales_and_autocontrast_stretches(monkeypatch):
     assert (shown.amax(dim=(2, 3)) - 1).abs().max() < 1e-3
 
 
-def test_color_at_full_strength_down_is_nearly_grey(monkeypatch):
+def test_color_at_full_strength_down_is_nearly_gray(monkeypatch):
     values = noise(2) / 255
     shown = strong(monkeypatch, noise(2), "color", -1)
-    grey = values.mean(dim=1, keepdim=True)
-    assert torch.allclose(shown, grey + 0.1 * (values - grey), atol=1e-3)
+    gray = values.mean(dim=1, keepdim=True)
+    assert torch.allclose(shown, gray + 0.1 * (values - gray), atol=1e-3)
 
 
 def test_posterize_leaves_few_values_and_contrast_keeps_the_mean(monkeypatch):

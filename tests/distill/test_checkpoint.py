@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distill.training import checkpoint, targets
-from distill.training.checkpoint import Checkpoint, forget
+from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.loop import make_optimizer
 from tests.support.training_runs import RECIPE, SHARES, run, same
 from zoo.errors import StudentError
@@ -75,7 +75,7 @@ def test_a_finished_run_is_kept_until_its_student_is_saved(images, kept_often):
     assert again.history == trained.history
     assert again.seconds >= trained.seconds
     assert list(kept_often.iterdir()) == [trained.state]
-    forget(trained.state)
+    delete_checkpoint(trained.state)
     assert not list(kept_often.iterdir())
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_state_is_ignored(images, kept_often, damage):
 def test_a_state_that_cannot_be_kept_is_a_mishap_and_no_crash(images, kept_often):
     kept_often.write_text("a file where a folder should be")
     trained = run(images, checkpoints=kept_often)
-    assert str(kept_often) in trained.mishap
+    assert str(kept_often) in trained.warning
     assert same(trained, run(images))
 
 

@@ -52,7 +52,7 @@ def test_a_method_alone_is_shipped_without_a_word_on_others():
 
 
 @pytest.mark.parametrize("folds", [3, 4])
-def test_every_labelled_image_is_tested_once_and_never_taught_in_its_fold(imgs, folds):
+def test_every_labeled_image_is_tested_once_and_never_taught_in_its_fold(imgs, folds):
     images = read_images(imgs)
     parts = split(images, folds)
     tested = [digest for _, exam in parts for digest in exam.digests]
@@ -68,5 +68,5 @@ def test_every_labelled_image_is_tested_once_and_never_taught_in_its_fold(imgs, 
 
 def test_a_class_of_two_images_cannot_be_cross_validated(imgs):
     images = read_images(imgs).hide_labels(2, seed=0)
-    with pytest.raises(ImagesError, match=r"'blue' .* has 2 labelled images"):
+    with pytest.raises(ImagesError, match=r"'blue' .* has 2 labeled images"):
         split(images, 3)

@@ -40,7 +40,7 @@ def test_the_interval_is_wilsons(count):
         assert wilson(hits, count) == pytest.approx((known.low, known.high), abs=1e-6)
 
 
-def test_accuracy_counts_the_labelled_images_alone(imgs):
+def test_accuracy_counts_the_labeled_images_alone(imgs):
     result = evaluate(ByColor(), read_images(imgs), RGB, LOOK)
     assert (result.accuracy, result.images) == (1.0, 12)
     assert result.per_class == {"blue": 1.0, "green": 1.0, "red": 1.0}
@@ -61,7 +61,7 @@ def test_images_without_some_classes_of_the_student_are_matched_by_name(tmp_path
     assert (result.accuracy, result.per_class) == (1.0, {"red": 1.0})
 
 
-def test_a_class_that_the_student_never_learnt_is_named(tmp_path):
+def test_a_class_that_the_student_never_learned_is_named(tmp_path):
     images = read_images(paint_folder(tmp_path / "t"))
     with pytest.raises(ImagesError, match=r"'blue'.*it knows red, green"):
         evaluate(ByColor(), images, ("red", "green"), LOOK)
@@ -69,11 +69,11 @@ def test_a_class_that_the_student_never_learnt_is_named(tmp_path):
 
 def test_images_without_labels_cannot_test(tmp_path):
     images = read_images(paint_folder(tmp_path / "t", per_class=0, loose=3))
-    with pytest.raises(ImagesError, match="no labelled image"):
+    with pytest.raises(ImagesError, match="no labeled image"):
         evaluate(ByColor(), images, RGB, LOOK)
 
 
-def test_predictions_are_the_softmax_of_the_normalised_images(imgs):
+def test_predictions_are_the_softmax_of_the_normalized_images(imgs):
     look = Preprocessing(8, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     images = read_images(imgs)
     calls = []

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.export.onnx_file import OPSET, check_extra, convert, describe, onnx_answer, quantise
+from distill.export.onnx_file import OPSET, check_extra, convert, describe, onnx_answer, quantize
 from distill.export.parity import answer_all, compare, draw_noise, measure_latency
 from tests.support.toys import build_teacher
 from zoo.errors import StudentError
@@ -35,7 +35,7 @@ def converted(network):
 
 
 def by_hand(network, pixels, look):
-    """The same in numpy: normalise, multiply, softmax."""
+    """The same in numpy: normalize, multiply, softmax."""
     mean, std = (np.array(values)[:, None, None] for values in (look.mean, look.std))
     x = ((pixels / 255 - mean) / std).reshape(len(pixels), -1)
     weight, bias = (p.detach().numpy().astype(float) for p in network[1].parameters())
@@ -44,7 +44,7 @@ def by_hand(network, pixels, look):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_the_file_normalises_and_has_softmax_for_any_batch(network, converted, count):
+def test_the_file_normalizes_and_has_softmax_for_any_batch(network, converted, count):
     pixels = draw_noise(8, 8)[-count:]
     found = onnx_answer(converted)(pixels)
     assert found.shape == (count, 3)
@@ -77,18 +77,18 @@ def test_the_metadata_say_how_to_prepare_images_and_what_comes_out(converted, tm
     assert (facts["interpolation"], facts["numbers"]) == ("bicubic", "float32")
     assert (facts["architecture"], facts["license"]) == ("test_resnet", "mit")
     assert facts["weights_sha256"] == sha256_of(folder / "model.safetensors")
-    assert "not normalised" in facts["input"]
+    assert "not normalized" in facts["input"]
     assert "softmax" in facts["output"]
 
 
 def test_int8_measures_its_ranges_on_the_images_and_stays_near(network, converted):
     pixels = draw_noise(8, 20)
-    small = quantise(converted, pixels)
+    small = quantize(converted, pixels)
     found, wanted = onnx_answer(small)(pixels), by_hand(network, pixels, LOOK)
     assert 0 < np.abs(found - wanted).max() < 0.1
     kinds = {node.op_type for node in onnx.load_from_string(small).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
-    assert quantise(converted, np.full_like(pixels, 9)) != small
+    assert quantize(converted, np.full_like(pixels, 9)) != small
 
 
 def test_a_network_that_torch_cannot_export_is_one_line():
@@ -104,7 +104,7 @@ def test_a_network_that_torch_cannot_export_is_one_line():
 def test_neither_writing_nor_running_says_anything(network, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        quantise(convert(network, LOOK), draw_noise(8))
+        quantize(convert(network, LOOK), draw_noise(8))
     assert capfd.readouterr() == ("", "")
 
 
@@ -142,7 +142,7 @@ def test_answers_come_in_batches_and_in_order():
     assert sizes == [4, 4, 2, 10]
 
 
-def test_noise_goes_from_even_grey_to_all_values_and_is_always_the_same():
+def test_noise_goes_from_even_gray_to_all_values_and_is_always_the_same():
     noise = draw_noise(16)
     assert (noise.shape, noise.dtype) == ((8, 3, 16, 16), np.uint8)
     assert np.all(noise[0] == 128)

@@ -14,7 +14,7 @@ from distill.training.accumulation import Halving
 from tests.support.toys import build_teacher
 from tests.support.training_runs import RECIPE, SHARES, run, weights
 from zoo.errors import StudentError
-from zoo.features.extraction import observe
+from zoo.features.extraction import extract_features
 from zoo.features.inference import in_batches
 from zoo.system.distributed import Processes
 
@@ -52,9 +52,9 @@ def test_a_student_taught_in_parts_is_that_of_whole_updates(images, features, op
     assert counts[-parts_needed:] == [batch // parts_needed] * parts_needed
     assert torch.allclose(weights(parts), weights(whole), atol=2e-5)
     assert parts.history[-1] == pytest.approx(whole.history[-1], rel=1e-3)
-    assert whole.mishap == ""
-    assert f"no memory for {batch} images at once" in parts.mishap
-    assert f"in {parts_needed} parts" in parts.mishap
+    assert whole.warning == ""
+    assert f"no memory for {batch} images at once" in parts.warning
+    assert f"in {parts_needed} parts" in parts.warning
 
 
 def test_only_the_first_update_is_tried_too_large(images):
@@ -68,26 +68,26 @@ def test_an_update_that_no_halving_helps_is_one_line(images):
         run(images, replace(RECIPE, labeled_batch=8))
 
 
-@pytest.mark.parametrize(("labelled", "processes"), [(3, 1), (8, 2)])
-def test_what_cannot_be_split_evenly_is_not_split(labelled, processes):
+@pytest.mark.parametrize(("labeled", "processes"), [(3, 1), (8, 2)])
+def test_what_cannot_be_split_evenly_is_not_split(labeled, processes):
     from distill.training.batches import Batch
 
-    batch = Batch(torch.zeros(labelled, 3, 8, 8), torch.zeros(labelled), torch.zeros(0), 0)
+    batch = Batch(torch.zeros(labeled, 3, 8, 8), torch.zeros(labeled), torch.zeros(0), 0)
 
     def learn(_):
         raise torch.cuda.OutOfMemoryError
 
     halving = Halving(Processes(0, processes))
-    with pytest.raises(StudentError, match=f"no memory for {labelled} images"):
+    with pytest.raises(StudentError, match=f"no memory for {labeled} images"):
         halving.gradient(learn, batch, torch.nn.Linear(1, 1))
 
 
 def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monkeypatch):
     from zoo.features.store import FeatureStore
 
-    whole = observe(toy_zoo, images, store=FeatureStore(tmp_path / "one"))
+    whole = extract_features(toy_zoo, images, store=FeatureStore(tmp_path / "one"))
     with memory_for(5) as counts:
-        parts = observe(toy_zoo, images, store=FeatureStore(tmp_path / "other"))
+        parts = extract_features(toy_zoo, images, store=FeatureStore(tmp_path / "other"))
     assert parts.failures == {}
     assert counts == 2 * [18, 9, 4, 4, 4, 4, 2]
     for name in ("ant", "bee"):
@@ -98,7 +98,7 @@ def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monke
 
 def test_a_teacher_that_no_halving_helps_is_a_failure_of_one_line(toy_zoo, images):
     with memory_for(0):
-        seen = observe(toy_zoo, images)
+        seen = extract_features(toy_zoo, images)
     assert seen.failures["ant"] == (
         "'ant' cannot look at the images: CUDA out of memory. Tried to allocate 9 GiB"
     )

@@ -106,7 +106,7 @@ def test_soft_labels_fade_while_labels_and_pseudo_labels_keep_their_weight():
     kept = {"labels": 0.5, "agreement": 0.5, "consistency": 1.0}
     assert weights_of(soft, 0.0) == {**kept, "target": 0.5}
     assert weights_of(soft, 1.0) == {**kept, "target": 0.0}
-    assert weights_of(soft, 0.5, fading=0.4)["target"] == pytest.approx(0.4)
+    assert weights_of(soft, 0.5, soft_label_decay=0.4)["target"] == pytest.approx(0.4)
     assert weights_of(soft, 0.5, agreement=0) == {"labels": 0.5, "target": 0.25}
 
 

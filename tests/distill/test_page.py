@@ -70,12 +70,12 @@ def test_a_page_loads_nothing_and_runs_nothing(page):
 
 def test_every_name_is_text_and_never_a_tag(page):
     read = Page(page)
-    assert not {"i", "imgs", "mishap", "file"} & {element.name for element in read.elements}
+    assert not {"i", "imgs", "warning", "file"} & {element.name for element in read.elements}
     headers = [element.text for element in read.all("th")]
     for name in NASTY:
         assert headers.count(name) >= 3  # by class, and both sides of the matrix
     assert "zoo distill --target '<imgs>'" in [element.text for element in read.all("pre")]
-    assert "a <mishap>" in [element.text for element in read.all("p")]
+    assert "a <warning>" in [element.text for element in read.all("p")]
 
 
 def test_a_page_is_told_to_who_cannot_see_it(page):
@@ -91,7 +91,7 @@ def test_a_page_is_told_to_who_cannot_see_it(page):
     ids = [element.attributes["id"] for element in read.elements if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     for element in read.elements:
-        for name in ("aria-labelledby", "href", "xlink:href"):
+        for name in ("aria-labeledby", "href", "xlink:href"):
             if (value := element.attributes.get(name)) and not value.startswith("https://"):
                 assert value.removeprefix("#") in ids
 
@@ -119,7 +119,7 @@ def test_the_verdict_of_a_tested_student_is_its_accuracy_method_and_teachers(pag
 def test_how_right_the_soft_labels_are_is_told_before_any_student(page):
     assert "soft labels" not in Page(page).all("header")[0].text
     top = Page(make_page(make_report(soft_label_accuracy=0.75))).all("header")[0].text
-    assert "soft labels were right on 75.0% of the 8 labelled images" in top
+    assert "soft labels were right on 75.0% of the 8 labeled images" in top
 
 
 def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels_fade():
@@ -127,7 +127,7 @@ def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels
     text = Page(make_page(make_report(), history=history)).by_id("training").text
     assert "the student's own pseudo-labels, as FixMatch makes them" in text
     assert "weight of the soft labels (target) fades evenly to 0% by the last update" in text
-    steady = make_report(recipe=Recipe(fading=0))
+    steady = make_report(recipe=Recipe(soft_label_decay=0))
     assert "fades" not in Page(make_page(steady, history=history)).by_id("training").text
     assert "fades" not in Page(make_page(make_report())).by_id("training").text
 
@@ -190,12 +190,12 @@ def test_calibration_is_a_claim_only_beyond_noise():
     assert "noise" in calibration_verdict(result, replace(error, confidence=middle))
 
 
-def test_teachers_have_share_source_and_both_licences(toy_zoo):
+def test_teachers_have_share_source_and_both_licenses(toy_zoo):
     teachers = {"cat": 0.5, "ant": 0.3, "bee": 0.2}
     cat = hub_card("cat", revision="c0ffee" * 6)
     page = make_page(make_report(teachers=teachers), cards=[*toy_zoo, cat])
     text = Page(page).by_id("teachers").text
-    for words in ("50.0%", "builtin:ant", "mit", "noise", "licence: CC0", "commit c0ffeec0ffee"):
+    for words in ("50.0%", "builtin:ant", "mit", "noise", "license: CC0", "commit c0ffeec0ffee"):
         assert words in text
     (hub,) = [a for a in Page(page).all("a") if "://" in (a.attributes["href"] or "")]
     assert hub.attributes["href"] == "https://huggingface.co/owner/cat-net"

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 CONTRAST = """() => {
   const pen = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
-  const over = (colours) => {
+  const over = (colors) => {
     pen.clearRect(0, 0, 1, 1);
-    for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); }
+    for (const color of colors) { pen.fillStyle = color; pen.fillRect(0, 0, 1, 1); }
     return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
   };
   const light = (rgb) => {
@@ -30,8 +30,8 @@ CONTRAST = """() => {
     for (let at = element; at; at = at.parentElement) {
       below.unshift(getComputedStyle(at).backgroundColor);
     }
-    const colour = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
-    const [a, b] = [light(over([...below, colour])), light(over(below))];
+    const color = element.namespaceURI.endsWith("svg") ? style.fill : style.color;
+    const [a, b] = [light(over([...below, color])), light(over(below))];
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     found.push([contrast, element.tagName + " " + element.textContent.trim().slice(0, 30)]);
   }

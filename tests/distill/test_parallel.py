@@ -16,7 +16,7 @@ from distill.training.batches import Batches
 from distill.training.parallel import check_batches, own_part
 from tests.support.toys import paint_folder
 from zoo.errors import StudentError
-from zoo.system.distributed import ALONE, Processes
+from zoo.system.distributed import SINGLE, Processes
 
 HERE = Path(__file__).parent
 
@@ -67,12 +67,12 @@ def test_the_parts_of_a_batch_are_its_images_each_kind_in_order(strong):
     sizes = [2, 3, 3] if strong else [2, 3]
     kinds = zip(*(part.images.split(sizes) for part in parts), strict=True)
     assert torch.equal(torch.cat([image for kind in kinds for image in kind]), whole.images)
-    assert own_part(whole, ALONE) is whole
+    assert own_part(whole, SINGLE) is whole
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_one_line():
     check_batches(Recipe(labeled_batch=32, unlabeled_batch=64), Processes(0, 2))
-    with pytest.raises(StudentError, match=r"32 labelled images .* 3 processes"):
+    with pytest.raises(StudentError, match=r"32 labeled images .* 3 processes"):
         check_batches(Recipe(labeled_batch=32, unlabeled_batch=66), Processes(0, 3))
 
 

@@ -14,7 +14,7 @@ OUTSIDE = {
     "weight_decay": (-0.1, 11),
     "warmup": (-0.1, 1.1),
     "label_weight": (-0.1, 1.1),
-    "fading": (-0.1, 1.1),
+    "soft_label_decay": (-0.1, 1.1),
     "agreement": (-0.1,),
     "certainty": (-0.1, 1.1),
     "consistency": (-0.1,),
@@ -22,7 +22,7 @@ OUTSIDE = {
     "label_smoothing": (-0.1, 1.1),
     "min_area": (0.0, 1.1),
     "color": (-0.1, 1.1),
-    "averaging": (-0.1, 1.1),
+    "ema_decay": (-0.1, 1.1),
     "seed": (-1, 2**32),
 }
 

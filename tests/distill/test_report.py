@@ -36,7 +36,7 @@ REPORT = Report(
     seconds=1.23456,
     student="student",
     evaluation=Evaluation(0.875, 0.5291, 0.9776, 8, {"blue": 1.0, "grün [x]": 0.75}),
-    notes=("a mishap",),
+    notes=("a warning",),
     soft_label_accuracy=0.75,
 )
 
@@ -95,13 +95,13 @@ def test_the_report_is_json_with_everything_in_it(trained, tmp_path, toy_zoo):
     assert document["recipe"]["updates"] == 123
     assert document["classes"] == ["blue", "grün [x]"]
     assert document["evaluation"]["per_class"] == {"blue": 1.0, "grün [x]": 0.75}
-    assert document["notes"] == ["a mishap"]
+    assert document["notes"] == ["a warning"]
     assert (document["skipped"], document["target"]) == (1, "/data/imgs")
     assert document["versions"]["timm"] == timm.__version__
     assert document["versions"].keys() == {"torch", "timm", "numpy", "source-zoo", "python"}
 
 
-def test_the_model_card_names_every_teacher_with_share_source_and_licences(toy_zoo):
+def test_the_model_card_names_every_teacher_with_share_source_and_licenses(toy_zoo):
     card = model_card(REPORT, toy_zoo)
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert rows[1] == "| ant | 75.0% | builtin:ant | mit | noise (CC0) |"
@@ -116,10 +116,10 @@ def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
         "library_name: timm",
         "pipeline_tag: image-classification",
         "# test_resnet for blue, grün [x]",
-        "method `weighted` from 8 labelled and 90 unlabelled images in 123 updates at 32 px",
+        "method `weighted` from 8 labeled and 90 unlabeled images in 123 updates at 32 px",
         "initial weights: random",
         "Before any student was taught, the teachers' soft labels were right on 75.0% of the 8 "
-        "labelled images (95\u00a0% interval 40.9% to 92.9%), by cross-validation.",
+        "labeled images (95\u00a0% interval 40.9% to 92.9%), by cross-validation.",
         "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%).",
         "The strictest is mit, because of bee: permissive.",
         'timm.create_model("local-dir:FOLDER", pretrained=True)',
@@ -208,9 +208,9 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo
         raise RuntimeError("no ink\nat all")
 
     monkeypatch.setattr("distill.report.report.student_page", fail)
-    mishap = save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
+    warning = save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
     assert (
-        mishap == f"{folder / 'report.html'} could not be written (no ink); the student is saved."
+        warning == f"{folder / 'report.html'} could not be written (no ink); the student is saved."
     )
     assert json.loads((folder / "report.json").read_text())["method"] == "nearest"
     assert not (folder / "report.html").exists()  # the old one is of another student

@@ -28,8 +28,8 @@ def draw_features(labels, widths, seed=0, signal=1.5):
     rng = np.random.default_rng(seed)
     found = {}
     for name, width in zip(SHARES, widths, strict=True):
-        centres = signal * rng.normal(size=(labels.max() + 1, width))
-        rows = rng.normal(size=(len(labels), width)) + centres[labels] + 3
+        centers = signal * rng.normal(size=(labels.max() + 1, width))
+        rows = rng.normal(size=(len(labels), width)) + centers[labels] + 3
         found[name] = Features(rows.astype(np.float32), rows[:, :4].astype(np.float32))
     return found
 
@@ -40,7 +40,7 @@ def draw_task(images=80, labeled=24, classes=3):
 
 
 def slow_rows(features, shares):
-    """Every teacher standardised over the pool, on the unit sphere, by the root of its share."""
+    """Every teacher standardized over the pool, on the unit sphere, by the root of its share."""
     blocks = []
     for name, share in shares.items():
         rows = features[name].embeddings.astype(float)

@@ -63,7 +63,7 @@ CHANGES = {
     "weight_decay": 5.0,
     "warmup": 0.9,
     "label_weight": 0.9,
-    "fading": 0.5,
+    "soft_label_decay": 0.5,
     "agreement": 0.5,
     "certainty": 0.999,
     "consistency": 0.5,
@@ -72,7 +72,7 @@ CHANGES = {
     "min_area": 0.9,
     "flip": True,
     "color": 0.6,
-    "averaging": 0.0,
+    "ema_decay": 0.0,
     "seed": 3,
 }
 
@@ -117,15 +117,15 @@ def test_a_teacher_with_all_the_shares_is_that_teacher_alone(images, features):
     assert same(nearest, alone)
 
 
-def test_a_run_without_teachers_sees_no_unlabelled_image(images):
-    labelled = images.subset(np.flatnonzero(images.labels >= 0))
-    assert same(run(images), run(labelled))
+def test_a_run_without_teachers_sees_no_unlabeled_image(images):
+    labeled = images.subset(np.flatnonzero(images.labels >= 0))
+    assert same(run(images), run(labeled))
     fixmatch = replace(RECIPE, consistency=1.0, threshold=0.0)
-    assert not same(run(images, fixmatch), run(labelled, fixmatch))
+    assert not same(run(images, fixmatch), run(labeled, fixmatch))
 
 
-def test_transfer_learns_the_colours(images, test_imgs):
-    recipe = Recipe(updates=40, labeled_batch=16, learning_rate=5e-3, averaging=0.9)
+def test_transfer_learns_the_colors(images, test_imgs):
+    recipe = Recipe(updates=40, labeled_batch=16, learning_rate=5e-3, ema_decay=0.9)
     trained = run(images, recipe)
     exam = read_images(test_imgs)
     result = evaluate(trained.network, exam, images.classes, trained.preprocessing)
@@ -133,9 +133,9 @@ def test_transfer_learns_the_colours(images, test_imgs):
     assert trained.history[-1]["labels"] < trained.history[0]["labels"]
 
 
-def test_fixmatch_learns_the_colours(images, test_imgs):
+def test_fixmatch_learns_the_colors(images, test_imgs):
     recipe = Recipe(
-        updates=40, labeled_batch=16, unlabeled_batch=8, learning_rate=5e-3, averaging=0.9,
+        updates=40, labeled_batch=16, unlabeled_batch=8, learning_rate=5e-3, ema_decay=0.9,
         consistency=1.0,
     )  # fmt: skip
     trained = run(images, recipe)
@@ -147,7 +147,7 @@ def test_fixmatch_learns_the_colours(images, test_imgs):
 @pytest.mark.parametrize("objective", ["source", "target"])
 def test_a_student_imitates_its_teachers_ever_better(images, features, objective):
     recipe = Recipe(
-        updates=60, unlabeled_batch=18, label_weight=0.0, averaging=0.0, min_area=1.0, color=0.0
+        updates=60, unlabeled_batch=18, label_weight=0.0, ema_decay=0.0, min_area=1.0, color=0.0
     )
     trained = run(images, recipe, features=features, shares=SHARES, objective=objective)
     history = [entry[objective] for entry in trained.history]
@@ -161,7 +161,7 @@ def test_history_has_an_entry_every_ten_updates_and_at_the_end(images, features)
     assert set(trained.history[0]) == {"update", "rate", *terms}
     assert not trained.network.training
     assert trained.seconds > 0
-    assert trained.mishap == ""
+    assert trained.warning == ""
 
 
 def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):

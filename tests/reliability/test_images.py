@@ -70,7 +70,7 @@ def odd(imgs, tmp_path):
     Image.fromarray(values[..., 0].astype(np.uint16) * 256).save(red / "sixteen.png")
     image.save(red / "animated.gif", save_all=True, append_images=[image.rotate(90)])
     image.convert("P").save(red / "palette.png", transparency=3)
-    image.convert("LA").save(red / "grey.png")
+    image.convert("LA").save(red / "gray.png")
     bad = {"png.png": png_bomb(), "gif.gif": gif_bomb(), "bmp.bmp": bmp_bomb(),
            "tiff.tif": tiff_bomb(), "jpeg.jpg": jpeg_bomb(tmp_path / "x.jpg"),
            "zero.png": b"", "text.webp": b"hello"}  # fmt: skip

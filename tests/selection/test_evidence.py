@@ -68,14 +68,14 @@ def test_logme_is_the_evidence_that_a_search_over_precisions_finds():
     assert logme(features, labels) == pytest.approx(np.mean(best), abs=2e-3)
 
 
-def test_logme_does_not_see_unlabelled_images():
+def test_logme_does_not_see_unlabeled_images():
     features, labels = draw_task(6)
     labels[:20] = -1
     alone = logme(features.rows(np.arange(20, 60)), labels[20:])
     assert logme(features, labels) == pytest.approx(alone, abs=1e-12)
 
 
-def test_the_h_score_fits_its_covariance_on_unlabelled_images_too():
+def test_the_h_score_fits_its_covariance_on_unlabeled_images_too():
     features, labels = draw_task(7)
     labels[:20] = -1
     rows = features.embeddings.astype(np.float64)
@@ -90,7 +90,7 @@ def test_the_h_score_fits_its_covariance_on_unlabelled_images_too():
     assert hscore(features.rows(np.arange(20, 60)), labels[20:]) != pytest.approx(slow, abs=0.01)
 
 
-def test_unlabelled_rows_are_not_scored():
+def test_unlabeled_rows_are_not_scored():
     features, labels = draw_task(8)
     hidden = labels.copy()
     hidden[:20] = -1
@@ -143,10 +143,10 @@ def test_perfect_features_of_one_direction_are_scored(metric):
 @either
 def test_features_that_say_nothing_are_refused(metric):
     features, labels = draw_task(13)
-    with pytest.raises(RankingError, match="same for every labelled image"):
+    with pytest.raises(RankingError, match="same for every labeled image"):
         metric(wrap(np.full((60, 8), 0.1)), labels)
     features.embeddings[3, 4] = np.nan
     with pytest.raises(RankingError, match="not finite"):
         metric(features, labels)
-    with pytest.raises(RankingError, match="No image is labelled"):
+    with pytest.raises(RankingError, match="No image is labeled"):
         metric(wrap(np.eye(3)), np.array([-1, -1, -1]))

@@ -1,4 +1,4 @@
-"""Metrics against literal definitions: scipy's Spearman, scikit-learn's neighbours and refits."""
+"""Metrics against literal definitions: scipy's Spearman, scikit-learn's neighbors and refits."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ def wrap(rows):
 def draw_task(seed=0, images=60, width=40, classes=5, signal=0.5):
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(images) % classes)
-    centres = signal * rng.normal(size=(classes, width))
-    return wrap(rng.normal(size=(images, width)) + centres[labels] + 1), labels
+    centers = signal * rng.normal(size=(classes, width))
+    return wrap(rng.normal(size=(images, width)) + centers[labels] + 1), labels
 
 
 def separate(images=40, classes=4):
@@ -61,7 +61,7 @@ def test_parc_equals_the_literal_definition(images, width, classes):
     assert parc(features, labels) == pytest.approx(spearmanr(distances, different)[0], abs=1e-9)
 
 
-def test_parc_fits_its_projection_on_unlabelled_images_too():
+def test_parc_fits_its_projection_on_unlabeled_images_too():
     features, labels = draw_task(2)
     labels[::2] = -1
     distances, different = compare_pairs_slowly(features.embeddings, labels)
@@ -110,7 +110,7 @@ def test_knn_equals_a_classifier_refitted_without_each_image(images, width, clas
     assert knn(features, labels) == pytest.approx(np.mean(hits))
 
 
-def test_knn_does_not_see_unlabelled_images():
+def test_knn_does_not_see_unlabeled_images():
     features, labels = draw_task(7)
     labels[:20] = -1
     assert knn(features, labels) == knn(features.rows(np.arange(20, 60)), labels[20:])
@@ -142,7 +142,7 @@ def test_the_probe_of_noise_is_at_chance_with_few_balanced_labels():
     assert 0.07 < np.mean(scores) < 0.13
 
 
-def test_the_probe_scales_features_by_unlabelled_images_too():
+def test_the_probe_scales_features_by_unlabeled_images_too():
     features, labels = draw_task(9)
     rows = features.embeddings * np.geomspace(1, 1e3, 40, dtype=np.float32)
     rows[:30, :20] *= 50
@@ -226,7 +226,7 @@ def test_features_that_are_not_finite_are_refused(metric, bad):
 @pytest.mark.parametrize("width", [0, 1, 8])
 def test_constant_features_are_refused(metric, width):
     _, labels = draw_task(18)
-    with pytest.raises(RankingError, match="same for every labelled image"):
+    with pytest.raises(RankingError, match="same for every labeled image"):
         metric(wrap(np.full((60, width), 0.1)), labels)
 
 

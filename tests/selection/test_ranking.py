@@ -10,8 +10,8 @@ import scipy.stats
 from selection import rank as scoring
 from selection.bootstrap import measure
 from selection.metrics import METRICS, SCORERS
-from selection.rank import METRIC, rank
 from selection.ranking import RankedTeacher, Ranking
+from selection.scoring import METRIC, rank
 from zoo.errors import RankingError
 from zoo.features.store import Features
 

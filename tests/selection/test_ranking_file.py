@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 import pytest
 
 from selection import ranking as module
-from selection.rank import rank
 from selection.ranking import RankedTeacher, Ranking
+from selection.scoring import rank
 from tests.selection.test_ranking import LABELS, make_ranking, make_zoo
 from zoo.errors import RankingError
 
@@ -75,7 +75,7 @@ def test_every_entry_is_checked_when_a_file_is_read():
     assert module._TEACHER.keys() == {field.name for field in fields(RankedTeacher)}
 
 
-def test_shares_edited_by_hand_are_honoured(tmp_path):
+def test_shares_edited_by_hand_are_honored(tmp_path):
     make_ranking([0.5, 0.25]).save(tmp_path / "ranking.json")
     text = (tmp_path / "ranking.json").read_text(encoding="utf-8")
     edited = text.replace('"share": 1.0', '"share": 9', 1)

@@ -5,8 +5,8 @@ import pytest
 
 from selection import rank as scoring
 from selection import score_store
-from selection.rank import rank
 from selection.score_store import ScoreStore, score_key
+from selection.scoring import rank
 from zoo.features.store import Features
 
 LABELS = np.arange(24) % 3

@@ -1,4 +1,4 @@
-"""GBC, TransRate and NCTI against loops over classes and a generalised eigenproblem."""
+"""GBC, TransRate and NCTI against loops over classes and a generalized eigenproblem."""
 
 import numpy as np
 import pytest
@@ -70,11 +70,11 @@ def test_gbc_does_not_take_the_logarithm_of_a_sphere_for_one_dimension():
     rng = np.random.default_rng(7)
     labels = np.arange(4000) % 2
     rows = rng.normal(size=(4000, 10)) * np.where(labels, 3, 1)[:, None]
-    overlap = (2 * 3 / (1 + 9)) ** 5  # of two spheres about one centre, in 10 dimensions
+    overlap = (2 * 3 / (1 + 9)) ** 5  # of two spheres about one center, in 10 dimensions
     assert gbc(wrap(rows), labels) == pytest.approx(-2 * overlap, rel=0.05)
 
 
-def test_gbc_fits_its_projection_on_unlabelled_images_too():
+def test_gbc_fits_its_projection_on_unlabeled_images_too():
     features, labels = draw_task(8, 300, 100, 3)
     labels[100:] = -1
     alone = gbc(features.rows(np.arange(100)), labels[:100])
@@ -88,7 +88,7 @@ def test_transrate_is_0_where_all_classes_are_alike_and_grows_with_their_distanc
     assert 0 < scores[0] < scores[1] < scores[2]
 
 
-def test_transrate_does_not_see_unlabelled_images():
+def test_transrate_does_not_see_unlabeled_images():
     features, labels = draw_task(10)
     labels[:20] = -1
     alone = transrate(features.rows(np.arange(20, 60)), labels[20:])
@@ -96,7 +96,7 @@ def test_transrate_does_not_see_unlabelled_images():
 
 
 @every_metric
-def test_unlabelled_images_are_not_scored(metric):
+def test_unlabeled_images_are_not_scored(metric):
     features, labels = draw_task(11, 200, 20)
     hidden = labels.copy()
     hidden[:100] = -1
@@ -148,19 +148,19 @@ def test_classes_of_one_image_and_duplicates_are_allowed(metric):
 @every_metric
 def test_what_cannot_be_scored_is_refused(metric):
     features, labels = draw_task(16)
-    with pytest.raises(RankingError, match="same for every labelled image"):
+    with pytest.raises(RankingError, match="same for every labeled image"):
         metric(wrap(np.full((60, 8), 0.1)), labels)
-    with pytest.raises(RankingError, match="two labelled images"):
+    with pytest.raises(RankingError, match="two labeled images"):
         metric(features.rows(np.arange(4)), np.arange(4))
     features.embeddings[3, 4] = np.inf
     with pytest.raises(RankingError, match="not finite"):
         metric(features, labels)
 
 
-def test_ncti_refuses_classes_that_are_points_or_have_one_centre():
+def test_ncti_refuses_classes_that_are_points_or_have_one_center():
     with pytest.raises(RankingError, match="do not vary within"):
         ncti(wrap(np.eye(3)[np.arange(12) % 3]), np.arange(12) % 3)
     rows = np.random.default_rng(17).integers(-5, 5, size=(10, 4)).astype(float)
     twice = np.vstack([rows, rows])
-    with pytest.raises(RankingError, match="centres coincide"):
+    with pytest.raises(RankingError, match="centers coincide"):
         ncti(wrap(twice), np.repeat([0, 1], 10))

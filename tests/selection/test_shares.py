@@ -18,7 +18,7 @@ def test_the_shares_of_the_file_are_the_weights():
     assert ranking.weights() == {"a": 0.25, "c": 0.75}
 
 
-def test_huge_and_tiny_shares_are_normalised():
+def test_huge_and_tiny_shares_are_normalized():
     assert make_ranking([0.5, 0.4], shares=[1e308, 1e308]).weights() == {"a": 0.5, "b": 0.5}
     assert make_ranking([0.5, 0.4], shares=[5e-324, 5e-324]).weights() == {"a": 0.5, "b": 0.5}
 

@@ -1,10 +1,10 @@
-"""The index over fingerprints against a literal loop; centres; the file."""
+"""The index over fingerprints against a literal loop; centers; the file."""
 
 import numpy as np
 import pytest
 
 from selection import shortlist as module
-from selection.index import FlatIndex, find_centres, unit_rows
+from selection.index import FlatIndex, find_centers, unit_rows
 from selection.shortlist import Shortlist, Target, build_shortlist
 
 
@@ -26,7 +26,7 @@ def literal_closeness(zoo, target):
     scores = {}
     for name, prototypes in zoo.items():
         scores[name] = 0.0
-        near = prototypes.astype(np.float32) @ target.centres.T
+        near = prototypes.astype(np.float32) @ target.centers.T
         for part, share in enumerate(target.shares):
             scores[name] += share * max(near[:, part])
     return scores
@@ -112,7 +112,7 @@ def test_more_are_measured_where_more_are_asked_for(monkeypatch):
 def test_the_parts_of_a_target_are_weighed_by_their_images():
     rows = np.repeat(np.eye(3, dtype=np.float32), [1, 2, 5], axis=0)
     target = Target.of_images(rows)
-    shares = {int(c.argmax()): float(s) for c, s in zip(target.centres, target.shares, strict=True)}
+    shares = {int(c.argmax()): float(s) for c, s in zip(target.centers, target.shares, strict=True)}
     assert shares == {0: 0.125, 1: 0.25, 2: 0.625}
 
 
@@ -144,24 +144,24 @@ def test_the_same_fingerprints_give_the_same_index():
     assert np.array_equal(one.coverage.to_bytes(), other.coverage.to_bytes())
 
 
-def test_centres_find_the_clusters_and_have_unit_length():
+def test_centers_find_the_clusters_and_have_unit_length():
     means = np.eye(4, dtype=np.float32)
     rows = np.repeat(means, 50, axis=0) + 0.02 * draw_rows(200, 4)
-    centres = find_centres(rows * 7, 4)
-    assert np.linalg.norm(centres, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
-    assert sorted((centres @ means.T).argmax(axis=1)) == [0, 1, 2, 3]
-    assert (centres @ means.T).max(axis=1) == pytest.approx(np.ones(4), abs=0.01)
+    centers = find_centers(rows * 7, 4)
+    assert np.linalg.norm(centers, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    assert sorted((centers @ means.T).argmax(axis=1)) == [0, 1, 2, 3]
+    assert (centers @ means.T).max(axis=1) == pytest.approx(np.ones(4), abs=0.01)
 
 
-def test_few_images_are_their_own_centres():
+def test_few_images_are_their_own_centers():
     rows = unit_rows(draw_rows(3, 5))
-    assert np.allclose(find_centres(np.repeat(rows, 2, axis=0), 16), np.unique(rows, axis=0))
+    assert np.allclose(find_centers(np.repeat(rows, 2, axis=0), 16), np.unique(rows, axis=0))
 
 
-def test_centres_are_drawn_by_the_seed(capfd):
+def test_centers_are_drawn_by_the_seed(capfd):
     rows = draw_rows(90, 6)
-    assert np.array_equal(find_centres(rows, 8, 1), find_centres(rows, 8, 1))
-    assert not np.array_equal(find_centres(rows, 8, 1), find_centres(rows, 8, 2))
+    assert np.array_equal(find_centers(rows, 8, 1), find_centers(rows, 8, 1))
+    assert not np.array_equal(find_centers(rows, 8, 1), find_centers(rows, 8, 2))
     assert capfd.readouterr().err == ""
 
 

@@ -69,7 +69,7 @@ def test_the_rbf_kernel_sees_rings_that_the_linear_one_does_not():
 
 
 @with_labels
-def test_cka_does_not_see_unlabelled_images(metric):
+def test_cka_does_not_see_unlabeled_images(metric):
     features, labels = draw_task(6)
     labels[:20] = -1
     alone = metric(features.rows(np.arange(20, 60)), labels[20:])
@@ -168,7 +168,7 @@ def test_kite_is_the_ratio_of_two_published_ckas():
     assert kite(features, labels, other) == pytest.approx(slow, abs=1e-9)
 
 
-def test_kite_does_not_see_unlabelled_images():
+def test_kite_does_not_see_unlabeled_images():
     features, labels = draw_task(18)
     labels[:20] = -1
     kept, other = np.arange(20, 60), draw_other(18)
@@ -210,7 +210,7 @@ def test_a_reference_that_cannot_be_compared_is_refused(name):
         compare(name, features, labels, wrap(np.ones((60, 5))))
     with pytest.raises(RankingError, match=r"the reference's features .* not finite"):
         compare(name, features, labels, wrap(np.full((60, 5), np.inf)))
-    with pytest.raises(RankingError, match="same for every labelled image"):
+    with pytest.raises(RankingError, match="same for every labeled image"):
         compare(name, wrap(np.ones((60, 5))), labels, draw_other(22))
 
 
@@ -233,7 +233,7 @@ def test_classes_of_one_image_are_allowed_beside_larger_ones(metric):
 @with_labels
 def test_what_cannot_be_scored_is_refused(metric):
     features, labels = draw_task(25)
-    with pytest.raises(RankingError, match="same for every labelled image"):
+    with pytest.raises(RankingError, match="same for every labeled image"):
         metric(wrap(np.full((60, 8), 0.1)), labels)
     features.embeddings[3, 4] = np.nan
     with pytest.raises(RankingError, match="not finite"):

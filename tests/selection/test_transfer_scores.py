@@ -27,10 +27,10 @@ def draw_classifier(seed=0, images=60, sources=7, classes=5, signal=1.0):
 def draw_clusters(seed=0, classes=3, per_cluster=20):
     """Five far clusters per class, in 4 wide dimensions and 6 of noise."""
     rng = np.random.default_rng(seed)
-    centres = 30 * rng.normal(size=(5 * classes, 4))
+    centers = 30 * rng.normal(size=(5 * classes, 4))
     which = np.repeat(np.arange(5 * classes), per_cluster)
     rows = np.c_[
-        centres[which] + rng.normal(size=(len(which), 4)), rng.normal(size=(len(which), 6))
+        centers[which] + rng.normal(size=(len(which), 4)), rng.normal(size=(len(which), 6))
     ]
     labels = rng.permutation(np.arange(5 * classes) % classes)[which]
     return rows, labels
@@ -91,7 +91,7 @@ def test_logits_that_are_not_finite_are_refused(metric):
 
 
 @of_classes
-def test_unlabelled_images_play_no_part(metric):
+def test_unlabeled_images_play_no_part(metric):
     features, labels = draw_classifier(7)
     labels[:20] = -1
     alone = metric(features.rows(np.arange(20, 60)), labels[20:])
@@ -156,7 +156,7 @@ def test_n_leep_of_clusters_of_one_class_is_0_and_of_noise_less():
     assert -np.log(3) < np.mean(noise) < -0.2
 
 
-def test_n_leep_fits_its_mixture_on_unlabelled_images_too():
+def test_n_leep_fits_its_mixture_on_unlabeled_images_too():
     features, labels = draw_task(14, 200, 10, 4)
     labels[40:] = -1
     alone = nleep(features.rows(np.arange(40)), labels[:40])
@@ -200,7 +200,7 @@ def test_classes_of_one_image_are_allowed_beside_larger_ones(metric):
 @every_metric
 def test_what_cannot_be_scored_is_refused(metric):
     features, labels = draw_classifier(20)
-    with pytest.raises(RankingError, match="same for every labelled image"):
+    with pytest.raises(RankingError, match="same for every labeled image"):
         metric(Features(np.ones_like(features.embeddings), features.logits), labels)
     with pytest.raises(RankingError, match="one class"):
         metric(features, np.zeros(60, dtype=np.int64))

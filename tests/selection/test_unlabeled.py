@@ -5,7 +5,7 @@ import pytest
 from sklearn.cluster import KMeans
 
 from selection import UNLABELED, rank
-from selection.metrics.unlabeled import NEIGHBOURS, agreement, clusters, confidence
+from selection.metrics.unlabeled import NEIGHBORS, agreement, clusters, confidence
 from tests.support.toys import paint_folder
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -25,30 +25,30 @@ def zoo():
     return {"good": make_features(4, 1), "fair": make_features(3, 2), "blind": make_features(0, 3)}
 
 
-def test_agreement_is_the_mean_share_of_common_neighbours(zoo):
-    def neighbours(features):
+def test_agreement_is_the_mean_share_of_common_neighbors(zoo):
+    def neighbors(features):
         unit = features.embeddings / np.linalg.norm(features.embeddings, axis=1, keepdims=True)
         near = unit @ unit.T - 9 * np.eye(len(unit))
-        return [set(row[:NEIGHBOURS]) for row in np.argsort(-near, axis=1)]
+        return [set(row[:NEIGHBORS]) for row in np.argsort(-near, axis=1)]
 
-    sets = {name: neighbours(features) for name, features in zoo.items()}
+    sets = {name: neighbors(features) for name, features in zoo.items()}
     for name, score in agreement(zoo).items():
         others = [sets[other] for other in zoo if other != name]
         slow = [
-            len(a & b) / NEIGHBOURS
+            len(a & b) / NEIGHBORS
             for other in others
             for a, b in zip(sets[name], other, strict=True)
         ]
         assert score == pytest.approx(np.mean(slow), abs=1e-3)
 
 
-def test_clusters_is_the_cosine_to_centres_beyond_that_of_shuffled_columns(zoo):
-    def normalise(rows):
+def test_clusters_is_the_cosine_to_centers_beyond_that_of_shuffled_columns(zoo):
+    def normalize(rows):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def cohesion(rows):
-        fit = KMeans(10, n_init=10, random_state=0).fit(normalise(rows))  # pyright: ignore
-        return (normalise(rows) @ normalise(fit.cluster_centers_).T).max(axis=1).mean()
+        fit = KMeans(10, n_init=10, random_state=0).fit(normalize(rows))  # pyright: ignore
+        return (normalize(rows) @ normalize(fit.cluster_centers_).T).max(axis=1).mean()
 
     for name, score in clusters(zoo).items():
         rows = zoo[name].embeddings - zoo[name].embeddings.mean(axis=0)
@@ -83,7 +83,7 @@ def test_a_ranking_by_it_needs_no_labels_and_says_that_it_is_weak(zoo, name):
 
 
 def test_a_metric_that_needs_labels_is_refused_without_them(zoo):
-    with pytest.raises(RankingError, match="No image is labelled"):
+    with pytest.raises(RankingError, match="No image is labeled"):
         rank(zoo, np.full(60, -1), metric="parc")
 
 

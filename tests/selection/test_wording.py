@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selection.messages import name_all, read_table, warn
-from selection.rank import rank
+from selection.scoring import rank
 from tests.selection.test_ranking import LABELS, make_features, make_ranking, make_zoo
 
 

@@ -100,7 +100,7 @@ def make_report(paths: list[Path] | None = None, **changes):
         "seconds": 1.5,
         "student": "my student",
         "evaluation": make_evaluation(paths) if paths else None,
-        "notes": ("a <mishap>",),
+        "notes": ("a <warning>",),
         "digest": "d1" * 32,
         "command": "zoo distill --target '<imgs>'",
     }

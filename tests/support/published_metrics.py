@@ -1,6 +1,6 @@
 """Published metrics, literal and slow: the formula or the authors' algorithm, one class at a time.
 
-Each takes rows [N, D] (or probabilities [N, K]) in float64 and labels 0..C-1, all labelled.
+Each takes rows [N, D] (or probabilities [N, K]) in float64 and labels 0..C-1, all labeled.
 """
 
 import numpy as np
@@ -149,7 +149,7 @@ def transrate(rows, labels):
 
 
 def ncti_terms(rows, labels):
-    """Simplex, nearest centre and variability, from more images than components and classes."""
+    """Simplex, nearest center and variability, from more images than components and classes."""
     pca = PCA(min(64, len(rows) - 1, rows.shape[1]), svd_solver="full")
     rows = pca.fit_transform(rows)
     shrinkage = np.exp(-pca.explained_variance_[:32].sum())
@@ -160,7 +160,7 @@ def ncti_terms(rows, labels):
 
 
 def discriminate(rows, labels, shrinkage):
-    """Linear discriminants as a generalised eigenproblem, and densities of Gaussians."""
+    """Linear discriminants as a generalized eigenproblem, and densities of Gaussians."""
     classes = np.unique(labels)
     priors = np.array([np.mean(labels == label) for label in classes])
     means = np.array([rows[labels == label].mean(axis=0) for label in classes])

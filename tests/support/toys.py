@@ -1,4 +1,4 @@
-"""What toy worlds are made of: noisy coloured images, random teachers with true cards."""
+"""What toy worlds are made of: noisy colored images, random teachers with true cards."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
 
 
 def paint(path: Path, color, seed=0, size=(24, 20)):
-    """A noisy image of one colour; every seed has other content."""
+    """A noisy image of one color; every seed has other content."""
     noise = np.random.default_rng(seed).normal(0, 25, (size[1], size[0], 3))
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(path)
@@ -18,7 +18,7 @@ def paint(path: Path, color, seed=0, size=(24, 20)):
 
 
 def paint_folder(folder: Path, per_class=4, loose=0, classes=("blue", "green", "red"), seed=0):
-    """Class folders of noisy colours, and loose images of any of them."""
+    """Class folders of noisy colors, and loose images of any of them."""
     number = seed * 1000
     for name in classes:
         for index in range(per_class):

@@ -2,7 +2,7 @@
 
 The CSV lists candidate teachers with the evidence for each. What timm's own
 registry knows of a teacher is taken from there; what is typed here is what no file says: harmonised
-domains, licences of data, traps, and which few are pulled by default.
+domains, licenses of data, traps, and which few are pulled by default.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import timm
 import torch
 from timm.data import constants
 
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 from zoo.teachers.card import CARD_FORMAT, HUB, Evidence, Loader, Preprocessing, TeacherCard
 
 PAGE = Path(__file__).parents[2] / "zoo" / "catalogue.json"
@@ -76,7 +76,7 @@ DATA_LICENSES = {
     "CC BY-NC 4.0": "HAM10000",
     "CC BY-SA 4.0": "Oxford-IIIT Pet",
     "MIT": "EuroSAT RGB",
-    "fMoW licence": "fMoW RGB",
+    "fMoW license": "fMoW RGB",
     "per data set": "WildlifeDatasets",
     "PhysioNet credentialed and others": "MIMIC-CXR, CheXpert, ...",
 }
@@ -99,7 +99,7 @@ FEATURES = {
 
 NOTES = {
     "obj-in21k-vit-s16": "timm names its classes (ImageNetInfo), the repository does not.",
-    "bamboo-b16": "115217 logits an image, the most in timm; timm states no licence.",
+    "bamboo-b16": "115217 logits an image, the most in timm; timm states no license.",
     "ssl-dinov2-s": "Taught at 518 pixels, used at 224: several times faster.",
     "sat-dinov3-l": "303 M parameters; mean and standard deviation of its own.",
     "bioclip-b16": "The file holds the text tower too; its size is that of the same architecture.",
@@ -111,11 +111,11 @@ NOTES = {
     "path-uni": "Its page asks for init_values=1e-5 and dynamic_img_size.",
     "path-hoptimus0": "1.1 G parameters; the only permissive pathology teacher here.",
     "cxr-rad-dino": "Taught at 518 pixels, used at 224. Mean and standard deviation are its own, "
-    "recalled; its older page stated the licence msrla.",
+    "recalled; its older page stated the license msrla.",
     "cxr14-vit": "The architecture was assumed from the repository's name.",
     "biomedclip-b16": "The file holds the text tower too.",
     "retina-retfound": "A safetensors file was seen in a pull request only.",
-    "retina-dr-idrid": "Taught on grey images; the size is that of its sibling.",
+    "retina-dr-idrid": "Taught on gray images; the size is that of its sibling.",
     "skin-ham-b0": "Its page calls the file a plain state dict; interpolation and crop are timm's.",
     "sat-eurosat-r18": "Mean (0.3445, 0.3803, 0.4077) and standard deviation are its own.",
     "sat-s2rgb-r50": "Taught on reflectance / 10000, which is darker than 8-bit photos.",
@@ -196,7 +196,7 @@ def _card(row: Mapping[str, str]) -> TeacherCard:
     arguments = ARGUMENTS.get(name, {})
     commit = rf"huggingface.co/{re.escape(repo)}/(?:tree|commit|raw|resolve)/([0-9a-f]{{40}})\b"
     revision = re.search(commit, row["evidence_at"])
-    license, remark = _license(row["licence"])
+    license, remark = _license(row["license"])
     return TeacherCard(
         name=name,
         domain=domain,
@@ -261,13 +261,13 @@ def _params(network: str, classes: int, arguments: Mapping[str, Any]) -> int:
 
 
 def _license(stated: str) -> tuple[str, str]:
-    """The licence, and what to say of it."""
+    """The license, and what to say of it."""
     if "push default" in stated:
         return "unknown", PUSH_DEFAULT
     if stated in ("none", "none on page", "unseen"):
-        return "unknown", f"Its licence was not {'seen' if stated == 'unseen' else 'stated'}."
+        return "unknown", f"Its license was not {'seen' if stated == 'unseen' else 'stated'}."
     name = stated.split(" (")[0]
-    return name.rstrip("?"), "The licence is recalled, not seen." if name.endswith("?") else ""
+    return name.rstrip("?"), "The license is recalled, not seen." if name.endswith("?") else ""
 
 
 def _data_license(data: str) -> str:
@@ -293,7 +293,7 @@ def render(teachers: list[TeacherCard]) -> str:
 if __name__ == "__main__":
     with Path(sys.argv[1]).open(newline="", encoding="utf-8") as file:
         made = cards(list(csv.DictReader(file)))
-    write_whole(Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE, render(made))
+    write_atomic(Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE, render(made))
     chosen = [card for card in made if card.default]
     size = sum(card.bytes for card in chosen) / 1e9
     print(f"{len(made)} teachers, {len(chosen)} by default ({size:.2f} GB)", file=sys.stderr)

@@ -30,7 +30,7 @@ def lacks(card: TeacherCard) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make them, one after the other."""
-    from tests.tools.train_zoo import LESSONS
+    from tests.tools.train_zoo import JOBS
 
     parser = argparse.ArgumentParser(
         prog="python -m tests.tools.make_fingerprints", description=__doc__
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cards = list_cards("builtin")
     chosen = [find_card(name, cards) for name in options.names]
     for card in chosen or [card for card in cards if lacks(card)]:
-        lesson = LESSONS.get(card.name)
+        lesson = JOBS.get(card.name)
         folder = options.data / (lesson.folder if lesson and lesson.folder else card.name)
         with terminal.progress_bars() as bars:
             made = fingerprint(read_images(folder, progress=bars("reading images")), bars)

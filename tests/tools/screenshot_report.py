@@ -16,7 +16,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 QUIET = ("sync", "background-networking", "component-update", "gpu", "quic", "default-apps")
-COLOURS = 256
+COLORS = 256
 """Of the picture: as many as thin marks need to keep theirs, and still a small file."""
 
 
@@ -43,7 +43,7 @@ def picture(page: Path, out: Path, *, width: int, height: int, dark: bool) -> No
         subprocess.run([CHROMIUM or "chromium", *words, frame.as_uri()], check=True)
         with Image.open(shot) as image:
             whole = image.convert("RGB").crop((0, 0, width, height))
-    whole.quantize(COLOURS, dither=Image.Dither.NONE).save(out, optimize=True)
+    whole.quantize(COLORS, dither=Image.Dither.NONE).save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import torch
 from distill.evaluation.evaluate import evaluate
 from distill.recipe import Recipe
 from distill.student import WEIGHTS_FILE, save_network
-from distill.training.checkpoint import forget
+from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import train
 from zoo.images.folder import Images, read_images
 from zoo.system.files import cache_folder
@@ -49,19 +49,19 @@ GENERIC = Recipe(
     min_area=0.35,
     flip=True,
     color=0.3,
-    averaging=0.998,
+    ema_decay=0.998,
 )
 """For the 36,000 images of `objects`."""
 
 SMALL = replace(GENERIC, learning_rate=4e-3, min_area=0.4, color=0.1)
-"""For the initial students, which learn too slowly to be regularised as much."""
+"""For the initial students, which learn too slowly to be regularized as much."""
 
 SPECIFIC = replace(GENERIC, labeled_batch=64, learning_rate=1e-3)
 """For one domain, from the `objects` teacher."""
 
 
 Family = tuple[str, str, Mapping[str, Any]]
-"""A network that learnt `objects`: its timm name, the folder of its weights, its arguments."""
+"""A network that learned `objects`: its timm name, the folder of its weights, its arguments."""
 
 RESNET: Family = ("resnet18d", "builtin/objects", NARROW)
 MOBILENET: Family = ("mobilenetv3_small_100", "students/mobilenetv3_small_100", {})
@@ -70,7 +70,7 @@ EDGENEXT: Family = ("edgenext_xx_small", "builtin/objects_edgenext", {})
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingJob:
     """What is taught to a network, and how.
 
     Attributes:
@@ -94,8 +94,8 @@ class Lesson:
     folder: str = ""
 
 
-def _objects(recipe: Recipe, arch: str, **model_args: Any) -> Lesson:
-    return Lesson(
+def _objects(recipe: Recipe, arch: str, **model_args: Any) -> TrainingJob:
+    return TrainingJob(
         "mini-ImageNet", "ImageNet terms", "objects", recipe, arch, model_args, folder="objects"
     )
 
@@ -108,13 +108,13 @@ def _domain(
     updates: int = 1500,
     flip: bool = True,
     family: Family = RESNET,
-) -> Lesson:
+) -> TrainingJob:
     arch, start, model_args = family
     recipe = replace(SPECIFIC, updates=updates, flip=flip)
-    return Lesson(data, data_license, domain, recipe, arch, model_args, start)
+    return TrainingJob(data, data_license, domain, recipe, arch, model_args, start)
 
 
-LESSONS: dict[str, Lesson] = {
+JOBS: dict[str, TrainingJob] = {
     "objects": _objects(replace(GENERIC, updates=6800), "resnet18d", **NARROW),
     "mobilenetv3_large_100": _objects(replace(SMALL, updates=5200), "mobilenetv3_large_100"),
     "mobilenetv3_small_100": _objects(replace(SMALL, updates=8000), "mobilenetv3_small_100"),
@@ -153,13 +153,13 @@ def teach(
     """Teach one network and put it, with its card, where the zoo finds it.
 
     Args:
-        name: a key of LESSONS.
+        name: a key of JOBS.
         data: a folder with one folder of class folders per data set.
         image_size: pixels.
         out: a zoo of one's own instead of the embedded one, whose teachers are then the start.
         updates: instead of the lesson's.
     """
-    lesson = LESSONS[name]
+    lesson = JOBS[name]
     recipe = replace(lesson.recipe, updates=updates) if updates else lesson.recipe
     folder = (out or (STUDENTS if name == lesson.arch else BUILTIN)) / name
     start = BUILTIN.parent / lesson.start
@@ -216,7 +216,7 @@ def teach(
     )
     card = measure(card)
     card.save(folder)
-    forget(trained.state)
+    delete_checkpoint(trained.state)
     print(f"{name}: accuracy {result.accuracy:.3f} on {result.images} held-out images", flush=True)
     return card
 
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="a zoo of your own; the embedded one if not given")
     parser.add_argument("--updates", type=int, help="instead of the lesson's")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
-    parser.add_argument("names", nargs="+", choices=list(LESSONS), metavar="NAME")
+    parser.add_argument("names", nargs="+", choices=list(JOBS), metavar="NAME")
     options = parser.parse_args(arguments)
     keep_freed_memory()
     if options.threads:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tests.support.toys import paint_folder
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.features.extraction import observe
+from zoo.features.extraction import extract_features
 from zoo.images.folder import read_images
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.catalogue import STUDENTS, find_card, list_cards, student_start
@@ -56,7 +56,7 @@ def test_timm_loads_it_from_its_folder(card):
 
 def test_all_of_them_answer_and_no_two_alike(tmp_path):
     images = read_images(paint_folder(tmp_path / "a"))
-    seen = observe(CARDS, images)
+    seen = extract_features(CARDS, images)
     assert not seen.failures
     assert seen.forward_passes == len(CARDS) * len(images)
     answers = [seen.features[card.name].embeddings for card in CARDS]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from zoo.errors import TeacherBroken
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 from zoo.teachers.card import CARD_FILE, Preprocessing, TeacherCard, sha256_of
 
 LOOK = Preprocessing(32, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), "bicubic", 0.9, "squash")
@@ -134,7 +134,7 @@ def test_a_card_does_not_tell_where_it_lay(card, tmp_path):
         lambda d: d.update(format=1),
         lambda d: d.update(format=3),
         lambda d: d.pop("format"),
-        lambda d: d.update(colour="blue"),
+        lambda d: d.update(color="blue"),
     ],
 )
 def test_a_card_with_wrong_entries_is_refused_in_one_line(card, tmp_path, change):
@@ -198,13 +198,13 @@ def test_sha256_is_that_of_the_content(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    write_whole(tmp_path / "x", "old")
+    write_atomic(tmp_path / "x", "old")
 
     def fail(self, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", fail)
     with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "x", "new")
+        write_atomic(tmp_path / "x", "new")
     assert (tmp_path / "x").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["x"]

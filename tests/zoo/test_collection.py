@@ -12,7 +12,7 @@ import pytest
 from tests.support.toys import build_teacher
 from tests.support.worlds import snapshot
 from zoo.errors import TeacherBroken
-from zoo.features.extraction import observe
+from zoo.features.extraction import extract_features
 from zoo.images.folder import read_images
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.catalogue import list_cards
@@ -183,7 +183,7 @@ def test_a_packed_zoo_is_a_zoo_elsewhere(toy_zoo, tmp_path, imgs):
         replace(card, folder=None) for card in packed
     ]
     images = read_images(imgs)
-    there, here = observe(cards, images), observe(toy_zoo, images)
+    there, here = extract_features(cards, images), extract_features(toy_zoo, images)
     assert not there.failures
     for name in ("ant", "bee"):
         assert np.array_equal(there.features[name].logits, here.features[name].logits)

@@ -11,8 +11,8 @@ from zoo.features.components import decompose, find_widest
 def test_principal_coordinates_rebuild_the_distances_of_the_images(images, width):
     rows = np.random.default_rng(5).normal(size=(images, width)) + 9
     basis, values = decompose(rows)
-    centred = rows - rows.mean(axis=0)
-    assert np.allclose((basis * values) @ basis.T, centred @ centred.T)
+    centerd = rows - rows.mean(axis=0)
+    assert np.allclose((basis * values) @ basis.T, centerd @ centerd.T)
     assert np.allclose(basis.T @ basis, np.eye(len(values)))
     assert (np.diff(values) <= 0).all()
     assert len(values) == min(images - 1, width)

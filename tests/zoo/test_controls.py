@@ -7,7 +7,7 @@ import pytest
 
 from cli.workflow import Task, rank_target
 from tests.support.toys import build_teacher, paint_folder
-from zoo.features.controls import NAMES, RANDOM, START, STATISTICS, observe_controls
+from zoo.features.controls import NAMES, RANDOM, START, STATISTICS, extract_controls
 from zoo.features.store import FeatureStore
 from zoo.images.folder import read_images
 from zoo.teachers import catalogue
@@ -31,14 +31,14 @@ def test_statistics_are_the_mean_and_deviation_of_each_cell_and_channel(world):
 
 
 def test_controls_are_the_same_every_time_and_kept(world, monkeypatch):
-    once = observe_controls(world)
+    once = extract_controls(world)
     assert tuple(once) == NAMES
     assert not any(features.logits.size for name, features in once.items() if name != START)
     monkeypatch.setattr("zoo.features.controls.decode_images", None)
     for slow in ("torch", "timm", "zoo.system.devices", "zoo.features.inference"):
         monkeypatch.setitem(sys.modules, slow, None)
     for name in (STATISTICS, RANDOM):
-        assert np.array_equal(observe_controls(world)[name].embeddings, once[name].embeddings)
+        assert np.array_equal(extract_controls(world)[name].embeddings, once[name].embeddings)
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(world, monkeypatch):
@@ -46,7 +46,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(world, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(FeatureStore, "write", full)
-    assert tuple(observe_controls(world)) == NAMES
+    assert tuple(extract_controls(world)) == NAMES
 
 
 def test_a_ranking_shows_the_controls_without_place_or_share(world, tmp_path, monkeypatch):

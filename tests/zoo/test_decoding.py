@@ -30,7 +30,7 @@ def pixels(content):
 
 
 def ramp(top, dtype):
-    """A grey wedge from 0 to `top`, [8, 256]."""
+    """A gray wedge from 0 to `top`, [8, 256]."""
     return np.tile(np.linspace(0, top, 256), (8, 1)).astype(dtype)
 
 
@@ -102,7 +102,7 @@ def test_images_of_any_shape_fit(tmp_path, size):
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "RGBA", "LA"])
-def test_every_mode_becomes_the_colour_it_shows(mode):
+def test_every_mode_becomes_the_color_it_shows(mode):
     image = Image.new("RGB", (8, 8), "white")
     image.paste("black", (0, 0, 4, 8))
     content = encode(image.convert(mode), "TIFF" if mode == "CMYK" else "PNG")
@@ -131,7 +131,7 @@ def test_cmyk_red_is_red(kind):
         (255, np.int32, "TIFF"),
     ],
 )
-def test_deep_greys_keep_their_whole_range(top, dtype, kind):
+def test_deep_grays_keep_their_whole_range(top, dtype, kind):
     shown = pixels(encode(Image.fromarray(ramp(top, dtype)), kind))
     assert np.abs(shown[..., 0] - ramp(255, int)).max() <= 1
     assert (shown[..., 0] == shown[..., 2]).all()
@@ -237,8 +237,8 @@ def test_a_thumbnail_is_the_whole_image_small_and_without_metadata(tmp_path):
     small = Image.open(io.BytesIO(thumbnail(path)))
     assert (small.format, small.size) == ("JPEG", (96, 48))
     assert not small.getexif()
-    for column, colour in ((5, (255, 0, 0)), (90, (0, 0, 255))):
-        assert small.getpixel((column, 24)) == pytest.approx(colour, abs=8)
+    for column, color in ((5, (255, 0, 0)), (90, (0, 0, 255))):
+        assert small.getpixel((column, 24)) == pytest.approx(color, abs=8)
 
 
 def test_a_thumbnail_of_no_image_says_which(tmp_path):

@@ -180,7 +180,7 @@ def test_heads_in_foreign_files_are_named():
     assert CARDS["cxr-rad-dino"].overlay == {"num_classes": 0}
 
 
-def test_a_licence_that_a_tool_wrote_by_default_is_unknown():
+def test_a_license_that_a_tool_wrote_by_default_is_unknown():
     pushed = [card for card in CARDS.values() if "writes that by default" in card.note]
     owners = Counter(card.repo.split("/")[0] for card in pushed)
     assert owners["1aurent"] == 1
@@ -191,7 +191,7 @@ def test_a_licence_that_a_tool_wrote_by_default_is_unknown():
     }
 
 
-def test_restricted_licences_are_stated():
+def test_restricted_licenses_are_stated():
     for name in ("fungi-df20-b0", "reid-mega-t", "inat21-cnx-l", "retina-retfound"):
         assert CARDS[name].license == "cc-by-nc-4.0"
     assert CARDS["path-kaiko-s16"].license == "kaiko-non-commercial"
@@ -218,7 +218,7 @@ def test_the_default_set_opens_many_domains_for_few_bytes():
 
 def test_the_command_makes_the_cards_that_are_shipped(tmp_path):
     fields = (
-        "id,hf_repo,loader,domain,source_dataset,num_classes,architecture,params_M,licence,gated,"
+        "id,hf_repo,loader,domain,source_dataset,num_classes,architecture,params_M,license,gated,"
         "file,file_MB,evidence,evidence_at,note"
     )
     rows = """\
@@ -253,6 +253,6 @@ emotion-deit,a/b,timm hf-hub,faces,,,,,,,,,,,
 def test_a_revision_is_a_commit_of_that_very_repository(url, revision):
     row = dict.fromkeys(("source_dataset", "architecture", "params_M", "note"), "")
     row |= {"id": "x", "hf_repo": "a/b", "loader": "timm hf-hub", "domain": "d", "file_MB": "1"}
-    row |= {"num_classes": "2", "licence": "mit", "file": "model.safetensors", "gated": "no"}
+    row |= {"num_classes": "2", "license": "mit", "file": "model.safetensors", "gated": "no"}
     cards = make_catalogue.cards([row | {"evidence": "SEEN", "evidence_at": url}])
     assert {card.name: card for card in cards}["x"].revision == revision

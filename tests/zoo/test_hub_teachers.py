@@ -187,7 +187,7 @@ def test_a_student_is_pushed_pulled_and_verified_and_nothing_private_leaves(
     assert command("verify", "me/pets").code == 0
 
 
-def test_a_pushed_teacher_keeps_its_licence_and_a_repository_of_another_is_refused(
+def test_a_pushed_teacher_keeps_its_license_and_a_repository_of_another_is_refused(
     hub, user, tmp_path
 ):
     card = build_teacher(tmp_path / "own", "own")

@@ -14,7 +14,7 @@ from zoo.images.folder import check_files, read_images
 
 
 def names(images, label):
-    """Paths below the root of one class, None for the unlabelled."""
+    """Paths below the root of one class, None for the unlabeled."""
     index = -1 if label is None else images.classes.index(label)
     rows = np.flatnonzero(images.labels == index)
     return [images.paths[row].relative_to(images.root).as_posix() for row in rows]
@@ -35,7 +35,7 @@ def test_sub_folders_are_classes_and_loose_images_have_no_label(imgs):
     assert images.skipped_note == ""
 
 
-def test_another_folder_adds_unlabelled_images_whatever_its_sub_folders(imgs, tmp_path):
+def test_another_folder_adds_unlabeled_images_whatever_its_sub_folders(imgs, tmp_path):
     paint_folder(tmp_path / "more", per_class=2, loose=1, seed=3)
     images = read_images(imgs, unlabeled=tmp_path / "more")
     assert (len(images), images.labeled) == (18 + 7, 12)
@@ -43,7 +43,7 @@ def test_another_folder_adds_unlabelled_images_whatever_its_sub_folders(imgs, tm
 
 
 @pytest.mark.parametrize("inner", ["rest", "red/rest", ".rest"])
-def test_the_unlabelled_folder_may_lie_inside_the_target(imgs, inner):
+def test_the_unlabeled_folder_may_lie_inside_the_target(imgs, inner):
     paint(imgs / inner / "a" / "x.png", (9, 9, 9), 99)
     images = read_images(imgs, unlabeled=imgs / inner)
     assert images.classes == ("blue", "green", "red")
@@ -51,13 +51,13 @@ def test_the_unlabelled_folder_may_lie_inside_the_target(imgs, inner):
     assert f"{inner}/a/x.png" in names(images, None)
 
 
-def test_an_unlabelled_folder_around_the_target_does_not_count_its_images_twice(imgs, tmp_path):
+def test_an_unlabeled_folder_around_the_target_does_not_count_its_images_twice(imgs, tmp_path):
     paint(tmp_path / "other" / "x.png", (9, 9, 9), 99)
     images = read_images(imgs, unlabeled=tmp_path)
     assert (len(images), images.labeled, len(set(images.paths))) == (19, 12, 19)
 
 
-def test_the_target_as_its_own_unlabelled_folder_is_refused(imgs, tmp_path):
+def test_the_target_as_its_own_unlabeled_folder_is_refused(imgs, tmp_path):
     (tmp_path / "link").symlink_to(imgs)
     with pytest.raises(ImagesError, match="is the target itself"):
         read_images(imgs, unlabeled=tmp_path / "link")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.toys import paint, paint_folder
 from zoo.errors import ImagesError
-from zoo.images.checks import find_oddities
+from zoo.images.checks import check_dataset
 from zoo.images.folder import read_images
 
 
@@ -121,9 +121,7 @@ def test_the_same_seed_hides_the_same_labels_and_another_seed_others(imgs):
 
 def test_more_labels_than_a_class_has_cannot_be_kept(imgs):
     (imgs / "red" / "0.png").unlink()
-    with pytest.raises(
-        ImagesError, match=r"Class 'red' .* has 3 labelled images, fewer than the 4"
-    ):
+    with pytest.raises(ImagesError, match=r"Class 'red' .* has 3 labeled images, fewer than the 4"):
         read_images(imgs).hide_labels(4, 0)
     with pytest.raises(ValueError, match="at least 1"):
         read_images(imgs).hide_labels(0, 0)
@@ -133,7 +131,7 @@ def test_no_labels_one_class_and_single_images_make_no_task(tmp_path):
     worlds = {
         "has no labels": {"per_class": 0, "loose": 3},
         "has one class, 'red'": {"classes": ("red",), "loose": 2},
-        "has a single labelled image": {"per_class": 1, "loose": 2},
+        "has a single labeled image": {"per_class": 1, "loose": 2},
     }
     for message, world in worlds.items():
         folder = paint_folder(tmp_path / message, **world)
@@ -146,15 +144,15 @@ def test_a_class_with_one_image_is_named_and_tolerated_beside_others(imgs):
     paint(imgs / "lone" / "x.png", (1, 2, 3), 99)
     images = read_images(imgs)
     images.check_labels()
-    (oddity,) = find_oddities(images)
-    assert "1 of 4 classes have a single labelled image (lone)" in oddity
+    (oddity,) = check_dataset(images)
+    assert "1 of 4 classes have a single labeled image (lone)" in oddity
 
 
 def test_copies_of_an_image_under_two_labels_are_named(imgs):
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
     shutil.copy(imgs / "red" / "0.png", imgs / "red" / "copy.png")
-    shutil.copy(imgs / "red" / "1.png", imgs / "unlabelled copy.png")
-    (oddity,) = find_oddities(read_images(imgs))
+    shutil.copy(imgs / "red" / "1.png", imgs / "unlabeled copy.png")
+    (oddity,) = check_dataset(read_images(imgs))
     assert "3 files are copies" in oddity
     assert str(imgs / "blue" / "copy.png") in oddity
 
@@ -162,12 +160,12 @@ def test_copies_of_an_image_under_two_labels_are_named(imgs):
 def test_a_folder_of_splits_is_not_taken_for_classes_without_a_word(tmp_path):
     for split in ("Train", "test"):
         paint_folder(tmp_path / "imgs" / split, per_class=3, seed=len(split))
-    (oddity,) = find_oddities(read_images(tmp_path / "imgs"))
+    (oddity,) = check_dataset(read_images(tmp_path / "imgs"))
     assert oddity.endswith(f"--target {tmp_path / 'imgs' / 'test'}.")
 
 
 def test_of_usual_images_nothing_is_odd(imgs):
-    assert find_oddities(read_images(imgs)) == []
+    assert check_dataset(read_images(imgs)) == []
 
 
 def test_a_small_task_is_probed_whole(imgs):

@@ -7,7 +7,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.system.devices import autocast, choose_device
 from zoo.system.memory import keep_freed_memory
-from zoo.system.tensors import make_room
+from zoo.system.tensors import scratch_array
 
 
 def test_auto_takes_what_there_is():
@@ -40,7 +40,7 @@ def test_keeping_freed_memory_says_whether_it_took(monkeypatch):
 
 def test_a_large_array_lies_in_a_file_of_no_name_and_a_small_one_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.system.tensors.LARGE", 48)
-    small, large = (make_room((rows, 3), tmp_path / "new", np.int32) for rows in (3, 4))
+    small, large = (scratch_array((rows, 3), tmp_path / "new", np.int32) for rows in (3, 4))
     assert not isinstance(small.base, np.memmap)
     assert isinstance(large.base, np.memmap)
     assert (large.dtype, large.shape, large.sum()) == (np.int32, (4, 3), 0)
@@ -56,6 +56,6 @@ def test_an_array_lies_in_memory_where_a_file_is_not_to_be_had(tmp_path, monkeyp
 
     monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
     monkeypatch.setattr(call, fail)
-    room = make_room((2, 3), tmp_path / "new")
+    room = scratch_array((2, 3), tmp_path / "new")
     assert not isinstance(room.base, np.memmap)
     assert (room.dtype, room.shape, room.sum()) == (np.float32, (2, 3), 0)

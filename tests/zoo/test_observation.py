@@ -7,7 +7,7 @@ import pytest
 
 import zoo.features.inference
 from tests.support.toys import COLORS, paint
-from zoo.features.extraction import observe
+from zoo.features.extraction import extract_features
 from zoo.features.store import FeatureStore, feature_key
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
@@ -43,16 +43,16 @@ def same(one, other):
 
 
 def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, monkeypatch):
-    whole = observe(toy_zoo, images)
+    whole = extract_features(toy_zoo, images)
     monkeypatch.setattr("zoo.features.inference.BATCH", 4)
     monkeypatch.setattr("zoo.features.extraction.SHARD", 7)
     store = FeatureStore(images.root.parent / "other")
-    same(observe(toy_zoo, images, store=store), whole)
+    same(extract_features(toy_zoo, images, store=store), whole)
     assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3
 
 
 def test_images_that_do_not_fit_into_memory_at_once_come_in_rounds(toy_zoo, images, monkeypatch):
-    whole = observe(toy_zoo, images)
+    whole = extract_features(toy_zoo, images)
     decoded, told = [], []
 
     def decode(paths, *rest, **more):
@@ -62,18 +62,18 @@ def test_images_that_do_not_fit_into_memory_at_once_come_in_rounds(toy_zoo, imag
     monkeypatch.setattr("zoo.features.extraction.DECODED", 7 * 3 * toy_zoo[0].input.size ** 2)
     monkeypatch.setattr("zoo.features.extraction.decode_images", decode)
     store = FeatureStore(images.root.parent / "other")
-    seen = observe(toy_zoo, images, store=store, progress=lambda *said: told.append(said))
+    seen = extract_features(toy_zoo, images, store=store, progress=lambda *said: told.append(said))
     same(seen, whole)
     assert set(decoded) == {7, 4}
     assert seen.forward_passes == whole.forward_passes
     assert [said[1:] for said in told if said[0] == "ant"] == [(7, 18), (14, 18), (18, 18)]
-    assert observe(toy_zoo, images, store=store).forward_passes == 0
+    assert extract_features(toy_zoo, images, store=store).forward_passes == 0
 
 
 def test_a_second_look_shows_nothing_to_any_network(toy_zoo, images, shown):
-    first = observe(toy_zoo, images)
+    first = extract_features(toy_zoo, images)
     assert shown == {"ant": 18, "bee": 18}
-    second = observe(toy_zoo, images)
+    second = extract_features(toy_zoo, images)
     assert shown == {"ant": 18, "bee": 18}
     assert (first.forward_passes, second.forward_passes) == (36, 0)
     for name, features in first.features.items():
@@ -82,21 +82,21 @@ def test_a_second_look_shows_nothing_to_any_network(toy_zoo, images, shown):
 
 
 def test_only_new_images_are_shown_when_some_are_added_renamed_or_removed(toy_zoo, imgs, shown):
-    observe(toy_zoo, read_images(imgs))
+    extract_features(toy_zoo, read_images(imgs))
     paint(imgs / "blue" / "new.png", COLORS["blue"], 999)
     (imgs / "red" / "1.png").rename(imgs / "red" / "zz.png")
     (imgs / "red" / "0.png").unlink()
     later = read_images(imgs)
-    seen = observe(toy_zoo, later)
+    seen = extract_features(toy_zoo, later)
     assert shown == {"ant": 19, "bee": 19}
     assert seen.forward_passes == 2
-    fresh = observe(toy_zoo, later, store=FeatureStore(imgs.parent / "other"))
+    fresh = extract_features(toy_zoo, later, store=FeatureStore(imgs.parent / "other"))
     same(seen, fresh)
 
 
 def test_a_new_teacher_is_asked_alone(toy_zoo, images, shown):
-    observe(toy_zoo[:1], images)
-    seen = observe(toy_zoo, images)
+    extract_features(toy_zoo[:1], images)
+    seen = extract_features(toy_zoo, images)
     assert shown == {"ant": 18, "bee": 18}
     assert seen.forward_passes == 18
 
@@ -104,7 +104,7 @@ def test_a_new_teacher_is_asked_alone(toy_zoo, images, shown):
 def test_images_of_the_same_content_are_shown_once_and_get_the_same_rows(toy_zoo, imgs, shown):
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
     images = read_images(imgs)
-    seen = observe(toy_zoo[:1], images)
+    seen = extract_features(toy_zoo[:1], images)
     assert shown == {"ant": 18}
     rows = [i for i, d in enumerate(images.digests) if d == images.digests[-4]]
     assert len(rows) == 2
@@ -115,10 +115,10 @@ def test_images_of_the_same_content_are_shown_once_and_get_the_same_rows(toy_zoo
 
 def test_damaged_entries_are_asked_again_and_come_out_right(toy_zoo, images, shown):
     store = FeatureStore()
-    first = observe(toy_zoo, images)
+    first = extract_features(toy_zoo, images)
     for path in (store.folder / feature_key(toy_zoo[0])).iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    second = observe(toy_zoo, images)
+    second = extract_features(toy_zoo, images)
     assert second.forward_passes == 18
     assert shown == {"ant": 36, "bee": 18}
     same(first, second)
@@ -127,10 +127,10 @@ def test_damaged_entries_are_asked_again_and_come_out_right(toy_zoo, images, sho
 def test_features_too_large_for_memory_lie_in_files_without_a_name(toy_zoo, imgs, monkeypatch):
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
     images = read_images(imgs)
-    whole = observe(toy_zoo, images, store=FeatureStore(imgs.parent / "other"))
+    whole = extract_features(toy_zoo, images, store=FeatureStore(imgs.parent / "other"))
     monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
     store = FeatureStore()
-    for seen in (observe(toy_zoo, images), observe(toy_zoo, images)):
+    for seen in (extract_features(toy_zoo, images), extract_features(toy_zoo, images)):
         same(seen, whole)
         for features in seen.features.values():
             assert is_mapped(features.embeddings)
@@ -140,13 +140,13 @@ def test_features_too_large_for_memory_lie_in_files_without_a_name(toy_zoo, imgs
 
 @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.mkdir"])
 def test_a_full_disk_costs_a_note_and_nothing_else(toy_zoo, images, monkeypatch, call):
-    right = observe(toy_zoo, images, store=FeatureStore(images.root.parent / "other"))
+    right = extract_features(toy_zoo, images, store=FeatureStore(images.root.parent / "other"))
 
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(call, fail)
-    seen = observe(toy_zoo, images)
+    seen = extract_features(toy_zoo, images)
     same(seen, right)
     (note,) = seen.notes
     assert "No space left on device" in note
@@ -156,6 +156,6 @@ def test_a_full_disk_costs_a_note_and_nothing_else(toy_zoo, images, monkeypatch,
 def test_a_file_in_place_of_the_cache_costs_a_note(toy_zoo, images, cache, monkeypatch):
     (cache / "file").write_text("x")
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(cache / "file"))
-    seen = observe(toy_zoo, images)
+    seen = extract_features(toy_zoo, images)
     assert list(seen.features) == ["ant", "bee"]
     assert len(seen.notes) == 1

@@ -5,14 +5,14 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from zoo.features.linear_probe import deal_folds, fit_ridge, ridge_leave_one_out, standardise
+from zoo.features.linear_probe import deal_folds, fit_ridge, ridge_leave_one_out, standardize
 
 
 def draw_task(seed, images, width, classes, signal=1.0):
     rng = np.random.default_rng(seed)
     labels = np.r_[np.arange(classes), rng.integers(0, classes, images - classes)]
-    centres = signal * rng.normal(size=(classes, width))
-    return rng.normal(size=(images, width)) + centres[labels] + 5, labels
+    centers = signal * rng.normal(size=(classes, width))
+    return rng.normal(size=(images, width)) + centers[labels] + 5, labels
 
 
 def penalty(rows, strength):
@@ -92,14 +92,14 @@ def test_what_has_no_solution_is_refused(labels, strengths):
         ridge_leave_one_out(np.eye(3), np.array(labels), strengths)
 
 
-def test_standardised_columns_equal_scikit_learns():
+def test_standardized_columns_equal_scikit_learns():
     rows = np.random.default_rng(4).normal(3, 7, size=(20, 5))
-    assert np.allclose(standardise(rows), StandardScaler().fit_transform(rows))
+    assert np.allclose(standardize(rows), StandardScaler().fit_transform(rows))
 
 
 def test_a_constant_column_becomes_zero_not_noise():
     rows = np.full((7, 2), 0.1)
     rows[:, 1] = np.arange(7)
     assert rows[:, 0].mean() != 0.1
-    assert (standardise(rows)[:, 0] == 0).all()
-    assert standardise(rows)[:, 1].std() == pytest.approx(1)
+    assert (standardize(rows)[:, 0] == 0).all()
+    assert standardize(rows)[:, 1].std() == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""What is published: the network and a model card with a licence; nothing of the user's."""
+"""What is published: the network and a model card with a license; nothing of the user's."""
 
 import errno
 import json
@@ -38,7 +38,7 @@ def teacher(tmp_path):
 
 @pytest.fixture
 def student(teacher):
-    """A folder as `zoo distill` leaves it: nobody chose a licence."""
+    """A folder as `zoo distill` leaves it: nobody chose a license."""
     folder = teacher.folder
     (folder / "card.json").unlink()
     set_license(folder, "other")
@@ -78,7 +78,7 @@ def test_what_is_published_is_what_timm_loads(student, staging):
     assert list(network.pretrained_cfg["label_names"]) == ["[a]", "ü", "c, d"]  # pyright: ignore
 
 
-def test_the_licence_that_is_named_replaces_the_one_in_the_front_matter(student, staging):
+def test_the_license_that_is_named_replaces_the_one_in_the_front_matter(student, staging):
     stage(student, staging, "cc-by-4.0")
     head, body = front_matter(staging)
     assert head == ["license: cc-by-4.0", "library_name: timm", "tags: [a, b]"]
@@ -86,25 +86,25 @@ def test_the_licence_that_is_named_replaces_the_one_in_the_front_matter(student,
 
 
 @pytest.mark.parametrize("stated", ["other", "unknown", "", None])
-def test_without_a_licence_nothing_is_published(student, staging, stated):
+def test_without_a_license_nothing_is_published(student, staging, stated):
     set_license(student, stated)
-    with pytest.raises(TeacherBroken, match="states no licence: say which with --license"):
+    with pytest.raises(TeacherBroken, match="states no license: say which with --license"):
         stage(student, staging, None)
     assert list(staging.iterdir()) == []
 
 
-def test_the_licence_that_the_folder_states_is_taken(student, staging):
+def test_the_license_that_the_folder_states_is_taken(student, staging):
     set_license(student, "cc0-1.0")
     stage(student, staging, None)
     assert front_matter(staging)[0][0] == "license: cc0-1.0"
 
 
-def test_a_licence_named_in_words_may_be_other(student, staging):
+def test_a_license_named_in_words_may_be_other(student, staging):
     stage(student, staging, "other")
     assert front_matter(staging)[0][0] == "license: other"
 
 
-def test_the_licence_of_the_card_comes_before_that_of_the_config(teacher, staging):
+def test_the_license_of_the_card_comes_before_that_of_the_config(teacher, staging):
     """timm writes apache-2.0 by itself: cards know better."""
     set_license(teacher.folder, "apache-2.0")
     replace(teacher, license="cc-by-nc-4.0").save(teacher.folder)
@@ -113,7 +113,7 @@ def test_the_licence_of_the_card_comes_before_that_of_the_config(teacher, stagin
     config = json.loads((staging / "config.json").read_text())
     assert config["pretrained_cfg"]["license"] == "cc-by-nc-4.0"
     replace(teacher, license="unknown").save(teacher.folder)
-    with pytest.raises(TeacherBroken, match="states no licence"):
+    with pytest.raises(TeacherBroken, match="states no license"):
         stage(teacher.folder, staging, None)
 
 

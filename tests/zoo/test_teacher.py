@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.toys import build_teacher, paint
 from zoo.errors import ImagesError, TeacherBroken
-from zoo.features.extraction import observe
-from zoo.features.inference import load_teacher, normalise
+from zoo.features.extraction import extract_features
+from zoo.features.inference import load_teacher, normalize
 from zoo.features.store import FeatureStore, feature_key
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
@@ -60,7 +60,7 @@ def reconfigure(card, folder, **entries):
 @pytest.mark.parametrize(("native", "tolerance"), [(False, 1e-4), (True, 0.03)])
 def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, native, tolerance):
     monkeypatch.setattr("zoo.system.devices._cpu_has_bf16", lambda: native)
-    seen = observe(toy_zoo, images)
+    seen = extract_features(toy_zoo, images)
     for card in toy_zoo:
         embeddings, logits = ask_timm(card, images)
         found = seen.features[card.name]
@@ -74,7 +74,7 @@ def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, n
 
 def test_teachers_of_different_geometry_see_their_own_size(toy_zoo, images, tmp_path):
     big = build_teacher(tmp_path / "big", "big", size=48, seed=5)
-    seen = observe([*toy_zoo, big], images)
+    seen = extract_features([*toy_zoo, big], images)
     assert list(seen.features) == ["ant", "bee", "big"]
     embeddings, _ = ask_timm(big, images)
     difference = np.abs(seen.features["big"].embeddings - embeddings).max()
@@ -135,7 +135,7 @@ def test_a_broken_teacher_is_a_failure_of_one_line_and_the_others_go_on(
 ):
     spoil, reason = BROKEN[kind]
     broken = replace(spoil(toy_zoo[0], tmp_path / "broken"), name="broken")
-    seen = observe([broken, toy_zoo[1]], images)
+    seen = extract_features([broken, toy_zoo[1]], images)
     assert list(seen.features) == ["bee"]
     assert list(seen.failures) == ["broken"]
     assert reason in seen.failures["broken"]
@@ -148,30 +148,30 @@ def test_a_network_that_cannot_take_the_images_is_a_failure_too(toy_zoo, images,
     def fail(*_):
         raise RuntimeError("shapes differ\nand much more")
 
-    monkeypatch.setattr("zoo.features.inference.normalise", fail)
-    seen = observe(toy_zoo, images)
+    monkeypatch.setattr("zoo.features.inference.normalize", fail)
+    seen = extract_features(toy_zoo, images)
     assert seen.failures["ant"] == "'ant' cannot look at the images: shapes differ"
 
 
 def test_an_image_that_changed_since_reading_is_never_kept_under_its_old_digest(toy_zoo, images):
     paint(images.paths[0], (1, 2, 3), 999)
     with pytest.raises(ImagesError, match="changed while it was in use"):
-        observe(toy_zoo, images)
+        extract_features(toy_zoo, images)
     assert not FeatureStore().read(feature_key(toy_zoo[0]), images.digests)[0].any()
 
 
 def test_observing_writes_nothing_among_the_images(toy_zoo, images):
     before = {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in images.root.rglob("*")}
-    observe(toy_zoo, images)
+    extract_features(toy_zoo, images)
     assert {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in images.root.rglob("*")} == before
 
 
 def test_progress_counts_up_to_the_unknown_images_of_each_teacher(toy_zoo, images):
     said = []
-    observe(toy_zoo, images, progress=lambda *what: said.append(what))
+    extract_features(toy_zoo, images, progress=lambda *what: said.append(what))
     assert [what for what in said if what[1] == what[2]] == [("ant", 18, 18), ("bee", 18, 18)]
     said.clear()
-    observe(toy_zoo, images, progress=lambda *what: said.append(what))
+    extract_features(toy_zoo, images, progress=lambda *what: said.append(what))
     assert said == []
 
 
@@ -183,10 +183,10 @@ def test_a_loaded_teacher_is_ready_to_evaluate(toy_zoo):
         load_teacher(replace(toy_zoo[0], folder=None))
 
 
-def test_normalised_images_have_the_mean_taken_off_by_channel():
+def test_normalized_images_have_the_mean_taken_off_by_channel():
     shape = {"input_size": [3, 8, 8], "mean": [0.1, 0.2, 0.3], "std": [1, 2, 4]}
     look = Preprocessing.of_timm(shape)
-    ones = normalise(torch.ones(2, 3, 8, 8), look)
+    ones = normalize(torch.ones(2, 3, 8, 8), look)
     assert torch.allclose(ones[1, :, 3, 3], torch.tensor([0.9, 0.4, 0.175]))
 
 

@@ -22,7 +22,7 @@ def decompose(embeddings: ArrayLike, most: int | None = None) -> tuple[Floats, F
         most: how many coordinates; None for all.
 
     Returns:
-        The left singular vectors of the centred rows, [N, R], and their squared singular values,
+        The left singular vectors of the centerd rows, [N, R], and their squared singular values,
         [R]. Directions narrower than a millionth of the widest are float32 noise and left out. The
         largest entry of each vector is positive, so neither the order of the images nor a rotation
         of the features changes them.

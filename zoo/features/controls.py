@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features.extraction import observe
+from zoo.features.extraction import extract_features
 from zoo.features.store import Features, FeatureStore
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
@@ -28,7 +28,7 @@ _FORM = Preprocessing(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic
 _GRID = 4
 
 
-def observe_controls(
+def extract_controls(
     images: Images,
     *,
     store: FeatureStore | None = None,
@@ -51,7 +51,7 @@ def observe_controls(
             with suppress(OSError):  # the next run computes it again
                 store.write(key, distinct.digests, features)
         found[name] = features.rows(again)
-    return found | observe([start_card()], images, store=store, device=device).features
+    return found | extract_features([start_card()], images, store=store, device=device).features
 
 
 def start_card() -> TeacherCard:

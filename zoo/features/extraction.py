@@ -23,7 +23,7 @@ SHARD = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class Observation:
+class TeacherOutputs:
     """What several teachers say of the same N images.
 
     Attributes:
@@ -39,14 +39,14 @@ class Observation:
     notes: tuple[str, ...] = ()
 
 
-def observe(
+def extract_features(
     cards: Sequence[TeacherCard],
     images: Images,
     *,
     store: FeatureStore | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
-) -> Observation:
+) -> TeacherOutputs:
     """Embeddings and logits of every teacher for every image, each computed once.
 
     A teacher that cannot be used becomes an entry of `failures`; the others go on.
@@ -90,7 +90,7 @@ def observe(
         look.card.name: _spread(look.features, again, store) for look in looks if look.features
     }
     passes = sum(look.asked for look in looks)
-    return Observation(features, failures, passes, tuple(dict.fromkeys(notes)))
+    return TeacherOutputs(features, failures, passes, tuple(dict.fromkeys(notes)))
 
 
 @dataclass(eq=False)

@@ -112,10 +112,10 @@ def to_input(pixels: Tensor, preprocessing: Preprocessing, device: torch.device)
     """Decoded images [B, 3, S, S] uint8 as a network on this device takes them."""
     moved = pixels.to(device)
     ordered = moved.flip(1) if preprocessing.channels == "bgr" else moved
-    return normalise(ordered.float().div_(255), preprocessing)
+    return normalize(ordered.float().div_(255), preprocessing)
 
 
-def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Images [B, 3, S, S] in 0..1, less the mean, over the deviation, laid out for convolutions."""
     mean = images.new_tensor(preprocessing.mean)[:, None, None]
     std = images.new_tensor(preprocessing.std)[:, None, None]

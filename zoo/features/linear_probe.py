@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.features.components import decompose
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-"""Ridge strengths to try, as multiples of the mean squared length of a centred row."""
+"""Ridge strengths to try, as multiples of the mean squared length of a centerd row."""
 
 
-def standardise(embeddings: ArrayLike) -> NDArray[np.float64]:
+def standardize(embeddings: ArrayLike) -> NDArray[np.float64]:
     """Columns of mean 0 and deviation 1, [N, D]; a column that never varies becomes 0."""
     rows = np.asarray(embeddings, dtype=np.float64)
     varies = np.ptp(rows, axis=0) > 0

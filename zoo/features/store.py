@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from zoo.system.files import cache_folder, write_whole
-from zoo.system.tensors import make_room
+from zoo.system.files import cache_folder, write_atomic
+from zoo.system.tensors import scratch_array
 from zoo.teachers.card import TeacherCard
 
 SHARD_FORMAT = 1
@@ -45,8 +45,8 @@ class Features:
     def blank(cls, images: int, like: Features, folder: Path) -> Features:
         """Zeros as wide as other features; many of them in a file that would lie in `folder`."""
         return cls(
-            make_room((images, like.embeddings.shape[1]), folder),
-            make_room((images, like.logits.shape[1]), folder),
+            scratch_array((images, like.embeddings.shape[1]), folder),
+            scratch_array((images, like.logits.shape[1]), folder),
         )
 
     def is_like(self, other: Features) -> bool:
@@ -113,7 +113,7 @@ class FeatureStore:
         content = save(tensors, metadata=metadata)
         folder = self.folder / key
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{metadata['sha256']}.safetensors", content)
+        write_atomic(folder / f"{metadata['sha256']}.safetensors", content)
 
 
 def unseen(

@@ -70,7 +70,7 @@ def _is_passing(error: Exception) -> bool:
 
 @contextmanager
 def one_line(repo: str, lost: str = "the commit is no longer there") -> Iterator[None]:
-    """Any mishap of the Hub's client becomes a HubError of one line: what, where, what next.
+    """Any warning of the Hub's client becomes a HubError of one line: what, where, what next.
 
     Args:
         repo: `OWNER/NAME`.

@@ -1,4 +1,4 @@
-"""What is published of a network: weights, `config.json` and a model card that states a licence."""
+"""What is published of a network: weights, `config.json` and a model card that states a license."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
         license: an identifier of the Hub, such as `cc-by-4.0`; None for the folder's own.
 
     Raises:
-        TeacherBroken: the folder is not in that layout, states no licence, or cannot be copied.
+        TeacherBroken: the folder is not in that layout, states no license, or cannot be copied.
     """
     try:
         _stage(folder, staging, license)
@@ -40,7 +40,7 @@ def _stage(folder: Path, staging: Path, license: str | None) -> None:
     stated = license or (card.license if card else layout.license)
     # students say `other`: nobody chose it
     if not stated or (license is None and stated in ("unknown", "other")):
-        raise TeacherBroken(f"{folder} states no licence: say which with --license.")
+        raise TeacherBroken(f"{folder} states no license: say which with --license.")
     shutil.copyfile(folder / weights, staging / weights)
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     config["pretrained_cfg"]["license"] = stated
@@ -61,7 +61,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _state_license(text: str, license: str) -> str:
-    """The model card with this licence in its front matter."""
+    """The model card with this license in its front matter."""
     head = re.match(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
     kept = head[1] if head else "library_name: timm\npipeline_tag: image-classification\n"
     # with the lines of a list or folded text below it

@@ -13,20 +13,20 @@ SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "val
 """What folders are called that hold folders of classes."""
 
 
-def find_oddities(images: Images) -> list[str]:
+def check_dataset(images: Images) -> list[str]:
     """Unreadable files, lonely and contradicting labels, splits taken for classes."""
     found = (images.skipped_note, _lonely(images), _contradicting(images), _splits(images))
     return [text for text in found if text]
 
 
 def _lonely(images: Images) -> str:
-    """Classes with a single labelled image say little to any score."""
+    """Classes with a single labeled image say little to any score."""
     counts = np.bincount(images.labels[images.labels >= 0], minlength=len(images.classes))
     lonely = [images.classes[label] for label in np.flatnonzero(counts == 1)]
     if not lonely:
         return ""
     return (
-        f"{len(lonely)} of {len(images.classes)} classes have a single labelled image "
+        f"{len(lonely)} of {len(images.classes)} classes have a single labeled image "
         f"({_few(lonely)}): add more if you can."
     )
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.errors import ImagesError, first_line
 from zoo.system.files import cache_folder
-from zoo.system.tensors import make_room
+from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
 
 MAX_PIXELS = 120_000_000
@@ -69,7 +69,7 @@ def decode_images(
     """
     size = preprocessing.size
     shape = (len(paths), 3, size, size)
-    pixels = make_room(shape, cache_folder(), np.uint8, large=DECODED)
+    pixels = scratch_array(shape, cache_folder(), np.uint8, large=DECODED)
 
     def fill(row: int) -> None:
         try:
@@ -139,7 +139,7 @@ def reason(error: BaseException) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: deep greys scaled to 8 bits, transparency laid on white."""
+    """Any mode as RGB: deep grays scaled to 8 bits, transparency laid on white."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
         top = float(values.max(initial=0))

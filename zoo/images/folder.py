@@ -94,7 +94,7 @@ class Images:
         """Keep the labels of `per_class` images of each class, drawn by `seed`; hide the others.
 
         Raises:
-            ImagesError: a class has fewer labelled images.
+            ImagesError: a class has fewer labeled images.
         """
         if per_class < 1:
             raise ValueError("labels per class is at least 1")
@@ -104,7 +104,7 @@ class Images:
             rows = np.flatnonzero(self.labels == index)
             if len(rows) < per_class:
                 raise ImagesError(
-                    f"Class {name!r} in {self.root} has {len(rows)} labelled images, fewer than "
+                    f"Class {name!r} in {self.root} has {len(rows)} labeled images, fewer than "
                     f"the {per_class} asked for: lower --labels-per-class or add images."
                 )
             chosen = draw.choice(rows, per_class, replace=False)
@@ -129,16 +129,16 @@ class Images:
             )
         if np.bincount(self.labels[self.labels >= 0]).max() < 2:
             raise ImagesError(
-                f"Every class in {self.root} has a single labelled image: "
+                f"Every class in {self.root} has a single labeled image: "
                 "add images until a class has two or more."
             )
 
     def probe(self, *, labeled: int = LABELED, pool: int = POOL, seed: int = 0) -> Images:
-        """A sample to rank teachers on: some labelled images of each class, some unlabelled.
+        """A sample to rank teachers on: some labeled images of each class, some unlabeled.
 
         Args:
-            labeled: about how many labelled images; a class keeps its share, at least two.
-            pool: how many unlabelled ones at most.
+            labeled: about how many labeled images; a class keeps its share, at least two.
+            pool: how many unlabeled ones at most.
             seed: of the draw.
         """
         draw = np.random.default_rng([seed, labeled, pool])
@@ -158,14 +158,14 @@ def read_images(
     labels: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
-    """Read a folder: sub-folders are classes, loose images are unlabelled.
+    """Read a folder: sub-folders are classes, loose images are unlabeled.
 
     Every file is read once, to check and digest it; nothing is written. Hidden files and folders
     are ignored, sub-folders of a class belong to it, links are followed once.
 
     Args:
         target: the folder.
-        unlabeled: another folder, all of it unlabelled; it may lie inside `target`.
+        unlabeled: another folder, all of it unlabeled; it may lie inside `target`.
         labels: a CSV file with the columns path,label, paths relative to `target`; it replaces
             the sub-folders as the source of labels.
         progress: called as images are checked.
@@ -214,7 +214,7 @@ def read_images(
 
 
 def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
-    """Images by name, and all images in folders, none of them labelled; maybe none at all.
+    """Images by name, and all images in folders, none of them labeled; maybe none at all.
 
     Raises:
         ImagesError: a path does not exist.

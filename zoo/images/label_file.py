@@ -11,7 +11,7 @@ from zoo.errors import ImagesError
 
 
 def read_label_file(path: Path, target: Path) -> dict[Path, tuple[str | None, int]]:
-    """Label and line by path below `target`; an empty label stands for unlabelled.
+    """Label and line by path below `target`; an empty label stands for unlabeled.
 
     Raises:
         ImagesError: the file cannot be read, a line is not `path,label`, or labels contradict.

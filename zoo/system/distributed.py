@@ -53,7 +53,7 @@ class Processes:
             torch.distributed.barrier()
 
 
-ALONE = Processes()
+SINGLE = Processes()
 """Without torchrun."""
 
 
@@ -65,7 +65,7 @@ def join() -> Iterator[Processes]:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield ALONE
+        yield SINGLE
         return
     import torch.distributed
 

@@ -11,7 +11,7 @@ from glob import escape
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it.
 
     Raises:
@@ -30,7 +30,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """A new folder to put files into: all of them come into `folder` at the end, or none.
 
     It lies inside `folder`, which others may find with nothing else in it: see `is_unused`.

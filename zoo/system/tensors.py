@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -29,7 +29,7 @@ def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> No
     # safetensors writes the buffer of a view, not what the view shows
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = save(whole, metadata={**metadata, "sha256": _checksum(whole, metadata)})
-    write_whole(path, content)
+    write_atomic(path, content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -64,7 +64,7 @@ LARGE = 1 << 22
 """Bytes of an array from which on it lies in a file."""
 
 
-def make_room(
+def scratch_array(
     shape: tuple[int, ...],
     folder: Path,
     kind: type[Kind] = np.float32,

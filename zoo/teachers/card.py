@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, Literal, Self, get_args
 
 from zoo.errors import TeacherBroken
-from zoo.system.files import write_whole
+from zoo.system.files import write_atomic
 
 CARD_FILE = "card.json"
 CARD_FORMAT = 2
@@ -234,7 +234,7 @@ class TeacherCard:
         text = json.dumps(document, indent=1, ensure_ascii=False)
         # a line a list of numbers: golden embeddings are hundreds of them
         text = re.sub(r"\[[-\d.e,\s]*\]", lambda found: "".join(found[0].split()), text)
-        write_whole(folder / CARD_FILE, text + "\n")
+        write_atomic(folder / CARD_FILE, text + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -94,7 +94,7 @@ machines stays well below a thousandth, a swapped channel or a flipped weight fa
 
 
 def draw_images(size: int) -> NDArray[np.uint8]:
-    """Two images [2, 3, size, size] made by code: a sheet of colours, and coloured rings."""
+    """Two images [2, 3, size, size] made by code: a sheet of colors, and colored rings."""
     down, right = np.mgrid[0:size, 0:size] / (size - 1)
     rings = (1 + np.cos(8 * np.pi * np.hypot(down - 0.5, right - 0.3))) / 2
     sheet = [right, down, 1 - right]

@@ -1,4 +1,4 @@
-"""Neighbours by a plain product and by FAISS against scikit-learn and a literal loop."""
+"""Neighbors by a plain product and by FAISS against scikit-learn and a literal loop."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def draw_rows(images, width, seed=0):
 @pytest.mark.parametrize(
     ("images", "width", "k"), [(40, 6, 1), (40, 6, 5), (12, 30, 11), (2, 1, 1)]
 )
-def test_neighbours_equal_those_of_scikit_learn(images, width, k):
+def test_neighbors_equal_those_of_scikit_learn(images, width, k):
     rows = draw_rows(images, width)
     slow = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(rows)
     assert np.array_equal(find_nearest(rows, k), slow.kneighbors(return_distance=False))
@@ -33,7 +33,7 @@ def test_the_length_of_a_row_does_not_matter():
 
 
 @pytest.mark.parametrize("k", [1, 3])
-def test_an_image_is_not_its_own_neighbour_among_many_duplicates(k):
+def test_an_image_is_not_its_own_neighbor_among_many_duplicates(k):
     rows = np.repeat(draw_rows(3, 8), 20, axis=0)
     found = find_nearest(rows, k)
     assert found.shape == (60, k)
@@ -42,7 +42,7 @@ def test_an_image_is_not_its_own_neighbour_among_many_duplicates(k):
     assert all(len(set(row)) == k for row in found.tolist())
 
 
-def test_a_row_of_zeros_has_neighbours_too():
+def test_a_row_of_zeros_has_neighbors_too():
     rows = draw_rows(5, 3)
     rows[2] = 0
     assert find_nearest(rows, 4).shape == (5, 4)
@@ -50,6 +50,6 @@ def test_a_row_of_zeros_has_neighbours_too():
 
 
 @pytest.mark.parametrize("k", [0, 5, 6])
-def test_more_neighbours_than_there_are_others_are_refused(k):
+def test_more_neighbors_than_there_are_others_are_refused(k):
     with pytest.raises(ValueError, match="have no"):
         find_nearest(draw_rows(5, 3), k)

@@ -62,7 +62,7 @@ def rank(
 
     Args:
         features: of each teacher for the same N images, by name.
-        labels: [N], -1 for an unlabelled image.
+        labels: [N], -1 for an unlabeled image.
         metric: a name in `METRICS`, or in `UNLABELED` to do without labels, or several with
             commas between.
         power: the larger, the more the nearest teachers get; finite, 0 is equal shares.

@@ -9,8 +9,8 @@ import pytest
 from distill.report.licenses import (
     KINDS,
     Claim,
-    choose_licence,
-    licence_lines,
+    choose_license,
+    license_lines,
     start_claims,
     strictness,
     teacher_claims,
@@ -19,7 +19,7 @@ from tests.support.toys import hub_card
 from zoo.teachers.catalogue import find_card, list_cards
 
 FREE = {"apache-2.0", "mit", "MIT", "CC0", "CC BY 4.0", "cc-by-4.0"}
-"""All that is permissive among the licences of the zoo, read by a person."""
+"""All that is permissive among the licenses of the zoo, read by a person."""
 
 
 def claims(*licenses):
@@ -30,7 +30,7 @@ def table_of(lines):
     return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
 
 
-def test_of_all_licences_in_the_zoo_only_these_are_permissive():
+def test_of_all_licenses_in_the_zoo_only_these_are_permissive():
     cards = list_cards("all")
     stated = {card.license for card in cards} | {card.data_license for card in cards}
     assert len(stated) > 20
@@ -56,7 +56,7 @@ def test_of_all_licences_in_the_zoo_only_these_are_permissive():
         ("", "unknown"),
     ],
 )
-def test_a_licence_is_of_the_kind_that_a_reader_would_say(text, kind):
+def test_a_license_is_of_the_kind_that_a_reader_would_say(text, kind):
     assert Claim("", text).kind == kind
 
 
@@ -85,12 +85,12 @@ def test_from_free_to_strict_the_order_is_that_of_the_page():
     ],
 )
 def test_the_strictest_is_stated_if_all_are_permissive_and_other_if_not(licenses, chosen):
-    assert choose_licence(claims(*licenses)) == chosen
-    assert choose_licence(claims(*reversed(licenses))) == chosen
+    assert choose_license(claims(*licenses)) == chosen
+    assert choose_license(claims(*reversed(licenses))) == chosen
 
 
 def test_the_section_names_the_strictest_and_what_makes_it_so():
-    lines = licence_lines(claims("mit", "research", "unknown", "mit"))
+    lines = license_lines(claims("mit", "research", "unknown", "mit"))
     text = "\n".join(lines)
     assert "The strictest is unknown, because of thing 2: unknown." in text
     assert "stated `other`" in text
@@ -99,8 +99,8 @@ def test_the_section_names_the_strictest_and_what_makes_it_so():
         ["research", "non-commercial", "thing 1"],
         ["mit", "permissive", "thing 0; thing 3"],
     ]
-    assert "stated `apache-2.0`" in "\n".join(licence_lines(claims("mit", "apache-2.0")))
-    assert "no licence was chosen yet" in "\n".join(licence_lines([]))
+    assert "stated `apache-2.0`" in "\n".join(license_lines(claims("mit", "apache-2.0")))
+    assert "no license was chosen yet" in "\n".join(license_lines([]))
 
 
 def test_a_teacher_counts_with_its_weights_and_its_data():
@@ -112,9 +112,9 @@ def test_a_teacher_counts_with_its_weights_and_its_data():
         ("cat", "mit"),
         ("noise (data of cat)", "CC0"),
     ]
-    assert choose_licence(teacher_claims(["cat"], cards)) == "mit"
-    assert choose_licence(teacher_claims(["cat", "dog"], cards)) == "other"
-    assert choose_licence(teacher_claims(["cat", "stranger"], cards)) == "other"
+    assert choose_license(teacher_claims(["cat"], cards)) == "mit"
+    assert choose_license(teacher_claims(["cat", "dog"], cards)) == "other"
+    assert choose_license(teacher_claims(["cat", "stranger"], cards)) == "other"
 
 
 def test_what_an_embedded_teacher_started_from_counts_too():
@@ -125,34 +125,34 @@ def test_what_an_embedded_teacher_started_from_counts_too():
     assert "mini-ImageNet (data of objects, which teachers started from)" in {
         claim.what for claim in found
     }
-    assert choose_licence(found) == "other"
+    assert choose_license(found) == "other"
     both = teacher_claims(["objects", "brain_mri"], cards)
     assert len([claim for claim in both if "mini-ImageNet" in claim.what]) == 1
     elsewhere = replace(mri, source="hf-hub:owner/mri")
-    assert choose_licence(teacher_claims(["brain_mri"], [elsewhere])) == "apache-2.0"
+    assert choose_license(teacher_claims(["brain_mri"], [elsewhere])) == "apache-2.0"
 
 
 def test_initial_weights_count_as_their_card_says():
     assert start_claims("random", "mobilenetv3_small_100") == []
     embedded = start_claims("builtin", "mobilenetv3_small_100")
     assert [claim.license for claim in embedded] == ["apache-2.0", "ImageNet terms"]
-    assert choose_licence(start_claims("hub", "resnet18")) == "other"
+    assert choose_license(start_claims("hub", "resnet18")) == "other"
 
 
 def test_a_folder_to_start_from_counts_as_its_card_or_else_as_unknown(toy_zoo, tmp_path):
     folder = toy_zoo[0].folder
-    assert choose_licence(start_claims(str(folder), "test_resnet")) == "mit"
+    assert choose_license(start_claims(str(folder), "test_resnet")) == "mit"
     (tmp_path / "s").mkdir()
     (tmp_path / "s/config.json").write_bytes((folder / "config.json").read_bytes())
     bare = start_claims(str(tmp_path / "s"), "test_resnet")
     assert [claim.license for claim in bare] == ["mit", "unknown"]
-    assert choose_licence(start_claims(str(tmp_path / "none"), "test_resnet")) == "other"
+    assert choose_license(start_claims(str(tmp_path / "none"), "test_resnet")) == "other"
     (tmp_path / "s/card.json").write_text("{")
-    assert choose_licence(start_claims(str(tmp_path / "s"), "test_resnet")) == "other"
+    assert choose_license(start_claims(str(tmp_path / "s"), "test_resnet")) == "other"
 
 
 def head_of(folder):
-    """The licences that a student's model card and config state."""
+    """The licenses that a student's model card and config state."""
     card = Path(folder, "README.md").read_text(encoding="utf-8")
     (line,) = [line for line in card.splitlines() if line.startswith("license: ")]
     config = json.loads(Path(folder, "config.json").read_text())

@@ -1,0 +1,244 @@
+"""Read and write JSON files: bounded regular files, every key checked, errors that name the key."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.system.files import write_atomic
+
+LIMIT = 16 << 20
+"""Bytes of a JSON file at most, unless the caller allows more."""
+
+TEXT = 20_000
+"""Characters of a text at most."""
+
+ITEMS = 200_000
+"""Entries of a list or mapping at most."""
+
+Check = Callable[[Any, str], Any]
+"""Called as `check(value, key)`: the value as its reader wants it.
+
+Raises ValueError with the key and what was expected.
+"""
+
+Schema = Mapping[str, Check]
+"""What each key of an object has to be; see `optional` for keys that may be absent."""
+
+
+def text(*, most: int = TEXT) -> Check:
+    """A string of at most so many characters."""
+
+    def check(value: Any, key: str) -> str:
+        if type(value) is not str:
+            raise _unexpected(key, "text", value)
+        if len(value) > most:
+            raise ValueError(f"{key}: expected at most {most} characters, found {len(value)}")
+        return value
+
+    return check
+
+
+def choice(*values: str) -> Check:
+    """One of some strings."""
+
+    def check(value: Any, key: str) -> str:
+        if type(value) is not str or value not in values:
+            raise _unexpected(key, f"one of {', '.join(map(repr, values))}", value)
+        return value
+
+    return check
+
+
+def flag(value: Any, key: str) -> bool:
+    """A check for true or false."""
+    if type(value) is not bool:
+        raise _unexpected(key, "true or false", value)
+    return value
+
+
+def number(low: float = -math.inf, high: float = math.inf) -> Check:
+    """A finite number within bounds, as a float."""
+
+    def check(value: Any, key: str) -> float:
+        # isinstance would let true pass for a number
+        if type(value) not in (int, float) or abs(value) > 1e300 or not low <= value <= high:
+            raise _unexpected(key, _within("a number", low, high), value)
+        return float(value)
+
+    return check
+
+
+def integer(low: int = 0, high: int = 2**62) -> Check:
+    """A whole number within bounds."""
+
+    def check(value: Any, key: str) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise _unexpected(key, _within("a whole number", low, high), value)
+        return value
+
+    return check
+
+
+def listing(item: Check, *, most: int = ITEMS) -> Check:
+    """A list whose entries all pass a check, as a tuple."""
+
+    def check(value: Any, key: str) -> tuple[Any, ...]:
+        if type(value) is not list or len(value) > most:
+            raise _unexpected(key, f"a list of at most {most} entries", value)
+        return tuple(item(entry, f"{key}[{place}]") for place, entry in enumerate(value))
+
+    return check
+
+
+def mapping(item: Check, *, most: int = ITEMS) -> Check:
+    """An object of any keys whose values all pass a check, as a dict."""
+
+    def check(value: Any, key: str) -> dict[str, Any]:
+        if type(value) is not dict or len(value) > most:
+            raise _unexpected(key, f"an object of at most {most} entries", value)
+        return {name: item(entry, f"{key}.{name[:80]}") for name, entry in value.items()}
+
+    return check
+
+
+def record(schema: Schema, *, strict: bool = False) -> Check:
+    """An object of known keys, as a dict of those that are there or have a default.
+
+    Args:
+        schema: what each key has to be.
+        strict: whether unknown keys are refused; else they are ignored.
+    """
+
+    def check(value: Any, key: str) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise _unexpected(key or "the file", "an object", value)
+        if strict and (unknown := sorted(value.keys() - schema.keys())):
+            raise ValueError(f"{_join(key, unknown[0][:80])}: unknown key")
+        found: dict[str, Any] = {}
+        for name, entry in schema.items():
+            if name in value:
+                found[name] = entry(value[name], _join(key, name))
+            elif isinstance(entry, _Optional):
+                found[name] = entry.default
+            else:
+                raise ValueError(f"{_join(key, name)}: missing")
+        return found
+
+    return check
+
+
+def optional(item: Check, default: Any = None) -> Check:
+    """What may be null or absent; then it is the default."""
+    return _Optional(item, default)
+
+
+class _Optional:
+    def __init__(self, item: Check, default: Any) -> None:
+        self.item = item
+        self.default = default
+
+    def __call__(self, value: Any, key: str) -> Any:
+        return self.default if value is None else self.item(value, key)
+
+
+def any_json(value: Any, key: str) -> Any:
+    """A check that accepts any JSON value."""
+    del key
+    return value
+
+
+def read_json(
+    path: Path, check: Check, *, error: type[ZooError], advice: str, limit: int = LIMIT
+) -> Any:
+    """The checked content of a JSON file.
+
+    Args:
+        path: of the file.
+        check: of the whole document, usually `record(...)`.
+        error: kind of the error to raise.
+        advice: what to do about it, a sentence.
+        limit: bytes of the file at most.
+
+    Raises:
+        ZooError: of the given kind, one line that names the file, the key and what was expected.
+
+    Example:
+        >>> schema = record({"name": text(), "share": number(0, 1), "note": optional(text(), "")})
+        >>> read_json(Path("card.json"), schema, error=ZooError, advice="Write it again.")
+    """
+    try:
+        return check(parse_json(read_regular_file(path, limit)), "")
+    except FileNotFoundError as why:
+        raise error(f"{path} does not exist. {advice}") from why
+    except OSError as why:
+        raise error(f"{path} cannot be read: {why.strerror or why}. {advice}") from why
+    except (ValueError, RecursionError) as why:
+        raise error(f"{path} is not valid: {why}. {advice}") from why
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The document; numbers that are not finite are refused.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not a number in JSON")
+
+    return json.loads(content, parse_constant=refuse)
+
+
+def read_regular_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; a pipe or device is refused.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger, or not a regular file.
+    """
+    # without blocking: opening a named pipe for reading would wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"it is larger than {limit / 1e6:.0f} MB")
+    return content
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document as UTF-8, atomically, with a line break at its end.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+        ValueError: it holds a number that is not finite.
+    """
+    content = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
+    # names of files may hold bytes that are not UTF-8
+    write_atomic(path, (content + "\n").encode("utf-8", "replace"))
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _within(kind: str, low: float, high: float) -> str:
+    if math.isinf(low) and math.isinf(high):
+        return kind
+    if math.isinf(high) or high >= 2**62:
+        return f"{kind} of {low} or more"
+    return f"{kind} between {low} and {high}"
+
+
+def _unexpected(key: str, expected: str, value: Any) -> ValueError:
+    shown = repr(value)
+    return ValueError(f"{key}: expected {expected}, found {shown[:60]}{'...' * (len(shown) > 60)}")
