@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Annotated
 import typer
 
 from distill.recipe import Recipe
-from zoo.budget import parse_duration
+from zoo.system.timing import parse_duration
 
 _TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabeled.")
 Target = Annotated[Path | None, _TARGET]
@@ -25,7 +27,7 @@ LabelsPerClass = Annotated[
     int | None,
     typer.Option(min=1, help="Keep so many labels of each class, hide the others: experiments."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Random seed.")]
 Power = Annotated[
     float | None,
     typer.Option(min=0, max=1000, help="Share is score to this power; 0 is equal shares."),
@@ -67,12 +69,14 @@ Metrics = Annotated[
         "mean of their ranks, and the first makes the shares.",
     ),
 ]
-Probe = Annotated[
+MaxUnlabeled = Annotated[
     int | None,
     typer.Option(
-        min=0, show_default="500", help="How many unlabeled images the teachers see, at most."
+        min=0, show_default="500", help="Run the teachers on at most so many unlabeled images."
     ),
 ]
+OldProbe = Annotated[int | None, typer.Option("--probe", min=0, hidden=True)]
+"""The name of --max-unlabeled in 0.1."""
 Shortlist = Annotated[
     int | None,
     typer.Option(min=1, help="Rank only so many teachers, those of the nearest fingerprints."),
@@ -144,7 +148,7 @@ class Objective(StrEnum):
     SOURCE = "source"
 
 
-TaughtIn = Annotated[
+TrainedIn = Annotated[
     Objective,
     typer.Option(help="What teachers tell: the target's classes (ours) or their own (paper)."),
 ]
@@ -165,3 +169,9 @@ def read_recipe(budget: float | None, updates: int | None, flip: bool, seed: int
         raise typer.BadParameter("--budget chooses the updates: leave out --updates")
     recipe = Recipe(flip=flip, seed=seed)
     return recipe if updates is None else replace(recipe, updates=updates)
+
+
+def command_line() -> str:
+    """The command that runs, as it can be typed again; bytes that are not UTF-8 as `?`."""
+    words = shlex.join(["zoo", *sys.argv[1:]])
+    return words.encode("utf-8", "replace").decode()

@@ -1,14 +1,15 @@
-"""What people see: tables and verdicts on stdout, progress and notes on stderr."""
+"""The terminal: data on stdout, progress and messages on stderr, a clean end on SIGTERM."""
 
 from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -16,25 +17,34 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.one_line import one_line
-from cli.stopping import stop_if_asked
-
-if TYPE_CHECKING:
-    from cli.teachers import Pulled
-    from cli.workflow import Bars, Task
-    from distill.evaluation.comparison import Comparison
-    from distill.evaluation.evaluate import Evaluation
-    from distill.report.report import Report
-    from zoo.images.folder import Images
-    from zoo.teachers.card import TeacherCard
-    from zoo.teachers.verify import Verdict
+from zoo.system.runtime import Runtime
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
+STOPPED = 143
+"""Exit code of a command that SIGTERM ended, by the convention of shells."""
 
-def fall_silent() -> None:
-    """Say nothing more but what went wrong."""
+GRACE = 10
+"""Seconds after which the command ends wherever it is."""
+
+_SPELLED = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_stop_requested = False
+
+
+def one_line(text: str) -> str:
+    """Text with its control characters spelled out: file names may contain them."""
+    return text.translate(_SPELLED)
+
+
+def escape_unencodable() -> None:
+    """Write what the encoding of stdout lacks as escapes instead of raising an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def silence() -> None:
+    """Print nothing more but errors."""
     sys.stdout = out.file = io.StringIO()
     err.quiet = True
 
@@ -57,13 +67,13 @@ def note(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """What went wrong: a line on stderr, even of who fell silent."""
+    """An error: a line on stderr, also after `silence`."""
     print(one_line(text), file=sys.stderr)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Bars]:
-    """Bars on stderr, one per piece of work, gone when all is done."""
+def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
+    """A runtime with progress bars on stderr, gone at the end, and warnings shown once each."""
     bars = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -73,155 +83,54 @@ def progress_bars() -> Iterator[Bars]:
         transient=True,
         disable=not err.is_terminal,
     )
+    shown: set[str] = set()
 
     def add(what: str):
         line = bars.add_task(what, total=None)
 
         def progress(done: int, total: int) -> None:
             bars.update(line, completed=done, total=total)
-            stop_if_asked()
+            stop_if_requested()
 
         return progress
 
+    def warn(text: str) -> None:
+        if text not in shown:
+            shown.add(text)
+            note(text)
+
     with bars:
-        yield add
+        yield Runtime(device=device, seed=seed, progress=add, warn=warn)
 
 
-def teacher_table(cards: Sequence[TeacherCard]) -> None:
-    """The zoo, a line a teacher; a wide terminal shows more of each."""
-    wide = out.width >= 120
-    more = ("accuracy>", "data~", "network") if wide else ()
-    table = _table("name", "domain~", "classes>", "size>", "license~", *more, "")
-    for card in sorted(cards, key=lambda card: bool(card.repo)):  # embedded ones and yours first
-        accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
-        _add(
-            table,
-            card.name,
-            card.domain,
-            str(card.classes or "-"),
-            f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB",
-            card.license,
-            *((accuracy, card.data, card.network.partition(".")[0]) if wide else ()),
-            _place(card),
-        )
-    _print(table)
-    here = sum(card.folder is not None for card in cards)
-    _print(
-        f"{len(cards)} teachers of {len({card.domain for card in cards})} domains, {here} on this "
-        "machine. * is in the default set of `zoo pull --default`; teachers without classes are "
-        "used for their features; `zoo info NAME` shows all of one."
-    )
+def handle_sigterm() -> None:
+    """From now on SIGTERM ends the command at the next call of `stop_if_requested`."""
+    global _stop_requested
+    _stop_requested = False
+    signal.signal(signal.SIGTERM, _request_stop)
+    if hasattr(signal, "SIGALRM"):  # not on Windows
+        signal.signal(signal.SIGALRM, _leave)
 
 
-def _place(card: TeacherCard) -> str:
-    if not card.repo:
-        return "embedded" if card.source.startswith("builtin:") else "yours"
-    return "pulled" if card.folder else "gated" if card.gated else "*" * card.default
+def stop_if_requested() -> None:
+    """Between two steps of long work: leave if SIGTERM came.
+
+    Raises:
+        SystemExit: it did.
+    """
+    if _stop_requested:
+        sys.exit(STOPPED)
 
 
-def card_lines(card: TeacherCard) -> None:
-    """All of a card, a line an entry; long lists are cut."""
-    shown = {**card.to_json(), "folder": str(card.folder or "not on this machine")}
-    shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": _few(card.labels)}
-    if card.accuracy is not None:
-        images = shown.pop("accuracy_images")
-        shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
-    if card.golden:
-        shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
-    table = _table("entry", "value~")
-    for name, value in shown.items():
-        if value not in ("", (), {}, None, 0):
-            _add(table, name, str(value))
-    _print(table)
+def _request_stop(_number: int, _frame: FrameType | None) -> None:
+    global _stop_requested
+    _stop_requested = True
+    if hasattr(signal, "SIGALRM"):
+        signal.alarm(GRACE)
 
 
-def _few(labels: Sequence[str]) -> str:
-    more = f", ... ({len(labels)})" if len(labels) > 12 else ""
-    return ", ".join(labels[:12]) + more
-
-
-def pull_table(rows: Sequence[Pulled]) -> None:
-    """What was fetched, a line a teacher, and the bytes in all."""
-    table = _table("teacher", "", "size>", "commit", "reason~")
-    for row in rows:
-        size = f"{row.bytes / 1e6:.1f} MB" if row.bytes else ""
-        _add(table, row.name, row.status, size, row.revision[:12], row.reason)
-    _print(table)
-    total = sum(row.bytes for row in rows) / 1e6
-    failed = sum(row.status == "failed" for row in rows)
-    say(f"{total:.1f} MB, {len(rows) - failed} of {len(rows)} teachers.")
-
-
-def verdict_table(verdicts: Sequence[Verdict]) -> None:
-    """What was checked of each teacher, and what is wrong."""
-    table = _table("teacher", "", "checked~")
-    for row in verdicts:
-        state = "BROKEN" if row.problem else "ok"
-        _add(table, row.name, state, row.problem or ", ".join(row.checks))
-    _print(table)
-    broken = sum(bool(row.problem) for row in verdicts)
-    say(f"{len(verdicts) - broken} of {len(verdicts)} teachers are as their cards say.")
-
-
-def report_lines(report: Report) -> None:
-    """A finished run in two lines."""
-    shares = sorted(report.teachers.items(), key=lambda item: -item[1])
-    named = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
-    say(
-        f"{report.arch}, {report.method}, {report.recipe.updates} updates in "
-        f"{report.seconds:.0f} s" + (f"; teachers: {named}" if named else "") + "."
-    )
-    if report.evaluation:
-        say(accuracy_line(report.evaluation))
-    say(f"The student is in {report.student}.")
-    page = Path(report.student) / "report.html"
-    if page.is_file():
-        say(f"How it went, as a page: {page}")
-
-
-def accuracy_line(result: Evaluation) -> str:
-    """Accuracy with its interval, in words."""
-    return (
-        f"Accuracy {result.accuracy:.1%} on {result.images} images "
-        f"(95 % interval {result.low:.1%} to {result.high:.1%})."
-    )
-
-
-def comparison_table(comparison: Comparison) -> None:
-    """Methods from the best to the worst, then in words which to ship."""
-    table = _table("method", "accuracy>", "95 % interval>", "behind>", "by chance>", "seconds>")
-    for row in comparison.standings:
-        interval = f"{row.low:.1%} to {row.high:.1%}"
-        behind, chance = (
-            (f"{100 * row.behind:.1f}", f"{row.chance:.3f}") if row.behind else ("", "")
-        )
-        _add(
-            table, row.method, f"{row.accuracy:.1%}", interval, behind, chance, f"{row.seconds:.0f}"
-        )
-    _print(table)
-    say(comparison.verdict)
-    folds = f"left out in turn ({comparison.folds} folds)" if comparison.folds else "held out"
-    say(f"On {comparison.images} labeled images {folds}; one seed.")
-
-
-def verdict(reports: Sequence[Report]) -> None:
-    """Methods side by side, then in words whether the first beats the second."""
-    table = _table("method", "accuracy>", "95 % interval>", "seconds>")
-    results = [(report.method, report.evaluation) for report in reports if report.evaluation]
-    for report, (method, result) in zip(reports, results, strict=True):
-        interval = f"{result.low:.1%} to {result.high:.1%}"
-        _add(table, method, f"{result.accuracy:.1%}", interval, f"{report.seconds:.0f}")
-    _print(table)
-    (first, one), (second, other) = results[:2]
-    gain, low, high = one.gain_over(other)
-    points = f"{abs(gain) * 100:.1f} points ({low * 100:+.1f} to {high * 100:+.1f})"
-    if low > 0:
-        say(f"{first} beats {second} by {points}, beyond the noise of {one.images} test images.")
-    elif high < 0:
-        say(f"{first} loses to {second} by {points}: ship the {second} student.")
-    else:
-        say(f"{first} and {second} differ by {points}: within the noise of the test images.")
-    say("One draw of labels and one seed: repeat with other --seed values before you rely on it.")
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(STOPPED)
 
 
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Console = out) -> None:
@@ -229,15 +138,15 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Cons
 
     No number is cut: a table wider than the terminal runs on in its next line.
     """
-    table = _table(*columns)
+    table = make_table(*columns)
     for row in rows:
-        _add(table, *row)
+        add_row(table, *row)
     least = Measurement.get(place, place.options.update(width=1000), table).minimum
     table.width = least if least > place.width else None
     place.print(table, soft_wrap=False, crop=False)
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
     """The table of `show_rows` without rows."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
@@ -251,19 +160,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _add(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
+    """Add a row of plain text."""
     table.add_row(*map(one_line, cells))
 
 
-def _print(table: Table | str) -> None:
+def print_table(table: Table | str) -> None:
+    """A table, or text wrapped to the width of the terminal, on stdout."""
     out.print(table, soft_wrap=False)
-
-
-def read_task(task: Task, bars: Bars, *, blind: bool = False) -> Images:
-    """The task's images; what is odd about them goes to stderr."""
-    from zoo.images.checks import check_dataset
-
-    images = task.read(bars, blind=blind)
-    for text in check_dataset(images):
-        note(text)
-    return images

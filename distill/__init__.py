@@ -6,39 +6,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distill.compare import ComparisonJob, compare_methods
+    from distill.evaluation.comparison import Comparison
     from distill.evaluation.evaluate import evaluate, predict
+    from distill.evaluation.metrics import Evaluation
+    from distill.evaluation.saved import evaluate_student, predict_files
+    from distill.pipeline import Distillation, DistillationJob, distill_images
     from distill.recipe import Recipe
     from distill.report.report import Report, save_student
     from distill.student import Student, load_network
     from distill.training.loop import Trained, train
 
 __all__ = [
+    "Comparison",
+    "ComparisonJob",
+    "Distillation",
+    "DistillationJob",
+    "Evaluation",
     "Recipe",
     "Report",
     "Student",
     "Trained",
+    "compare_methods",
+    "distill_images",
     "evaluate",
+    "evaluate_student",
     "load_network",
     "predict",
+    "predict_files",
     "save_student",
     "train",
 ]
 
 _HOME = {
+    "Comparison": "evaluation.comparison",
+    "ComparisonJob": "compare",
+    "Distillation": "pipeline",
+    "DistillationJob": "pipeline",
+    "Evaluation": "evaluation.metrics",
     "Recipe": "recipe",
     "Report": "report.report",
     "Student": "student",
     "Trained": "training.loop",
+    "compare_methods": "compare",
+    "distill_images": "pipeline",
     "evaluate": "evaluation.evaluate",
+    "evaluate_student": "evaluation.saved",
     "load_network": "student",
     "predict": "evaluation.evaluate",
+    "predict_files": "evaluation.saved",
     "save_student": "report.report",
     "train": "training.loop",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, its file imported at first use: torch and timm are slow."""
+    """A public name, its module imported at first use: torch and timm are slow."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -1,172 +1,320 @@
-"""How many updates a budget holds, and whether only at a smaller image size."""
+"""Plans of training: how fast a student trains here, and how many updates a budget holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, inf, sqrt
+from typing import TYPE_CHECKING
 
-from zoo.budget import Step, spell_duration, too_small
+import numpy as np
+import torch
+
+from distill.evaluation.evaluate import answer
+from distill.recipe import Recipe
+from distill.student import create_student
+from distill.training.loop import MEAN, STD, fit
+from distill.training.targets import Answers, SoftLabels, SourceTargets, Targets, group_heads
 from zoo.errors import ZooError
+from zoo.features import throughput
+from zoo.system import timing
+from zoo.system.devices import choose_device
+from zoo.system.timing import Deadline, Plan, SavedChoice, Step, format_duration, total_seconds
+from zoo.teachers.card import Preprocessing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from distill.pipeline import Distillation, Method, TeacherWork
+    from zoo.images.folder import Images
+    from zoo.system.runtime import Runtime
 
 LEAST_UPDATES = 100
-"""Fewer teach nobody: the average over the weights has a memory of a hundred."""
+"""Fewer train no student: the average over the weights has a memory of a hundred."""
 SMALLEST, GRID = 32, 16
 """Image sizes to fall back to, in pixels: not below the first, multiples of the second."""
+IMAGES, WARMUP = 128, 2
+"""Random images of a measurement, and its first updates, which do not count."""
+
+Parts = Sequence[tuple["Images", "Images | None"]]
+"""Images to train on and to test on, of each student of a method."""
 
 
 @dataclass(frozen=True)
-class StudentPace:
-    """How long the parts of a student's life take, in seconds.
-
-    Attributes:
-        start: building it.
-        update: an update.
-        decode: decoding an image.
-        answer: of an image in a test, once it is decoded.
-    """
+class StudentRate:
+    """Seconds to build a student, of an update, to decode an image, and to predict one."""
 
     start: float
     update: float
     decode: float
-    answer: float
+    predict: float
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """Students that are taught in the same way.
-
-    Attributes:
-        method: that teaches them.
-        students: how many.
-        shown: images that each learns from.
-        tested: images that each is tested on.
-        pace: of one of them, at an image size.
-    """
+class TrainingJobs:
+    """Students trained alike: method, how many, images each is trained and tested on, rate."""
 
     method: str
     students: int
-    shown: int
+    images: int
     tested: int
-    pace: Callable[[int], StudentPace]
+    rate: Callable[[int], StudentRate]
 
-    def preparing(self, size: int) -> float:
-        """Seconds before the first update of each, all together."""
-        pace = self.pace(size)
-        return self.students * (pace.start + self.shown * pace.decode)
-
-    def update(self, size: int) -> float:
-        """Seconds of one update of each."""
-        return self.students * self.pace(size).update
-
-    def testing(self, size: int) -> float:
-        """Seconds of all tests."""
-        pace = self.pace(size)
-        return self.students * self.tested * (pace.decode + pace.answer)
+    def seconds(self, size: int) -> NDArray[np.float64]:
+        """At an image size: before the first update, of one update, of the tests; all students."""
+        rate = self.rate(size)
+        tests = self.tested * (rate.decode + rate.predict)
+        return self.students * np.array(
+            [rate.start + self.images * rate.decode, rate.update, tests]
+        )
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What a budget chose.
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(Plan):
+    """A plan whose number of updates is chosen again when the teachers have been run.
 
     Attributes:
-        updates: of every student.
-        image_size: in pixels.
+        choose: the numbers for the time that is left; None without a budget or when resuming.
+        explain: of these numbers, a line.
+        saved: where the choice is kept.
     """
 
-    updates: int
-    image_size: int
+    choose: Callable[[], dict[str, int]] | None
+    explain: Callable[[Mapping[str, int]], str]
+    saved: SavedChoice
+
+    def settle(self, how: Distillation, runtime: Runtime) -> Distillation:
+        """The distillation with the numbers that the budget holds now.
+
+        Raises:
+            ZooError: too little time is left.
+        """
+        if self.budget is None:
+            return how
+        chosen = self.choose() if self.choose else self.chosen
+        self.saved.save(chosen, runtime.warn)
+        if self.choose:
+            runtime.warn(self.explain(chosen))
+        recipe = replace(how.recipe, updates=chosen["updates"])
+        return replace(how, recipe=recipe, image_size=chosen["image_size"])
+
+
+def plan_training(
+    parts: Parts,
+    methods: Sequence[Method],
+    how: Distillation,
+    teachers: TeacherWork,
+    *,
+    deadline: Deadline,
+    runtime: Runtime,
+    saved: SavedChoice,
+    ending: Sequence[Step] = (),
+) -> TrainingPlan:
+    """Plan a student by each method on each part, after the work of the teachers.
+
+    Raises:
+        ZooError: the budget is too small.
+    """
+    timing.check_single_process()
+    jobs = measure_jobs(parts, methods, how, teachers.widths, deadline, runtime)
+    size, budget = how.image_size, deadline.budget
+    sum(job.rate(size).update for job in jobs)  # measured now: the time spent includes it
+    begun = Step("read and measure", len(parts[0][0]), "images", deadline.spent)
+    resumed = saved.load() if budget else None
+    chosen: Mapping[str, int] = resumed or {}
+
+    def choose(*others: Step, perhaps: Sequence[Step] = ()) -> dict[str, int]:
+        return choose_run(jobs, size, budget=budget or inf, spent=lambda: deadline.spent,
+                          others=[*others, *ending], perhaps=perhaps)  # fmt: skip
+
+    def explain(chosen: Mapping[str, int]) -> str:
+        return explain_choice(jobs, size, chosen["updates"], chosen["image_size"])
+
+    if budget and not resumed:
+        chosen = choose(*teachers.sure, perhaps=teachers.perhaps)
+    numbers = {"updates": how.recipe.updates, "image_size": size, **chosen}
+    training = training_steps(jobs, numbers["updates"], numbers["image_size"])
+    return TrainingPlan(
+        (begun, *teachers.sure, *teachers.perhaps, *training, *ending),
+        chosen,
+        budget,
+        (*teachers.warnings, *([timing.RESUMES] if resumed else [])),
+        choose=choose if budget and not resumed else None,
+        explain=explain,
+        saved=saved,
+    )
 
 
 def choose_run(
-    lessons: Sequence[Lessons],
+    jobs: Sequence[TrainingJobs],
     asked: int,
     *,
     budget: float,
     spent: Callable[[], float],
     others: Sequence[Step] = (),
     perhaps: Sequence[Step] = (),
-) -> Choice:
-    """As many updates as the rest of the budget holds, at the asked image size if it can be.
+) -> dict[str, int]:
+    """As many `updates` as the budget holds, and the `image_size`: as asked if that can be.
 
-    Only where it does not hold the least sensible number of updates the images become smaller, and
-    no smaller than they must.
+    The images become smaller only where the budget holds less than `LEAST_UPDATES`.
 
     Args:
-        lessons: all that is taught; every student gets the same number of updates.
-        asked: the image size, in pixels.
+        jobs: all training; every student gets the same number of updates.
+        asked: image size in pixels.
         budget: of the whole command, in seconds.
-        spent: seconds that are gone of it; asked for each image size anew, because measuring
-            takes time too.
-        others: steps that are still to come besides the lessons.
-        perhaps: steps that may come: they lower the choice, but refuse no budget.
+        spent: seconds that are gone, asked anew for each size, because measuring takes time too.
+        others: further steps that are still to come.
+        perhaps: steps that may come: they lower the number, but refuse no budget.
 
     Raises:
-        ZooError: the budget is too small even for the least.
+        ZooError: the budget is too small.
     """
     if perhaps:
         with suppress(ZooError):
-            return choose_run(
-                lessons, asked, budget=budget, spent=spent, others=(*others, *perhaps)
-            )
+            return choose_run(jobs, asked, budget=budget, spent=spent, others=[*others, *perhaps])
     size = asked
-    later = sum(step.seconds or 0 for step in others)
     while True:
-        update = sum(each.update(size) for each in lessons)
-        around = sum(each.preparing(size) + each.testing(size) for each in lessons)
-        gone = spent() + later + around
+        before, update, tests = np.sum([job.seconds(size) for job in jobs], axis=0)
+        gone = spent() + total_seconds(others) + before + tests
         updates = max(0.0, budget - gone) / update
         if updates >= LEAST_UPDATES:
-            return Choice(floor(updates), size)
-        smaller = _smaller(size, updates)
-        if smaller is None or sum(each.update(smaller) for each in lessons) == inf:
+            return {"updates": floor(updates), "image_size": size}
+        # time grows with the area at least, so no larger size can fit
+        guess = int(size * sqrt(updates / LEAST_UPDATES)) // GRID * GRID
+        smaller = max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
+        if size <= SMALLEST or sum(job.rate(smaller).update for job in jobs) == inf:
             needed = gone + LEAST_UPDATES * update
-            raise too_small(budget, needed, f"{LEAST_UPDATES} updates at {size} px")
+            raise timing.too_small(budget, needed, f"{LEAST_UPDATES} updates at {size} px")
         size = smaller
 
 
-def _smaller(size: int, updates: float) -> int | None:
-    """The next image size to try where one holds so many updates; None if there is none.
-
-    Time goes with the area at best, so no size above the one named would do.
-    """
-    if size <= SMALLEST:
-        return None
-    guess = int(size * sqrt(updates / LEAST_UPDATES)) // GRID * GRID
-    return max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
-
-
-def lesson_steps(lessons: Sequence[Lessons], choice: Choice) -> list[Step]:
-    """Preparing, teaching and testing, as steps."""
-    size = choice.image_size
-    shown = sum(each.students * each.shown for each in lessons)
-    tested = sum(each.students * each.tested for each in lessons)
-    steps = [
-        Step("prepare", shown, "images", sum(each.preparing(size) for each in lessons)),
-        *(
-            Step(
-                f"teach ({each.method})",
-                each.students * choice.updates,
-                "updates",
-                choice.updates * each.update(size),
-            )
-            for each in lessons
-        ),
-        Step("test", tested, "images", sum(each.testing(size) for each in lessons)),
+def training_steps(jobs: Sequence[TrainingJobs], updates: int, size: int) -> list[Step]:
+    """Preparing, training and testing."""
+    before, _, tests = np.sum([job.seconds(size) for job in jobs], axis=0)
+    shown, tested = (sum(j.students * n for j, n in zip(jobs, ns, strict=True)) for ns in (
+        [j.images for j in jobs], [j.tested for j in jobs]))  # fmt: skip
+    train = [
+        Step(f"train ({j.method})", j.students * updates, "updates", updates * j.seconds(size)[1])
+        for j in jobs
     ]
-    return [step for step in steps if step.count]
+    steps = [Step("prepare images", shown, "images", before), *train]
+    return timing.counted([*steps, Step("test", tested, "images", tests)])
 
 
-def explain(lessons: Sequence[Lessons], asked: int, choice: Choice) -> str:
+def explain_choice(jobs: Sequence[TrainingJobs], asked: int, updates: int, size: int) -> str:
     """What was chosen and why, in a line."""
-    seconds = sum(each.update(choice.image_size) for each in lessons)
-    students = sum(each.students for each in lessons)
+    seconds, students = sum(j.seconds(size)[1] for j in jobs), sum(j.students for j in jobs)
     each = "an update" if students == 1 else f"an update of {students} students"
-    text = (
-        f"Chosen: {choice.updates} updates at {choice.image_size} px; {each} takes "
-        f"{seconds:.2f} s, and {spell_duration(choice.updates * seconds)} are left for them."
+    less = f" At {asked} px fewer than {LEAST_UPDATES} updates fit." if size != asked else ""
+    return (
+        f"Chosen: {updates} updates at {size} px; {each} takes {seconds:.2f} s, and "
+        f"{format_duration(updates * seconds)} are left for them.{less}"
     )
-    if choice.image_size == asked:
-        return text
-    return f"{text} At {asked} px they hold fewer than {LEAST_UPDATES}."
+
+
+def measure_jobs(
+    parts: Parts,
+    methods: Sequence[Method],
+    how: Distillation,
+    widths: Sequence[int],
+    deadline: Deadline,
+    runtime: Runtime,
+) -> list[TrainingJobs]:
+    """The students of each method; those that are trained alike are measured once, when asked."""
+    kinds = {m: m if m in ("transfer", "fixmatch") else "distilled" for m in methods}
+    found: dict[tuple[str, int], StudentRate] = {}
+    decode: dict[int, float] = {}
+
+    def rate(method: Method, size: int) -> StudentRate:
+        if size not in decode:
+            decode[size] = throughput.measure_decoding(parts[0][0], size)
+        if (key := (kinds[method], size)) not in found:
+            found[key] = measure_student(
+                how.arch,
+                len(parts[0][0].classes),
+                how.by(method).recipe,
+                teachers=widths if kinds[method] == "distilled" else None,
+                image_size=size,
+                seconds=deadline.measuring_time(len(set(kinds.values()))),
+                device=choose_device(runtime.device),
+                decode=decode[size],
+            )
+        return found[key]
+
+    images = int(np.mean([len(train) for train, _ in parts]))
+    tested = int(np.mean([len(test) if test else 0 for _, test in parts]))
+    return [
+        TrainingJobs(m, len(parts), images, tested, lambda size, m=m: rate(m, size))
+        for m in methods
+    ]
+
+
+class _Done(Exception):
+    """The measurement is over."""
+
+
+def measure_student(
+    arch: str,
+    classes: int,
+    recipe: Recipe,
+    *,
+    teachers: Sequence[int] | None,
+    image_size: int,
+    seconds: float,
+    device: torch.device,
+    decode: float = 0.0,
+    clock: Callable[[], float] = timing.clock,
+) -> StudentRate:
+    """Real updates of a student on noise; an infinite time if it rejects images of this size.
+
+    Args:
+        arch: timm's name of the student.
+        classes: C, of the target.
+        recipe: of the run; at least three updates are made.
+        teachers: K_s, classes of imitated teachers; empty for soft labels, None without teachers.
+        image_size: S, pixels.
+        seconds: for how long updates are made.
+        device: where to compute.
+        decode: seconds to decode an image.
+        clock: in seconds.
+    """
+    began = clock()
+    student = create_student(arch, classes, groups=group_heads(teachers or ()), start="random")
+    start = clock() - began
+    form = Preprocessing(image_size, MEAN, STD)
+    generator = torch.Generator().manual_seed(0)
+    shape = (IMAGES, 3, image_size, image_size)
+    pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    labels = torch.where(torch.arange(IMAGES) % 2 == 0, torch.arange(IMAGES) % classes, -1)
+    targets, stamps = _uniform_targets(teachers, classes), list[float]()
+
+    def progress(_done: int, _total: int) -> None:
+        torch.zeros(1, device=device).tolist()  # waits for a GPU
+        stamps.append(clock())
+        if len(stamps) > WARMUP and stamps[-1] - stamps[WARMUP - 1] >= seconds:
+            raise _Done
+
+    try:
+        fit(student, pixels, labels, replace(recipe, updates=10**6), targets=targets,
+            preprocessing=form, device=device, progress=progress)  # fmt: skip
+    except _Done:
+        pass
+    except (RuntimeError, AssertionError, ValueError, TypeError):
+        return StudentRate(start, inf, decode, 0.0)
+    update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
+    network = student.network.eval()
+    answer(network, pixels[:2], form, device=device)
+    began = clock()
+    answer(network, pixels[: IMAGES // 2], form, device=device)
+    return StudentRate(start, update, decode, (clock() - began) / (IMAGES // 2))
+
+
+def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | None:
+    """Teacher outputs in which all classes are equally likely."""
+    if teachers is None:
+        return None
+    if not teachers:
+        return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
+    outputs = [Answers.of(np.zeros((IMAGES, width), np.float32)) for width in teachers]
+    return SourceTargets(tuple(outputs), (1 / len(teachers),) * len(teachers))

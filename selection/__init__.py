@@ -4,6 +4,7 @@ from selection.index import find_nearest
 from selection.metrics import METRICS, knn, parc, probe
 from selection.metrics.checks import check_labels
 from selection.metrics.unlabeled import UNLABELED
+from selection.pipeline import RankingJob, rank_images, ranker
 from selection.ranking import RankedTeacher, Ranking
 from selection.score_store import ScoreStore
 from selection.scoring import BLIND_METRIC, METRIC, rank
@@ -17,6 +18,7 @@ __all__ = [
     "UNLABELED",
     "RankedTeacher",
     "Ranking",
+    "RankingJob",
     "ScoreStore",
     "check_labels",
     "find_nearest",
@@ -24,4 +26,6 @@ __all__ = [
     "parc",
     "probe",
     "rank",
+    "rank_images",
+    "ranker",
 ]

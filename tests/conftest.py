@@ -70,7 +70,7 @@ def toy_catalogue(tmp_path_factory, monkeypatch):
 def toy_zoo(_toy_cards, toy_catalogue, monkeypatch):
     """Embedded are two toy teachers, ant and bee, on the Hub two more; returns ant and bee."""
     monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", _toy_cards[0].folder.parent)
-    monkeypatch.setattr("zoo.features.controls.extract_controls", lambda *_, **__: {})
+    monkeypatch.setattr("selection.pipeline.extract_controls", lambda *_, **__: {})
     return _toy_cards
 
 
@@ -155,26 +155,26 @@ def ranked(command, imgs, toy_zoo):
 @pytest.fixture
 def world(monkeypatch):
     """A machine whose clock stands still; what was measured, and times that may be set."""
-    from distill.budget import StudentPace
-    from zoo.budget import Pace
+    from distill.budget import StudentRate
     from zoo.features.controls import START
+    from zoo.system.timing import Rate
 
     seen = {"students": [], "teachers": [], "now": 0.0, "each": EACH}
 
     def measure_student(arch, classes, recipe, **options):
         seen["students"].append((arch, classes, recipe, options))
-        return StudentPace(0.0, seen["each"] * options["image_size"] ** 2 / 64**2, 0.0, 0.0)
+        return StudentRate(0.0, seen["each"] * options["image_size"] ** 2 / 64**2, 0.0, 0.0)
 
     def measure_teachers(cards, *, seconds, device):
         seen["teachers"].append(([card.name for card in cards], seconds, device))
-        return {card.name: Pace(0.0 if card.name == START else 1.0) for card in cards}
+        return {card.name: Rate(0.0 if card.name == START else 1.0) for card in cards}
 
-    monkeypatch.setattr("zoo.budget.clock", lambda: seen["now"])
+    monkeypatch.setattr("zoo.system.timing.clock", lambda: seen["now"])
     monkeypatch.setattr("distill.budget.LEAST_UPDATES", 2)
-    monkeypatch.setattr("distill.pace.measure_student", measure_student)
-    monkeypatch.setattr("zoo.pace.measure_teachers", measure_teachers)
-    monkeypatch.setattr("zoo.pace.measure_decoding", lambda *_: 0.0)
-    monkeypatch.setattr("selection.pace.measure_scoring", lambda *_, **__: Pace(0.0))
+    monkeypatch.setattr("distill.budget.measure_student", measure_student)
+    monkeypatch.setattr("zoo.features.throughput.measure_teachers", measure_teachers)
+    monkeypatch.setattr("zoo.features.throughput.measure_decoding", lambda *_: 0.0)
+    monkeypatch.setattr("selection.pipeline.measure_scoring", lambda *_, **__: Rate(0.0))
     return seen
 
 

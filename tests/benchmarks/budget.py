@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from zoo.budget import parse_duration, spell_duration
+from zoo.system.timing import format_duration, parse_duration
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +57,7 @@ def main():
             ratios.setdefault(name, []).append(round(ratio, 3))
             chosen = "".join(re.findall(r"Chosen: (\d+ updates)|(--probe \d+)", said)[-1])
             print(
-                f"| {name} | {budget} | {spell_duration(taken)} | {ratio:.2f} | {chosen} |",
+                f"| {name} | {budget} | {format_duration(taken)} | {ratio:.2f} | {chosen} |",
                 flush=True,
             )
     if options.json:

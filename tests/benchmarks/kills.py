@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cli.demo import write_scans
+from cli.commands.demo import write_scans
 from zoo.system.tensors import read_tensors
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ def test_a_budget_and_the_number_that_it_chooses_are_a_usage_error(
     timed_rank, timed_distil, timed_compare
 ):
     for run, words in (
-        (timed_rank, ("--probe", 5)),
+        (timed_rank, ("--max-unlabeled", 5)),
         (timed_distil, ("--updates", 400)),
         (timed_compare, ("--updates", 400)),
     ):
@@ -42,7 +42,7 @@ def test_a_budget_chooses_the_updates(transfer):
     assert saved()["recipe"]["updates"] == int((55 - 1.5) / EACH) == 5
     assert saved()["image_size"] == 64
     assert "5 updates" in ran.out
-    assert "teach (transfer)" in ran.err
+    assert "train (transfer)" in ran.err
     assert "Chosen: 5 updates at 64 px" in ran.err
     shown = transfer("--budget", "55s", "--save", "other", "--dry-run", "--json").json
     assert shown["chosen"] == {"updates": 5, "image_size": 64}
@@ -50,13 +50,13 @@ def test_a_budget_chooses_the_updates(transfer):
 
 
 def test_time_that_the_teachers_took_is_taken_from_the_updates(timed_distil, world, monkeypatch):
-    from cli import asking
+    from distill import pipeline
 
-    def slow(*given, _observe=asking.extract_together, **options):
+    def slow(*given, _observe=pipeline.extract_together, **options):
         world["now"] += 20.0
         return _observe(*given, **options)
 
-    monkeypatch.setattr("cli.asking.extract_together", slow)
+    monkeypatch.setattr("distill.pipeline.extract_together", slow)
     words = ("--teacher", "ant")
     planned = timed_distil(*words, "--budget", "95s", "--dry-run", "--json").json
     assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7
@@ -70,7 +70,7 @@ def test_smaller_images_only_if_the_updates_would_be_too_few(transfer):
     ran = transfer(*words, "--json")
     assert ran.json["updates"] == 3
     assert saved()["image_size"] == 48
-    assert "At 64 px they hold fewer than 2" in ran.err
+    assert "At 64 px fewer than 2 updates fit" in ran.err
 
 
 def test_a_budget_for_nothing_is_one_line_that_says_the_least(transfer, timed_distil):
@@ -89,7 +89,7 @@ def test_a_stopped_run_goes_on_with_its_updates_at_any_speed(transfer, world, mo
     world["each"] = 3 * EACH
     assert "needs 1m" not in transfer(*words, "--dry-run").out
     ran = transfer(*words)
-    assert "goes on with the numbers" in ran.err
+    assert "Resuming with the numbers" in ran.err
     assert "Chosen" not in ran.err
     assert saved()["recipe"]["updates"] == 6
     assert weights() == weights("whole")
@@ -104,20 +104,20 @@ def test_another_run_chooses_anew(transfer, world, monkeypatch):
         transfer("--budget", "65s")
     for words in (("--seed", 1), ("--flip",), ("--image-size", 32), ("--labels-per-class", 2)):
         ran = transfer("--budget", "65s", "--dry-run", *words)
-        assert "goes on" not in ran.out, words
-    assert "goes on" not in transfer("--budget", "66s", "--dry-run").out
-    assert "goes on" in transfer("--budget", "65s", "--dry-run").out
+        assert "Resuming" not in ran.out, words
+    assert "Resuming" not in transfer("--budget", "66s", "--dry-run").out
+    assert "Resuming" in transfer("--budget", "65s", "--dry-run").out
 
 
 def test_a_promise_that_was_not_kept_is_said(transfer, world, monkeypatch):
-    from cli import distilling
+    from distill import pipeline
 
-    def slow(*given, _teach=distilling.teach, **options):
+    def slow(*given, _teach=pipeline.train_student, **options):
         world["now"] += 70.0
         return _teach(*given, **options)
 
-    monkeypatch.setattr("cli.distilling.teach", slow)
-    assert "took 1m10s instead of 55s" in transfer("--budget", "55s").err
+    monkeypatch.setattr("distill.pipeline.train_student", slow)
+    assert "Took 1m10s instead of 55s" in transfer("--budget", "55s").err
 
 
 def test_processes_of_torchrun_are_told_to_name_the_updates(transfer, timed_rank, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_comparison_on_held_out_images_has_one_student_a_method(timed_compare,
 def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, monkeypatch):
     words = ("--method", "transfer", "--method", "weighted", "--budget", "276s")
     with monkeypatch.context() as patch:
-        patch.setattr("cli.comparing.METHODS", ("weighted", "transfer"))
+        patch.setattr("distill.compare.METHODS", ("weighted", "transfer"))
         stop = iter(range(100))
 
         def teach(*given, **options):
@@ -157,10 +157,10 @@ def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, mon
                 raise KeyboardInterrupt
             return taught(*given, **options)
 
-        from cli import comparing
+        from distill import compare as comparing
 
-        taught = comparing.teach
-        patch.setattr("cli.comparing.teach", teach)
+        taught = comparing.train_student
+        patch.setattr("distill.compare.train_student", teach)
         assert timed_compare(*words).code == 130
     kept = json.loads(Path("comparison.json").read_text())
     world["each"] = 3 * EACH
@@ -168,9 +168,9 @@ def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, mon
     done = json.loads(Path("comparison.json").read_text())
     assert done["run"] == kept["run"]
     assert done["cells"].items() >= kept["cells"].items()
-    assert "goes on" in timed_compare(*words, "--dry-run").out
+    assert "Resuming" in timed_compare(*words, "--dry-run").out
     Path("comparison.json").unlink()
-    assert "goes on" not in timed_compare(*words, "--dry-run").out
+    assert "Resuming" not in timed_compare(*words, "--dry-run").out
 
 
 def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
@@ -181,8 +181,8 @@ def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
     assert "needs 12s at least, for 6 labeled images" in timed_rank("--budget", "9s").mistake
     ran = timed_rank("--budget", "30s", "--json")
     assert ran.json["forward_passes"] == 30
-    assert "ask the teachers" in ran.err
-    assert "at most 1000 labeled images, --probe 3" in ran.err
+    assert "run teachers" in ran.err
+    assert "at most 1000 labeled images, --max-unlabeled 3" in ran.err
 
 
 def test_a_ranking_of_some_of_the_images_counts_those_that_it_shows(timed_rank, monkeypatch):
@@ -190,7 +190,7 @@ def test_a_ranking_of_some_of_the_images_counts_those_that_it_shows(timed_rank, 
     for seed in range(5):
         words = ("--budget", "30s", "--seed", seed, "--dry-run", "--json")
         shown = timed_rank(*words).json
-        assert (shown["chosen"]["probe"], shown["forward_passes"]) == (3, 30), seed
+        assert (shown["chosen"]["max_unlabeled"], shown["forward_passes"]) == (3, 30), seed
 
 
 def test_a_budget_that_holds_everything_changes_no_ranking(timed_rank):
@@ -201,11 +201,11 @@ def test_a_budget_that_holds_everything_changes_no_ranking(timed_rank):
 def test_a_stopped_ranking_goes_on_with_its_images(timed_rank, monkeypatch, cache):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "cli.workflow.save_ranking", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            "selection.ranking.Ranking.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         assert timed_rank("--budget", "30s").code == 130
     ran = timed_rank("--budget", "30s", "--json")
-    assert "goes on" in ran.err
+    assert "Resuming" in ran.err
     assert ran.json["forward_passes"] == 0
     assert not list(cache.rglob("budget-*"))
 

@@ -51,10 +51,10 @@ def test_a_stopped_comparison_goes_on_from_its_file(compare, monkeypatch):
     document["cells"] = {k: c for k, c in document["cells"].items() if not k.startswith("near")}
     Path("comparison.json").write_text(json.dumps(document))
     taught = []
-    from cli import comparing
+    from distill import compare as comparing
 
     monkeypatch.setattr(
-        comparing, "teach", lambda plan, *a, _teach=comparing.teach, **k: (
+        comparing, "train_student", lambda plan, *a, _teach=comparing.train_student, **k: (
             taught.append(plan.method), _teach(plan, *a, **k))[1],
     )  # fmt: skip
     again = compare("--json").json
@@ -105,7 +105,7 @@ def test_testing_on_images_that_teach_is_said(compare, imgs, test_imgs):
 
 def test_mistakes_are_one_line_and_leave_the_file_alone(compare, imgs):
     Path("comparison.json").write_text("{}")
-    assert "no comparison of ours" in compare().mistake
+    assert "not a comparison of source-zoo" in compare().mistake
     assert Path("comparison.json").read_text() == "{}"
     assert "lies inside the image folder" in compare("--save", imgs / "c.json").mistake
     assert "needs 3: label more" in compare("--labels-per-class", 2, "--save", "d.json").mistake

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cli import terminal
 from tests.support.toys import paint_folder
 from tests.support.worlds import saved, snapshot, weights
+from zoo.system.runtime import Runtime
 
 
 def test_arch_and_image_size_reach_the_student(transfer):
@@ -155,7 +157,7 @@ def test_a_teacher_that_broke_after_the_ranking_is_one_line(ranked, distil, tmp_
     (tmp_path / "lame/ant/model.safetensors").write_bytes(b"damaged")
     monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", tmp_path / "lame")
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "empty"))
-    assert "'ant' cannot teach" in distil().mistake
+    assert "'ant' cannot be used" in distil().mistake
     assert not Path("student").exists()
 
 
@@ -170,10 +172,10 @@ def interrupt(monkeypatch, at):
         return progress
 
     @contextmanager
-    def progress_bars():
-        yield bars
+    def runtime(device="auto", seed=0):
+        yield Runtime(device=device, seed=seed, progress=bars, warn=terminal.note)
 
-    monkeypatch.setattr("cli.terminal.progress_bars", progress_bars)
+    monkeypatch.setattr(terminal, "runtime", runtime)
 
 
 def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(
@@ -218,16 +220,16 @@ def test_a_size_that_the_arch_does_not_take_is_one_line_before_any_work(distil, 
 
 
 def test_a_student_that_came_meanwhile_is_not_replaced(transfer, monkeypatch):
-    from cli import distilling
+    from distill import pipeline
 
-    def slow(*given, _teach=distilling.teach, **options):
+    def slow(*given, _teach=pipeline.train_student, **options):
         trained = _teach(*given, **options)
         Path("student").mkdir()
         Path("student/model.safetensors").write_text("of another run")
         return trained
 
     with monkeypatch.context() as patch:
-        patch.setattr("cli.distilling.teach", slow)
+        patch.setattr("distill.pipeline.train_student", slow)
         assert "is not empty" in transfer().mistake
     assert Path("student/model.safetensors").read_text() == "of another run"
 

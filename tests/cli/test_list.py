@@ -109,7 +109,7 @@ def test_a_message_of_several_lines_is_still_one(command, monkeypatch):
     def fail(zoo):
         raise ZooError("first [red]line[/red]\nsecond :cat: line")
 
-    monkeypatch.setattr("cli.teachers.list_cards", fail)
+    monkeypatch.setattr("zoo.teachers.catalogue.list_cards", fail)
     assert command("list").mistake == "Error: first [red]line[/red] second :cat: line"
 
 

@@ -241,7 +241,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(rank, tmp_path, monkeypatch):
 def test_a_file_that_is_not_ours_is_not_replaced(rank, option, tmp_path):
     precious = tmp_path / "precious.html"
     precious.write_text('{"my": "precious"}')
-    assert "of ours: move it away or choose another" in rank(option, precious).mistake
+    assert "of source-zoo: move it away or choose another" in rank(option, precious).mistake
     assert precious.read_text() == '{"my": "precious"}'
     own = tmp_path / "own.html"
     assert [rank(option, own).code for _ in range(2)] == [0, 0]

@@ -128,7 +128,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_a_note(
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "file"))
     ran = rank(reds(tmp_path), "--shortlist", 1)
     assert names(ran) == ["bee"]
-    assert "The index could not be kept" in ran.err
+    assert "The index could not be saved" in ran.err
 
 
 def test_add_with_images_makes_a_fingerprint(command, marked_zoo, domains, tmp_path):

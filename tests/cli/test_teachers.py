@@ -203,7 +203,7 @@ def test_verify_of_a_teacher_that_is_elsewhere_says_how_it_comes(command, toy_zo
 
 def test_verify_notes_what_a_pulled_teacher_answers_and_holds_it_to_that(command, pulled, toy_zoo):
     (row,) = command("verify", "cat", "--json").json
-    assert row["checks"][-1] == "golden embedding noted"
+    assert row["checks"][-1] == "golden embedding saved"
     assert TeacherCard.load(pulled.folder).golden == measure(pulled).golden != ()
     assert command("verify", "cat", "--json").json[0]["checks"][-1] == "golden embedding"
     # other weights and a hash that is true of them
@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_written_is_no_fault_of_the_teacher(command, pul
     monkeypatch.setattr("zoo.teachers.card.write_atomic", fail)
     (row,) = command("verify", "cat", "--json").json
     assert row["problem"] == ""
-    assert "not noted" in row["checks"][-1]
+    assert "not saved" in row["checks"][-1]
 
 
 def test_pull_without_a_choice_is_a_usage_error(command, toy_zoo):

@@ -216,7 +216,7 @@ def test_a_teacher_without_classes_ranks_but_has_none_to_be_imitated_and_that_is
     share(eel=1, mute=3)
     ran = distil("--objective", "source", "--json")
     assert ran.json["teachers"] == {"eel": 1.0}
-    assert "No classes to imitate, so no share: mute." in ran.err
+    assert "No classifier to imitate, so share 0: mute." in ran.err
     ran = distil("--objective", "target", "--overwrite", "--json")
     assert ran.json["teachers"] == {"eel": 0.25, "mute": 0.75}
 
@@ -227,7 +227,7 @@ def test_a_teacher_without_classes_alone_is_one_clear_line(command, distil, imgs
     share(mute=1)
     for words in (("--nearest",), ("--weighted",), ("--teacher", "mute", "--zoo", "quiet")):
         line = distil(*words, "--objective", "source").mistake
-        assert "mute has no classes that a student could imitate" in line
+        assert "mute has no classifier to imitate" in line
         assert "--teacher" in line
     assert not Path("student").exists()
 

@@ -193,8 +193,11 @@ def test_a_read_only_folder_to_work_in_is_one_line(command, imgs, toy_zoo, read_
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (OSError(5, "Input/output error", "/data/x"), "Input/output error (/data/x): make room"),
-        (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB: make room"),
+        (
+            OSError(5, "Input/output error", "/data/x"),
+            "Input/output error (/data/x): free some space",
+        ),
+        (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB: free some space"),
     ],
 )
 def test_a_disk_or_a_machine_that_fails_where_nobody_expects_it_is_one_line(
@@ -203,5 +206,5 @@ def test_a_disk_or_a_machine_that_fails_where_nobody_expects_it_is_one_line(
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("cli.workflow.rank_target", fail)
+    monkeypatch.setattr("selection.pipeline.RankingJob.run", fail)
     assert says in command("rank", "--target", imgs).mistake

@@ -20,7 +20,7 @@ from tests.support.worlds import Ran
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        "cli.distilling",
+        "distill.pipeline",
         "cli.zoo_app",
         "distill.report.report",
         "distill.training.loop",

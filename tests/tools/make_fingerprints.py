@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli import terminal
-from cli.shortlisting import fingerprint
+from selection.fingerprints import make_fingerprint
 from zoo.errors import TeacherBroken
 from zoo.images.folder import read_images
 from zoo.teachers.card import TeacherCard
@@ -43,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for card in chosen or [card for card in cards if lacks(card)]:
         lesson = JOBS.get(card.name)
         folder = options.data / (lesson.folder if lesson and lesson.folder else card.name)
-        with terminal.progress_bars() as bars:
-            made = fingerprint(read_images(folder, progress=bars("reading images")), bars)
+        with terminal.runtime() as runtime:
+            made = make_fingerprint(
+                read_images(folder, progress=runtime.progress("reading images")), runtime
+            )
         if card.folder:
             made.save(card.folder)
         terminal.say(f"{card.name}: {len(made.prototypes)} prototypes of {made.images} images")

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from cli.workflow import Task, rank_target
+from selection.pipeline import rank_images
 from tests.support.toys import build_teacher, paint_folder
 from zoo.features.controls import NAMES, RANDOM, START, STATISTICS, extract_controls
 from zoo.features.store import FeatureStore
@@ -52,8 +52,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(world, monkeypatc
 def test_a_ranking_shows_the_controls_without_place_or_share(world, tmp_path, monkeypatch):
     build_teacher(tmp_path / "zoo" / "ant", "ant")
     monkeypatch.setattr(catalogue, "BUILTIN", tmp_path / "zoo")
-    task = Task(tmp_path / "imgs")
-    ranking, _ = rank_target(task, world, lambda _: lambda *_: None)
+    ranking = rank_images(world)
     rows = {row.name: row for row in ranking.teachers}
     assert rows.keys() == {"ant", *NAMES}
     for name in NAMES:

@@ -89,7 +89,7 @@ def test_what_loads_says_what_its_source_says(hub, user, tmp_path, command):
     assert same(card, random_network(CLIP_ARCH, 16, 5, **CLIP_ARGS))
     rows = command("verify", *names, "clip", "--json").json
     assert [row["problem"] for row in rows] == [""] * 6
-    assert rows[0]["checks"][-1] == "golden embedding noted"
+    assert rows[0]["checks"][-1] == "golden embedding saved"
     rows = command("verify", *names, "clip", "--json").json
     assert [row["checks"][-1] for row in rows] == ["golden embedding"] * 6
 

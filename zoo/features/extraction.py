@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from zoo.errors import TeacherBroken
 from zoo.features.store import Features, FeatureStore, feature_key
 from zoo.images.decoding import DECODED, decode_images
 from zoo.images.folder import Images
+from zoo.system.runtime import Progress, ProgressBars, Runtime
 from zoo.teachers.card import TeacherCard, absence
 
 if TYPE_CHECKING:
@@ -163,3 +164,34 @@ def _run(
                 f"({error.strerror or error}): the next run will ask them again. "
                 "Free some space or set SOURCE_ZOO_CACHE."
             )
+
+
+def extract_together(
+    cards: Sequence[TeacherCard], images: Images, runtime: Runtime
+) -> TeacherOutputs:
+    """`extract_features` by all processes of a runtime: each runs a part of the teachers."""
+
+    def run(some: Sequence[TeacherCard]) -> TeacherOutputs:
+        store = FeatureStore(runtime.cache / "features")
+        bars = teacher_progress(runtime.progress)
+        return extract_features(some, images, store=store, device=runtime.device, progress=bars)
+
+    processes = runtime.processes
+    own = run(processes.own(cards))
+    if processes.count == 1:
+        return own
+    passes = processes.add_up(own.forward_passes)  # which waits for the slowest
+    outputs = run(cards)  # from the store
+    return replace(outputs, forward_passes=passes + outputs.forward_passes)
+
+
+def teacher_progress(bars: ProgressBars) -> Callable[[str, int, int], None]:
+    """A progress bar per teacher, made after its first images."""
+    made: dict[str, Progress] = {}
+
+    def progress(teacher: str, done: int, total: int) -> None:
+        if teacher not in made:
+            made[teacher] = bars(f"running {teacher}")
+        made[teacher](done, total)
+
+    return progress

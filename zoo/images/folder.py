@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from zoo.errors import ImagesError
 from zoo.images.decoding import UNREADABLE, Progress, in_threads, open_image, reason
 from zoo.images.label_file import read_label_file
+
+if TYPE_CHECKING:
+    from zoo.images.source import ImageSource
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 LABELED, POOL = 1000, 500
@@ -39,6 +43,7 @@ class Images:
         classes: C names, sorted.
         digests: [N] SHA-256 of each file's content, 64 hex digits.
         skipped: images that could not be read.
+        source: the folders and label file; None if unknown.
     """
 
     root: Path
@@ -47,6 +52,7 @@ class Images:
     classes: tuple[str, ...]
     digests: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    source: ImageSource | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zoo.system.distributed import SINGLE, Processes
+from zoo.system.distributed import SINGLE, Processes, join
 from zoo.system.files import cache_folder
 
 Progress = Callable[[int, int], None]
@@ -19,7 +20,12 @@ ProgressBars = Callable[[str], Progress]
 def no_progress(what: str) -> Progress:
     """A progress callback that does nothing."""
     del what
-    return lambda done, total: None
+    return lambda *_: None
+
+
+def ignore(message: str) -> None:
+    """A `warn` callback that does nothing."""
+    del message
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Runtime:
         seed: random seed of samples, resamples, views and initial heads.
         cache: folder of features, scores, checkpoints and indexes.
         progress: makes a progress callback for each piece of work; the library prints nothing.
+        warn: called with a message when something unexpected does not stop the work.
         processes: the processes of torchrun that share the work.
 
     Example:
@@ -42,4 +49,23 @@ class Runtime:
     seed: int = 0
     cache: Path = field(default_factory=cache_folder)
     progress: ProgressBars = no_progress
+    warn: Callable[[str], None] = ignore
     processes: Processes = SINGLE
+
+    @contextmanager
+    def join(self) -> Iterator[Runtime]:
+        """The runtime with the processes that torchrun started, if it did."""
+        if self.processes.count > 1:
+            yield self
+            return
+        with join() as processes:
+            yield replace(self, processes=processes)
+
+    def collect(self, messages: list[str]) -> Runtime:
+        """The runtime whose warnings are also appended to a list."""
+
+        def warn(message: str) -> None:
+            messages.append(message)
+            self.warn(message)
+
+        return replace(self, warn=warn)

@@ -172,3 +172,41 @@ def student_start(arch: str) -> Path | None:
     """Folder of the embedded initial student of this architecture, None where there is none."""
     folder = STUDENTS / arch
     return folder if (folder / "model.safetensors").exists() else None
+
+
+def cards_to_rank(zoo: str) -> list[TeacherCard]:
+    """The teachers of a zoo that a ranking runs.
+
+    Of the Hub's catalogue those are the default set and what was pulled before: all of it would
+    be tens of gigabytes.
+    """
+    named = [part.strip() for part in zoo.split(",")]
+    return [card for card in list_cards(zoo) if card.folder or card.default or card.repo in named]
+
+
+def select_cards(
+    zoo: str,
+    names: Sequence[str] = (),
+    *,
+    domain: str | None = None,
+    default: bool = False,
+    local: bool = False,
+) -> list[TeacherCard]:
+    """The teachers that the options name, each once.
+
+    Raises:
+        TeacherNotFound: there is none of a name, or no teacher fits.
+    """
+    cards = list_cards(zoo)
+    named = {card.name: card for card in (find_card(name, cards) for name in names)}
+    chosen = list(named.values()) or cards
+    if domain is not None:
+        chosen = [card for card in chosen if domain.lower() in card.domain.lower()]
+    if default:
+        chosen = [card for card in chosen if card.default]
+    if local:
+        chosen = [card for card in chosen if card.folder]
+    if not chosen:
+        domains = sorted({card.domain for card in cards})
+        raise TeacherNotFound(f"No teacher of --zoo {zoo} fits. Its domains: {', '.join(domains)}.")
+    return chosen

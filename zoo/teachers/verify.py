@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import TeacherBroken
 from zoo.features.inference import Teacher, embed, load_teacher
+from zoo.system.runtime import Progress
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.config import read_layout
 
@@ -121,3 +123,20 @@ def distance(found: NDArray[np.float32], golden: ArrayLike) -> float:
         return math.inf
     gap = np.linalg.norm(found - known, axis=1)
     return float(np.max(gap / np.maximum(np.linalg.norm(known, axis=1), 1e-12)))
+
+
+def verify_all(cards: Sequence[TeacherCard], progress: Progress) -> list[Verdict]:
+    """Verify each teacher; the first time that a pulled one loads, keep its golden embeddings."""
+    verdicts: list[Verdict] = []
+    for done, card in enumerate(cards, start=1):
+        verdict = verify(card)
+        if card.repo and card.folder and not verdict.problem and not card.golden:
+            noted = "golden embedding saved"
+            try:
+                measure(card).save(card.folder)
+            except OSError:
+                noted = "golden embedding not saved: the folder cannot be written"
+            verdict = replace(verdict, checks=(*verdict.checks, noted))
+        verdicts.append(verdict)
+        progress(done, len(cards))
+    return verdicts

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from cli import stopping
+from cli import terminal
 from distill.training.checkpoint import Checkpoint
 from tests.support.worlds import weights
 
@@ -37,8 +37,8 @@ def test_a_run_that_sigterm_ends_goes_on_to_the_very_same_student(transfer, cach
 
     monkeypatch.setattr(Checkpoint, "keep", keep)
     ran = transfer("--updates", 6)
-    assert ran.code == stopping.CODE
-    assert ran.err.splitlines()[-1] == "Stopped. The same command goes on from where it was."
+    assert ran.code == terminal.STOPPED
+    assert ran.err.splitlines()[-1] == "Stopped. The same command resumes from where it was."
     assert len(list(cache.glob("runs/*.safetensors"))) == 1
     counts.clear()
     assert transfer("--updates", 6).code == 0
@@ -48,16 +48,16 @@ def test_a_run_that_sigterm_ends_goes_on_to_the_very_same_student(transfer, cach
 
 
 def test_without_a_signal_nothing_stops():
-    stopping.stop_politely()
-    stopping.stop_if_asked()
+    terminal.handle_sigterm()
+    terminal.stop_if_requested()
 
 
 def test_a_signal_stops_at_the_next_whole_step_or_a_little_later():
-    stopping.stop_politely()
+    terminal.handle_sigterm()
     terminate()
     with pytest.raises(SystemExit) as stop:
-        stopping.stop_if_asked()
-    assert stop.value.code == stopping.CODE
-    assert 0 < signal.alarm(0) <= stopping.GRACE
+        terminal.stop_if_requested()
+    assert stop.value.code == terminal.STOPPED
+    assert 0 < signal.alarm(0) <= terminal.GRACE
     with pytest.raises(SystemExit):
         os.kill(os.getpid(), signal.SIGALRM)

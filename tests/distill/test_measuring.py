@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from distill.pace import WARM, measure_student
+from distill.budget import WARMUP, measure_student
 from distill.recipe import Recipe
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
-from selection.pace import measure_scoring
+from selection.pipeline import measure_scoring
 from tests.support.toys import hub_card
 from zoo import extract_features
 from zoo.features.store import FeatureStore, unseen
-from zoo.pace import SAMPLE, measure_asking, measure_decoding, measure_teachers
+from zoo.features.throughput import SAMPLE, measure_decoding, measure_passes, measure_teachers
+from zoo.system import timing
 
 CPU = torch.device("cpu")
 
@@ -34,9 +35,9 @@ def student(clock, **changes):
 @pytest.mark.parametrize("teachers", [None, [], [3, 2]])
 def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypatch, teachers):
     runs = []
-    from distill import pace
+    from distill import budget
 
-    def fit(student, pixels, labels, recipe, _fit=pace.fit, **options):
+    def fit(student, pixels, labels, recipe, _fit=budget.fit, **options):
         runs.append((pixels.shape, recipe, options["targets"]))
         done = options["progress"]
         made = []
@@ -46,11 +47,11 @@ def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypa
         finally:
             runs.append(len(made))
 
-    monkeypatch.setattr("distill.pace.fit", fit)
+    monkeypatch.setattr("distill.budget.fit", fit)
     found = student(clock, teachers=teachers, decode=0.25)
-    assert (found.start, found.update, found.decode, found.answer) == (1, 1, 0.25, 1 / 64)
+    assert (found.start, found.update, found.decode, found.predict) == (1, 1, 0.25, 1 / 64)
     (shape, recipe, targets), updates = runs
-    assert updates == WARM + 3
+    assert updates == WARMUP + 3
     assert shape[1:] == (3, 32, 32)
     assert recipe.labeled_batch == Recipe().labeled_batch
     assert bool(targets) == (teachers is not None)
@@ -64,7 +65,7 @@ def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock, monkeypat
     def refuse(*_, **__):
         raise AssertionError("Input height (32) doesn't match model (224).")
 
-    monkeypatch.setattr("distill.pace.fit", refuse)
+    monkeypatch.setattr("distill.budget.fit", refuse)
     assert student(clock).update == float("inf")
 
 
@@ -74,13 +75,11 @@ def test_a_kind_of_network_is_measured_once(toy_zoo, clock):
     assert (found["ant"].start, found["ant"].each) == (1, 1 / SAMPLE)
 
 
-def test_a_teacher_elsewhere_is_measured_with_random_weights(toy_zoo, clock):
-    found = measure_teachers([toy_zoo[0], hub_card("cat")], seconds=99, clock=clock)
-    assert found["cat"].each == 4 / SAMPLE  # larger images, so fewer of them
+def test_a_teacher_elsewhere_is_extrapolated_by_parameters_and_area(toy_zoo, clock):
     unknown = hub_card("dog", network="nosuch")
-    guess = measure_teachers([toy_zoo[0], unknown], seconds=99, clock=clock)
+    found = measure_teachers([toy_zoo[0], unknown], seconds=99, clock=clock)
     work = unknown.params * 224**2 / (toy_zoo[0].params * 32**2)
-    assert guess["dog"].each == pytest.approx(guess["ant"].each * work)
+    assert found["dog"].each == pytest.approx(found["ant"].each * work)
 
 
 def test_when_the_time_is_over_the_rest_is_guessed(toy_zoo, clock):
@@ -94,21 +93,22 @@ def test_a_teacher_that_is_broken_takes_no_time_and_is_no_error(toy_zoo, clock, 
     assert measure_teachers([broken], seconds=9, clock=clock)["ant"].each == 0
 
 
-def test_decoding_is_timed_on_a_sample(images, clock):
-    assert measure_decoding(images, 32, clock) == 1 / SAMPLE
+def test_decoding_is_timed_on_a_sample(images, clock, monkeypatch):
+    monkeypatch.setattr(timing, "clock", clock)
+    assert measure_decoding(images, 32) == 1 / SAMPLE
 
 
-def test_asking_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
+def test_passes_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
     ant, bee = toy_zoo
     store = FeatureStore(tmp_path / "store")
     extract_features([ant], images.subset(np.arange(5)), store=store)
     new = unseen([ant, bee], [*images.digests, images.digests[0]], store)
     assert new == {"ant": [*images.digests[5:]], "bee": [*images.digests]}
-    asking = measure_asking([ant, bee], images, seconds=0, store=store)
-    assert asking.step("ask", images.digests).count == 13 + 18
-    assert asking.decode.each > 0
+    passes = measure_passes([ant, bee], images, seconds=0, store=store)
+    assert passes.step("run", images.digests).count == 13 + 18
+    assert passes.decode > 0
     extract_features([ant], images, store=store)
-    assert measure_asking([ant], images, seconds=0, store=store).unseen == {}
+    assert measure_passes([ant], images, seconds=0, store=store).unseen == {}
 
 
 def reading(*times):
@@ -116,13 +116,15 @@ def reading(*times):
     return lambda: next(left)
 
 
-def test_scoring_is_timed_by_one_resample_and_one_permutation():
+def test_scoring_is_timed_by_one_resample_and_one_permutation(monkeypatch):
     labels = np.array([0, 1, 2] * 4 + [-1] * 6)
     # five seconds without resamples, three to prepare a permutation, two to score a resample
-    found = measure_scoring(labels, clock=reading(0.0, 5.0, 10.0, 13.0, 15.0))
+    monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 10.0, 13.0, 15.0))
+    found = measure_scoring(labels)
     assert found.of(12) == pytest.approx(5 + RESAMPLES * 2 + PERMUTATIONS * (3 + 2))
     # a metric that is computed anew each time, seven seconds
-    found = measure_scoring(labels, metric="logme,parc", clock=reading(0.0, 5.0, 10.0, 17.0))
+    monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 12.0))
+    found = measure_scoring(labels, metric="logme,parc")
     assert found.of(12) == pytest.approx(5 + 2 * SLOW * 7)
 
 

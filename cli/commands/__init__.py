@@ -1,0 +1,1 @@
+"""The commands of `zoo`: each reads options, calls the library and prints."""

@@ -1,0 +1,106 @@
+"""`zoo compare`: several methods on the same labels, and which to ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import tables, terminal
+from cli.options import (
+    Arch,
+    Budget,
+    Compared,
+    Device,
+    DryRun,
+    Flip,
+    ImageSize,
+    Json,
+    Labels,
+    LabelsPerClass,
+    Objective,
+    RankedZoo,
+    RequiredTarget,
+    Seed,
+    Start,
+    Test,
+    TrainedIn,
+    Unlabeled,
+    Updates,
+    read_recipe,
+)
+from zoo.system.timing import Deadline
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def compare(
+    target: RequiredTarget,
+    method: Annotated[
+        list[Compared] | None, typer.Option(help="One to compare; repeatable. All if not given.")
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=3, help="Of the cross-validation when there is no --test.")
+    ] = 3,
+    zoo: RankedZoo = "builtin",
+    objective: TrainedIn = Objective.TARGET,
+    arch: Arch = "mobilenetv3",
+    start: Start = "builtin",
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    labels_per_class: LabelsPerClass = None,
+    test: Test = None,
+    image_size: ImageSize = 64,
+    updates: Updates = None,
+    flip: Flip = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="File of the comparison.")] = Path("comparison.json"),
+    budget: Budget = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Compare transfer, FixMatch, nearest and weighted on your own labels.
+
+    Says which to ship and whether the difference is noise: on the images of --test, or by
+    cross-validation over the labeled ones. A stopped comparison goes on from its file.
+    """
+    deadline = Deadline(budget)
+    recipe = read_recipe(budget, updates, flip, seed)
+    from zoo.images.source import ImageSource, check_output
+
+    source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
+    check_output(save, source)
+    from distill.compare import METHODS, ComparisonJob
+    from distill.pipeline import Distillation, load_test
+    from selection import ranker
+
+    how = Distillation(
+        objective=objective.value, zoo=zoo, arch=arch, start=start, image_size=image_size,
+        recipe=recipe,
+    )  # fmt: skip
+    with terminal.runtime(device, seed) as runtime:
+        images = source.read(runtime)
+        job = ComparisonJob(
+            images,
+            how,
+            methods=[name for name in METHODS if not method or name in method],
+            ranker=ranker,
+            test=load_test(test, images, runtime),
+            folds=folds,
+            save=save,
+            runtime=runtime,
+        )
+        plan = job.plan(deadline) if budget or dry_run else None
+        if plan:
+            tables.plan_table(plan, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            return
+        comparison = job.run(plan)
+    terminal.note(deadline.overrun)
+    if as_json:
+        terminal.print_json(comparison.to_json())
+    else:
+        tables.comparison_table(comparison)

@@ -1,0 +1,106 @@
+"""`zoo demo`: the whole tool on scans of handwritten digits, with a verdict in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import tables, terminal
+from cli.options import Device, Seed, command_line
+from zoo.errors import ZooError
+from zoo.system.outputs import saving
+
+LABELS_PER_CLASS = 4
+UNLABELED = 1200
+UPDATES = 300
+ARCH = "mobilenetv3_small_100"
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def demo(
+    save: Annotated[Path, typer.Option(help="A new folder for its images and students.")] = Path(
+        "zoo-demo"
+    ),
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Rank, distill and compare on scanned digits: the whole tool in a few minutes."""
+    with saving("demo", save):
+        write_scans(save, seed=seed)
+    from zoo.images.source import ImageSource
+
+    source = ImageSource(save / "images", seed=seed)
+    terminal.say(
+        f"Wrote {10 * LABELS_PER_CLASS} labeled and {UNLABELED} unlabeled scans to "
+        f"{source.target}, and the rest for testing."
+    )
+    from distill.pipeline import Distillation, DistillationJob, load_test
+    from distill.recipe import Recipe
+    from selection.pipeline import rank_images
+
+    with terminal.runtime(device, seed) as runtime:
+        images = source.read(runtime)
+        test = load_test(save / "test", images, runtime)
+        ranking = rank_images(images, runtime=runtime)
+    with saving("ranking", save / "ranking.json"):
+        ranking.save(save / "ranking.json")
+    tables.ranking_table(ranking)
+    how = Distillation(arch=ARCH, recipe=Recipe(updates=UPDATES, seed=seed))
+    reports = []
+    for method in ("weighted", "transfer"):
+        with terminal.runtime(device, seed) as runtime:
+            job = DistillationJob(
+                images,
+                replace(how, method=method),
+                ranking=ranking,
+                test=test,
+                save=save / f"student-{method}",
+                command=command_line(),
+                runtime=runtime,
+            )
+            reports.append(job.run())
+    tables.verdict(reports)
+
+
+def write_scans(folder: Path, *, seed: int) -> None:
+    """Write scikit-learn's 1,797 scanned digits as images of 32 x 32 pixels.
+
+    `images/` gets a few of each class in class folders and the unlabeled ones loose, `test/` the
+    rest in class folders.
+
+    Raises:
+        ZooError: the folder is not new, or scikit-learn is missing.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ZooError(
+            "The demo needs scikit-learn: pip install 'source-zoo[demo]', then run it again."
+        ) from error
+    import numpy as np
+    from PIL import Image
+
+    if folder.exists():
+        raise ZooError(f"{folder} exists already: name a new folder with --save.")
+    scans, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(scans))
+    seen = np.zeros(10, dtype=np.int64)
+    loose = 0
+    for number in order:
+        label = int(labels[number])
+        if seen[label] < LABELS_PER_CLASS:
+            place = folder / "images" / str(label)
+        elif loose < UNLABELED:
+            place = folder / "images"
+            loose += 1
+        else:
+            place = folder / "test" / str(label)
+        seen[label] += 1
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = (scans[number].reshape(8, 8) * (255 / 16)).astype(np.uint8)
+        scan = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)
+        scan.save(place / f"{number:04}.png")

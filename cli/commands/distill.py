@@ -1,0 +1,195 @@
+"""`zoo distill`: train a small student from images and teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import tables, terminal
+from cli.options import (
+    ZOO,
+    Arch,
+    Baseline,
+    Budget,
+    Device,
+    DryRun,
+    Flip,
+    ImageSize,
+    Json,
+    Labels,
+    LabelsPerClass,
+    Objective,
+    Power,
+    Seed,
+    Start,
+    Target,
+    TensorBoard,
+    Test,
+    TrainedIn,
+    Unlabeled,
+    Updates,
+    command_line,
+    read_recipe,
+)
+from zoo.system.timing import Deadline
+from zoo.teachers.catalogue import absolute_zoo, find_card, list_cards
+
+if TYPE_CHECKING:
+    from selection import Ranking
+    from zoo.images.folder import Images
+    from zoo.images.source import ImageSource
+
+RANKING_FILE = Path("ranking.json")
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def distill(
+    target: Target = None,
+    zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
+    ] = False,
+    nearest: Annotated[bool, typer.Option("--nearest", help="The closest teacher alone.")] = False,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="This teacher, with this share; repeatable."),
+    ] = None,
+    baseline: Annotated[Baseline | None, typer.Option(help="No teachers at all.")] = None,
+    objective: TrainedIn = Objective.TARGET,
+    power: Power = None,
+    arch: Arch = "mobilenetv3",
+    start: Start = "builtin",
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    labels_per_class: LabelsPerClass = None,
+    test: Test = None,
+    image_size: ImageSize = 64,
+    updates: Updates = None,
+    flip: Flip = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("student"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the student in the folder.")
+    ] = False,
+    tensorboard: TensorBoard = None,
+    budget: Budget = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Train a small student from your images and the teachers.
+
+    Without --target it continues from ./ranking.json. With it, and no ranking of those images
+    there, the teachers are ranked first.
+    """
+    deadline = Deadline(budget)
+    chosen = [weighted, nearest, bool(teacher), baseline is not None]
+    if sum(chosen) > 1:
+        raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
+    if power is not None and (nearest or teacher or baseline):
+        raise typer.BadParameter("--power goes with --weighted")
+    if objective is Objective.SOURCE and baseline:
+        raise typer.BadParameter("--objective needs teachers, and --baseline has none")
+    recipe = read_recipe(budget, updates, flip, seed)
+    if target is None and (unlabeled or labels or labels_per_class):
+        raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    from distill.pipeline import RANKED, Distillation, DistillationJob, load_test
+    from selection import Ranking, ranker
+    from zoo.images.source import ImageSource
+
+    try:
+        shares = parse_shares(teacher or [], zoo or "all")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--teacher") from error
+    taught = "teachers" if teacher else "nearest" if nearest else "weighted"
+    method = baseline.value if baseline else taught
+    how = Distillation(
+        method, shares, objective.value, zoo, power, arch, start, image_size, recipe
+    ).by(method)
+    if target is None:
+        source = source_of_ranking(Ranking.load(RANKING_FILE))
+    else:
+        source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
+    with terminal.runtime(device, seed) as runtime:
+        images = source.read(runtime)
+        job = DistillationJob(
+            images,
+            how,
+            ranking=saved_ranking(images, zoo) if method in RANKED else None,
+            ranker=ranker,
+            test=load_test(test, images, runtime),
+            save=save,
+            overwrite=overwrite,
+            tensorboard=tensorboard,
+            command=command_line(),
+            runtime=runtime,
+        )
+        plan = job.plan(deadline) if budget or dry_run else None
+        if plan:
+            tables.plan_table(plan, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            return
+        report = job.run(plan)
+    if plan:
+        plan.saved.delete()
+    terminal.note(deadline.overrun)
+    if as_json:
+        terminal.print_json(report.summary())
+    else:
+        tables.report_lines(report)
+
+
+def source_of_ranking(ranking: Ranking) -> ImageSource:
+    """Where the images of a ranking are."""
+    from zoo.images.source import ImageSource
+
+    return ImageSource(
+        Path(ranking.target),
+        Path(ranking.unlabeled) if ranking.unlabeled else None,
+        Path(ranking.labels) if ranking.labels else None,
+        ranking.labels_per_class,
+        ranking.seed,
+    )
+
+
+def saved_ranking(images: Images, zoo: str | None) -> Ranking | None:
+    """The ranking in ./ranking.json, if it is of these very images and this zoo.
+
+    Raises:
+        RankingError: the file cannot be read.
+    """
+    from selection import Ranking
+
+    saved = Ranking.load(RANKING_FILE) if RANKING_FILE.exists() else None
+    if saved is None or saved.digest != images.digest:
+        return None
+    return saved if zoo is None or absolute_zoo(zoo) == saved.zoo else None
+
+
+def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
+    """Shares by hand, `NAME=SHARE` or `NAME` each, normalized to sum 1.
+
+    Raises:
+        ValueError: an entry is malformed, double or not above 0; the message says which.
+        TeacherNotFound: no teacher has this name.
+    """
+    shares: dict[str, float] = {}
+    cards = list_cards(zoo) if entries else []
+    for entry in entries:
+        name, equals, text = entry.partition("=")
+        try:
+            share = float(text) if equals else 1.0
+        except ValueError:
+            share = -1.0
+        if not 0 < share < float("inf"):
+            raise ValueError(f"{entry!r} is not NAME=SHARE with a share above 0")
+        card = find_card(name, cards)
+        if card.name in shares:
+            raise ValueError(f"{name!r} is named twice")
+        shares[card.name] = share
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}

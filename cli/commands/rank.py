@@ -1,0 +1,128 @@
+"""`zoo rank`: order teachers by how close they are to images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import tables, terminal
+from cli.options import (
+    Budget,
+    Device,
+    DryRun,
+    Json,
+    Labels,
+    LabelsPerClass,
+    MaxUnlabeled,
+    Metrics,
+    OldProbe,
+    RankedZoo,
+    RequiredTarget,
+    Seed,
+    Shortlist,
+    Top,
+    Unlabeled,
+    command_line,
+)
+from zoo.system.files import write_atomic
+from zoo.system.outputs import check_replaced, saving
+from zoo.system.timing import Deadline
+
+if TYPE_CHECKING:
+    from zoo.images.source import ImageSource
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def rank(
+    target: RequiredTarget,
+    zoo: RankedZoo = "builtin",
+    unlabeled: Unlabeled = None,
+    labels: Labels = None,
+    metric: Metrics = None,
+    max_unlabeled: MaxUnlabeled = None,
+    probe: OldProbe = None,
+    top: Top = None,
+    shortlist: Shortlist = None,
+    power: Annotated[
+        float, typer.Option(min=0, max=1000, help="Share is score to this power.")
+    ] = 4.0,
+    labels_per_class: LabelsPerClass = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    save: Annotated[Path, typer.Option(help="File for the ranking.")] = Path("ranking.json"),
+    report: Annotated[
+        Path | None, typer.Option(help="Also write it as a page, FILE.html.", metavar="FILE")
+    ] = None,
+    budget: Budget = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the teachers by how close they are to your images."""
+    deadline = Deadline(budget)
+    max_unlabeled = probe if max_unlabeled is None else max_unlabeled
+    if budget and max_unlabeled is not None:
+        raise typer.BadParameter("--budget chooses the images: leave out --max-unlabeled")
+    from zoo.images.source import ImageSource
+
+    source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
+    _check_files(source, save, report)
+    from selection.pipeline import RankingJob
+    from zoo.images.folder import POOL
+
+    messages: list[str] = []
+    with terminal.runtime(device, seed) as plain:
+        runtime = plain.collect(messages)
+        job = RankingJob(
+            source.read(runtime, need_labels=False),
+            zoo=zoo,
+            metric=metric,
+            power=power,
+            top=top,
+            shortlist=shortlist,
+            max_unlabeled=POOL if max_unlabeled is None else max_unlabeled,
+            runtime=runtime,
+        )
+        plan = job.plan(deadline) if budget or dry_run else None
+        if plan:
+            tables.plan_table(plan, as_json=as_json, dry_run=dry_run)
+            job = plan.job
+        if dry_run:
+            return
+        if plan and budget:
+            plan.saved.save(plan.chosen, runtime.warn)
+        ranking = job.run()
+    with saving("ranking", save):
+        ranking.save(save)
+    if plan:
+        plan.saved.delete()
+    warnings = [*messages, *ranking.notes, deadline.overrun]
+    if report:
+        from distill.report.ranking_page import ranking_page
+
+        page = ranking_page(ranking.to_json(), command=command_line(), notes=warnings)
+        with saving("page", report, "--report"):
+            write_atomic(report, page)
+    for text in (*ranking.notes, deadline.overrun):
+        terminal.note(text)
+    if as_json:
+        terminal.print_json(ranking.to_json())
+        return
+    tables.ranking_table(ranking)
+    terminal.say(f"Saved as {save}: edit its shares if you like, then run `zoo distill`.")
+
+
+def _check_files(source: ImageSource, save: Path, report: Path | None) -> None:
+    """Refuse outputs that would replace other files or land among the images."""
+    from zoo.images.source import check_output
+
+    check_output(save, source)
+    check_replaced(save, b'"teachers"', "ranking")
+    if report:
+        check_output(report, source, "--report")
+        check_replaced(report, b"source-zoo, ranking", "page", "--report")
+        if report.absolute() == save.absolute():
+            raise typer.BadParameter("--report and --save are one file: name two")

@@ -1,0 +1,144 @@
+"""`zoo eval`, `zoo predict`, `zoo export`: use a saved student."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import tables, terminal
+from cli.options import Device, Json, Labels, RequiredTarget
+from zoo.errors import StudentError
+
+if TYPE_CHECKING:
+    from distill.export.export import Exported
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("eval")
+def evaluate(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    target: RequiredTarget,
+    labels: Labels = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Test a student on labeled images."""
+    from distill.evaluation.saved import evaluate_student
+
+    with terminal.runtime(device) as runtime:
+        result = evaluate_student(student, target, labels=labels, runtime=runtime)
+    if as_json:
+        terminal.print_json(asdict(result))
+    else:
+        tables.evaluation_table(result)
+
+
+@app.command()
+def predict(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders.")],
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Name the class of images."""
+    from distill.evaluation.saved import predict_files
+
+    with terminal.runtime(device) as runtime:
+        rows, skipped = predict_files(student, paths, runtime=runtime)
+    for entry in skipped:
+        terminal.note(f"Skipped {entry.path}: {entry.reason}.")
+    if as_json:
+        terminal.print_json(rows)
+    else:
+        for row in rows:
+            terminal.say(row["path"], row["label"], f"{row['probability']:.3f}")
+
+
+@app.command()
+def export(
+    student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX file.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="In 8 bits, with ranges measured on --target.")
+    ] = False,
+    target: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images, labeled or not, to compare the file on."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; else model.onnx or model.int8.onnx in STUDENT."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a student as one file for other runtimes; needs source-zoo[export].
+
+    Pixels go in, uint8 [B, 3, S, S] of 0 to 255, and probabilities come out. The file is kept only
+    if it answers as the student does; times are of one image on one thread.
+    """
+    if not onnx:
+        raise typer.BadParameter("say which format: --onnx")
+    if int8 and target is None:
+        raise typer.BadParameter("--int8 needs --target, images to measure its ranges on")
+    path = out or student / ("model.int8.onnx" if int8 else "model.onnx")
+    check_file(path, overwrite=overwrite)
+    if target is not None:
+        from zoo.images.source import ImageSource, check_output
+
+        check_output(path, ImageSource(target), "--out")
+    from distill.export.export import export_student
+    from distill.export.onnx_file import check_extra
+    from zoo.images.folder import read_images
+
+    check_extra()
+    with terminal.runtime() as runtime:
+        images = None
+        if target:
+            images = read_images(target, progress=runtime.progress("reading images"))
+            terminal.note(images.skipped_note)
+        exported = export_student(
+            student,
+            path,
+            images=images and images.probe(),
+            int8=int8,
+            progress=runtime.progress("exporting"),
+        )
+    terminal.note(tables.export_warning(exported))
+    if as_json:
+        terminal.print_json(summarize_export(exported))
+    else:
+        tables.export_lines(exported)
+
+
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """Make sure, before any work, that an ONNX file may be written here.
+
+    Raises:
+        StudentError: its name ends otherwise, or something is there.
+    """
+    if path.suffix != ".onnx":
+        raise StudentError(f"{path} does not end in .onnx: choose another --out.")
+    if path.is_dir():
+        raise StudentError(f"{path} is a folder: choose another --out.")
+    if path.exists() and not overwrite:
+        raise StudentError(f"{path} exists already: pass --overwrite or choose another --out.")
+
+
+def summarize_export(exported: Exported) -> dict[str, Any]:
+    """What was written as `zoo export --json` shows it."""
+    from distill.export.export import AGREEMENT, TOLERANCE
+    from distill.export.onnx_file import OPSET
+
+    return {
+        **asdict(exported),
+        "path": str(exported.path),
+        "bytes": exported.bytes,
+        "opset": OPSET,
+        "faithful": exported.faithful,
+        "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
+    }

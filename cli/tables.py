@@ -1,0 +1,291 @@
+"""What people see: tables and sentences about teachers, rankings, students and plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli import terminal
+from zoo.system.timing import format_duration
+
+if TYPE_CHECKING:
+    from distill.evaluation.comparison import Comparison
+    from distill.evaluation.metrics import Evaluation
+    from distill.export.export import Exported
+    from distill.report.report import Report
+    from selection import Ranking
+    from zoo.hub.pull import Pulled
+    from zoo.system.timing import Plan
+    from zoo.teachers.card import TeacherCard
+    from zoo.teachers.verify import Verdict
+
+CHOSEN = {
+    "updates": "--updates {}",
+    "image_size": "--image-size {}",
+    "max_labeled": "at most {} labeled images",
+    "max_unlabeled": "--max-unlabeled {}",
+}
+"""What a budget chooses, in words."""
+
+
+def ranking_table(ranking: Ranking) -> None:
+    """Teachers by closeness, with intervals and shares; equal places are ties."""
+    first, *others = ranking.metric.split(",")
+    teachers = ranking.teachers
+    placed = [""] if any(row.place for row in teachers) else []
+    drawn = ["95 % interval~"] if any(row.low is not None for row in teachers) else []
+    columns = [*placed, "teacher", "domain", f"{first}>", *drawn, *(f"{n}>" for n in others)]
+    rows = [
+        [
+            *(str(row.place or "") for _ in placed),
+            row.name,
+            row.domain,
+            "failed" if row.score is None else f"{row.score:.3f}",
+            *("" if row.low is None else f"{row.low:.2f} to {row.high:.2f}" for _ in drawn),
+            *("" if row.score is None else f"{row.scores[name]:.3f}" for name in others),
+            {"ok": f"{row.share:.1%}", "control": "control", "failed": ""}[row.status],
+        ]
+        for row in teachers
+    ]
+    terminal.show_rows([*columns, "share>"], rows)
+    for row in teachers:
+        if row.status == "failed":
+            terminal.say(f"{row.name} failed: {row.reason}")
+    terminal.say(
+        f"{ranking.labeled} labeled of {ranking.images} images, {ranking.classes} classes; "
+        f"{ranking.forward_passes} forward passes."
+    )
+    for text in ranking.reading:
+        terminal.say(text)
+
+
+def evaluation_table(result: Evaluation) -> None:
+    """Accuracy by class, the worst first, and over all; its calibration; what it confuses."""
+    from distill.evaluation.metrics import PAIRS
+
+    rows = sorted(result.by_class, key=lambda row: row.accuracy)
+    terminal.show_rows(
+        ["class", "accuracy>", "95 % interval>", "images>"],
+        [
+            (row.name, f"{row.accuracy:.1%}", f"{row.low:.1%} to {row.high:.1%}", str(row.images))
+            for row in rows
+        ],
+    )
+    terminal.say(accuracy_line(result))
+    if result.calibration:
+        terminal.say(
+            f"Expected calibration error {result.calibration.error:.1%}: it is "
+            f"{result.calibration.confidence:.1%} certain on average."
+        )
+    for truth, said, count in result.confused[:PAIRS]:
+        terminal.say(f"{truth} taken for {said}, {count} {'time' if count == 1 else 'times'}.")
+
+
+def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
+    """What a command would do: the answer of a dry run, else a word before it begins."""
+    if dry_run and as_json:
+        terminal.print_json(plan.to_json())
+        return
+    place = terminal.out if dry_run else terminal.err
+    rows: list[tuple[str, str, str, str]] = []
+    for step in plan.steps:
+        count, unit = f"{step.count:,}", step.unit
+        if unit == "bytes":
+            count, unit = f"{step.count / 1e6:.1f}", "MB"
+        rows.append((step.what, count, unit, _time(step.seconds)))
+    terminal.show_rows(["step", ">", "", "time>"], rows, place)
+    total = f"{format_duration(plan.seconds)} in all"
+    if plan.budget:
+        total += f", of {format_duration(plan.budget)}"
+    fetched = plan.count("bytes")
+    total += f", and the time to fetch {fetched / 1e6:.1f} MB" if fetched else ""
+    words = ", ".join(CHOSEN[name].format(number) for name, number in plan.chosen.items())
+    lines = [f"{total}.", f"The budget chooses {words}." if words else "", *plan.warnings]
+    for line in filter(None, lines):
+        place.print(line)
+
+
+def _time(seconds: float | None) -> str:
+    return "?" if seconds is None else format_duration(seconds) if seconds >= 1 else "<1s"
+
+
+def teacher_table(cards: Sequence[TeacherCard]) -> None:
+    """The zoo, a line a teacher; a wide terminal shows more of each."""
+    wide = terminal.out.width >= 120
+    more = ("accuracy>", "data~", "network") if wide else ()
+    table = terminal.make_table("name", "domain~", "classes>", "size>", "license~", *more, "")
+    for card in sorted(cards, key=lambda card: bool(card.repo)):  # embedded ones and yours first
+        accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
+        terminal.add_row(
+            table,
+            card.name,
+            card.domain,
+            str(card.classes or "-"),
+            f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB",
+            card.license,
+            *((accuracy, card.data, card.network.partition(".")[0]) if wide else ()),
+            _place(card),
+        )
+    terminal.print_table(table)
+    here = sum(card.folder is not None for card in cards)
+    terminal.print_table(
+        f"{len(cards)} teachers of {len({card.domain for card in cards})} domains, {here} on this "
+        "machine. * is in the default set of `zoo pull --default`; teachers without classes are "
+        "used for their features; `zoo info NAME` shows all of one."
+    )
+
+
+def _place(card: TeacherCard) -> str:
+    if not card.repo:
+        return "embedded" if card.source.startswith("builtin:") else "yours"
+    return "pulled" if card.folder else "gated" if card.gated else "*" * card.default
+
+
+def card_lines(card: TeacherCard) -> None:
+    """All of a card, a line an entry; long lists are cut."""
+    shown = {**card.to_json(), "folder": str(card.folder or "not on this machine")}
+    shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": _few(card.labels)}
+    if card.accuracy is not None:
+        images = shown.pop("accuracy_images")
+        shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
+    if card.golden:
+        shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
+    table = terminal.make_table("entry", "value~")
+    for name, value in shown.items():
+        if value not in ("", (), {}, None, 0):
+            terminal.add_row(table, name, str(value))
+    terminal.print_table(table)
+
+
+def _few(labels: Sequence[str]) -> str:
+    more = f", ... ({len(labels)})" if len(labels) > 12 else ""
+    return ", ".join(labels[:12]) + more
+
+
+def pull_table(rows: Sequence[Pulled]) -> None:
+    """What was fetched, a line a teacher, and the bytes in all."""
+    table = terminal.make_table("teacher", "", "size>", "commit", "reason~")
+    for row in rows:
+        size = f"{row.bytes / 1e6:.1f} MB" if row.bytes else ""
+        terminal.add_row(table, row.name, row.status, size, row.revision[:12], row.reason)
+    terminal.print_table(table)
+    total = sum(row.bytes for row in rows) / 1e6
+    failed = sum(row.status == "failed" for row in rows)
+    terminal.say(f"{total:.1f} MB, {len(rows) - failed} of {len(rows)} teachers.")
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> None:
+    """What was checked of each teacher, and what is wrong."""
+    table = terminal.make_table("teacher", "", "checked~")
+    for row in verdicts:
+        state = "BROKEN" if row.problem else "ok"
+        terminal.add_row(table, row.name, state, row.problem or ", ".join(row.checks))
+    terminal.print_table(table)
+    broken = sum(bool(row.problem) for row in verdicts)
+    terminal.say(f"{len(verdicts) - broken} of {len(verdicts)} teachers are as their cards say.")
+
+
+def report_lines(report: Report) -> None:
+    """A finished run in two lines."""
+    shares = sorted(report.teachers.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
+    terminal.say(
+        f"{report.arch}, {report.method}, {report.recipe.updates} updates in "
+        f"{report.seconds:.0f} s" + (f"; teachers: {named}" if named else "") + "."
+    )
+    if report.evaluation:
+        terminal.say(accuracy_line(report.evaluation))
+    terminal.say(f"The student is in {report.student}.")
+    page = Path(report.student) / "report.html"
+    if page.is_file():
+        terminal.say(f"How it went, as a page: {page}")
+
+
+def accuracy_line(result: Evaluation) -> str:
+    """Accuracy with its interval, in words."""
+    return (
+        f"Accuracy {result.accuracy:.1%} on {result.images} images "
+        f"(95 % interval {result.low:.1%} to {result.high:.1%})."
+    )
+
+
+def comparison_table(comparison: Comparison) -> None:
+    """Methods from the best to the worst, then in words which to ship."""
+    table = terminal.make_table(
+        "method", "accuracy>", "95 % interval>", "behind>", "by chance>", "seconds>"
+    )
+    for row in comparison.standings:
+        interval = f"{row.low:.1%} to {row.high:.1%}"
+        behind, chance = (
+            (f"{100 * row.behind:.1f}", f"{row.chance:.3f}") if row.behind else ("", "")
+        )
+        terminal.add_row(
+            table, row.method, f"{row.accuracy:.1%}", interval, behind, chance, f"{row.seconds:.0f}"
+        )
+    terminal.print_table(table)
+    terminal.say(comparison.verdict)
+    folds = f"left out in turn ({comparison.folds} folds)" if comparison.folds else "held out"
+    terminal.say(f"On {comparison.images} labeled images {folds}; one seed.")
+
+
+def verdict(reports: Sequence[Report]) -> None:
+    """Methods side by side, then in words whether the first beats the second."""
+    table = terminal.make_table("method", "accuracy>", "95 % interval>", "seconds>")
+    results = [(report.method, report.evaluation) for report in reports if report.evaluation]
+    for report, (method, result) in zip(reports, results, strict=True):
+        interval = f"{result.low:.1%} to {result.high:.1%}"
+        terminal.add_row(table, method, f"{result.accuracy:.1%}", interval, f"{report.seconds:.0f}")
+    terminal.print_table(table)
+    (first, one), (second, other) = results[:2]
+    gain, low, high = one.gain_over(other)
+    points = f"{abs(gain) * 100:.1f} points ({low * 100:+.1f} to {high * 100:+.1f})"
+    if low > 0:
+        terminal.say(
+            f"{first} beats {second} by {points}, beyond the noise of {one.images} test images."
+        )
+    elif high < 0:
+        terminal.say(f"{first} loses to {second} by {points}: ship the {second} student.")
+    else:
+        terminal.say(
+            f"{first} and {second} differ by {points}: within the noise of the test images."
+        )
+    terminal.say(
+        "One draw of labels and one seed: repeat with other --seed values before you rely on it."
+    )
+
+
+def export_lines(exported: Exported) -> None:
+    """Cost of each runtime, then in words how near the file is to the student."""
+    terminal.show_rows(
+        ["runtime", "numbers", "ms, median>", "ms, 95 %>", "MB>"],
+        [
+            (
+                row.name,
+                row.numbers,
+                f"{row.latency.median:.2f}",
+                f"{row.latency.p95:.2f}",
+                f"{row.bytes / 1e6:.2f}",
+            )
+            for row in exported.runtimes
+        ],
+    )
+    terminal.say("One image at a time on one thread of this machine, without reading the file.")
+    agreed = ""
+    if exported.agreement is not None:
+        agreed = f"; the top class is the same for {exported.agreement:.1%} of the images"
+    where = f"{exported.images} images" if exported.images else "random images"
+    gap = f"a probability differs by up to {exported.difference:.1e}"
+    terminal.say(f"Against torch on {where}: {gap}{agreed}.")
+    terminal.say(f"Saved as {exported.path}: uint8 pixels in, probabilities out.")
+
+
+def export_warning(exported: Exported) -> str:
+    """What to beware of; empty for a file that answers as the student does."""
+    if exported.faithful or exported.agreement is None:
+        return ""
+    return (
+        f"Beware: {exported.path} names another class than the student for "
+        f"{1 - exported.agreement:.1%} of {exported.images} images. Test it before you ship it, or "
+        "export without --int8."
+    )

@@ -1,0 +1,285 @@
+"""compare_methods: several methods on a user's own labels, exactly what `zoo compare` does."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill.evaluation.comparison import Bools, Comparison, compare, divide
+from distill.pipeline import (
+    RANKED,
+    Distillation,
+    Method,
+    Ranker,
+    TeacherRanking,
+    Teachers,
+    describe_overlap,
+    load_test,
+    plan_teachers,
+    prepare_teachers,
+    source_of,
+    train_student,
+)
+from zoo.errors import StudentError
+from zoo.images.folder import Images
+from zoo.images.source import ImageSource, check_output, load_images
+from zoo.system.json_files import mapping, number, optional, read_json, record, text, write_json
+from zoo.system.outputs import saving
+from zoo.system.runtime import Runtime
+from zoo.system.timing import Deadline, SavedChoice
+
+if TYPE_CHECKING:
+    from distill.budget import TrainingPlan
+
+METHODS: tuple[Method, ...] = ("transfer", "fixmatch", "nearest", "weighted")
+"""What is compared, the simplest first."""
+
+_CELL = record({"hits": text(most=10_000_000), "seconds": number(0)})
+_RECORD = record({"run": text(), "cells": optional(mapping(_CELL), {})})
+
+
+@dataclass
+class Record:
+    """The finished students of a comparison, kept in a file.
+
+    Attributes:
+        path: of the file.
+        run: SHA-256 of all that the comparison depends on but its methods.
+        cells: by `method/fold`, `hits` as a text of 0 and 1, and `seconds`.
+        writes: whether this process writes the file.
+        other: the `run` of another comparison that the file holds; empty if it holds none.
+    """
+
+    path: Path
+    run: str
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    writes: bool = True
+    other: str = ""
+
+    @classmethod
+    def open(cls, path: Path, run: str, *, writes: bool = True) -> Record:
+        """What a file holds of this comparison; nothing of another one.
+
+        Raises:
+            StudentError: the file is something else, which stays as it is.
+        """
+        if not path.exists():
+            return cls(path, run, writes=writes)
+        advice = "It is not a comparison of source-zoo: choose another --save."
+        document = read_json(path, _RECORD, error=StudentError, advice=advice, limit=256 << 20)
+        if document["run"] == run:
+            return cls(path, run, document["cells"], writes)
+        return cls(path, run, {}, writes, document["run"] if document["cells"] else "")
+
+    def move_other(self) -> str:
+        """Move another comparison aside; a message about it, or an empty one.
+
+        Raises:
+            ZooError: it cannot be moved.
+        """
+        if not (self.other and self.writes):
+            return ""
+        aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
+        with saving("other comparison", aside):
+            self.path.replace(aside)
+        return f"{self.path} held another comparison, which was moved to {aside}."
+
+    def add(self, key: str, right: Bools, seconds: float) -> None:
+        """Keep the results of a student.
+
+        Raises:
+            ZooError: the file cannot be written.
+        """
+        hits = "".join("01"[int(hit)] for hit in right)
+        self.cells[key] = {"hits": hits, "seconds": round(seconds, 2)}
+        self.save()
+
+    def save(self, **more: Any) -> None:
+        """Write the file atomically.
+
+        Raises:
+            ZooError: it cannot be written.
+        """
+        if self.writes:
+            with saving("comparison", self.path):
+                write_json(self.path, {**more, "run": self.run, "cells": self.cells})
+
+    def gather(self, keys: Sequence[str]) -> tuple[Bools, float]:
+        """The results of some students one after the other, and the seconds of all."""
+        hits = "".join(self.cells[key]["hits"] for key in keys)
+        seconds = sum(self.cells[key]["seconds"] for key in keys)
+        return np.array([hit == "1" for hit in hits]), seconds
+
+
+def compare_methods(
+    images: str | Path | ImageSource | Images,
+    how: Distillation | None = None,
+    *,
+    methods: Sequence[Method] = METHODS,
+    ranker: Ranker | None = None,
+    test: str | Path | Images | None = None,
+    folds: int = 3,
+    save: str | Path = "comparison.json",
+    runtime: Runtime | None = None,
+) -> Comparison:
+    """Train a student by each method and test all on the same images, as `zoo compare` does.
+
+    With `test` each method trains one student on all labels; without, one per fold, tested on the
+    labeled images that the fold holds out. Results of finished students are kept in `save`; an
+    interrupted comparison resumes from there.
+
+    Args:
+        images: a folder, an `ImageSource`, or images that are read already; some labeled.
+        how: student, recipe and zoo; its method is replaced by each of `methods`.
+        methods: to compare, the simplest first: of equally good ones the first is recommended.
+        ranker: ranks the teachers for `nearest` and `weighted`: `selection.ranker`.
+        test: held-out labeled images, or their folder.
+        folds: of the cross-validation without `test`.
+        save: file of the comparison.
+        runtime: device, cache, progress and processes.
+
+    Raises:
+        ZooError: a student cannot be trained or tested, or the file cannot be written.
+
+    Example:
+        >>> from distill import compare_methods
+        >>> from selection import ranker
+        >>> comparison = compare_methods("imgs", ranker=ranker)
+        >>> comparison.best
+    """
+    runtime = runtime or Runtime()
+    read = load_images(images, runtime)
+    return ComparisonJob(
+        read,
+        how or Distillation(),
+        methods=methods,
+        ranker=ranker,
+        test=load_test(test, read, runtime),
+        folds=folds,
+        save=Path(save),
+        runtime=runtime,
+    ).run()
+
+
+@dataclass(frozen=True)
+class ComparisonJob:
+    """A comparison before it is made: it can be planned, and run. See `compare_methods`."""
+
+    images: Images
+    how: Distillation = field(default_factory=Distillation)
+    methods: Sequence[Method] = METHODS
+    ranker: Ranker | None = None
+    test: Images | None = None
+    folds: int = 3
+    save: Path = Path("comparison.json")
+    runtime: Runtime = field(default_factory=Runtime)
+
+    def check(self) -> None:
+        """Refuse a file that may not be written, before any work.
+
+        Raises:
+            ZooError: it lies among the images, or is not a comparison.
+        """
+        check_output(self.save, source_of(self.images))
+        Record.open(self.save, "")
+
+    def run(self, plan: TrainingPlan | None = None) -> Comparison:
+        """Train and test all students; see `compare_methods`.
+
+        Args:
+            plan: what a budget chose: all teachers are run before the number of updates is
+                settled.
+        """
+        from distill.evaluation.evaluate import predict
+        from distill.student import round_as_saved
+        from distill.training.checkpoint import delete_checkpoint
+
+        self.check()
+        how = self.how.resolve(self.runtime)
+        parts, folds = divide(self.images, self.test, self.folds)
+        cells: list[tuple[Method, int]] = [
+            (method, fold) for fold in range(len(parts)) for method in self.methods
+        ]
+        rankings: dict[int, TeacherRanking] = {}
+        with self.runtime.join() as runtime:
+            if plan and plan.choose:
+                for method, fold in cells:  # their outputs stay in the store
+                    self._teachers(how.by(method), parts[fold][0], fold, rankings, runtime)
+            how = plan.settle(how, runtime) if plan else how
+            run = self._fingerprint(how, folds)
+            record = Record.open(self.save, run, writes=runtime.processes.is_first)
+            runtime.processes.wait()  # all start from the same file, before one of them writes it
+            if moved := record.move_other():
+                runtime.warn(moved)
+            for method, fold in cells:
+                if (key := f"{method}/{fold}") in record.cells:
+                    continue
+                train, test = parts[fold]
+                own = how.by(method)
+                teachers = self._teachers(own, train, fold, rankings, runtime)
+                trained = train_student(own, teachers, train, runtime)
+                round_as_saved(trained.network)
+                predicted = predict(trained.network, test, trained.preprocessing).argmax(axis=1)
+                labels = np.array(test.classes)[test.labels]
+                right = np.array(self.images.classes)[predicted] == labels
+                record.add(key, right, trained.seconds)
+                delete_checkpoint(trained.state)
+        found = {
+            method: record.gather([f"{method}/{fold}" for fold in range(len(parts))])
+            for method in self.methods
+        }
+        comparison = compare(found, folds=folds)
+        record.save(**comparison.to_json())
+        if overlap := describe_overlap(self.images, self.test):
+            self.runtime.warn(overlap)
+        return comparison
+
+    def plan(self, deadline: Deadline | None = None) -> TrainingPlan:
+        """What `run` is going to do, with times measured on this machine; nothing is fetched.
+
+        Raises:
+            ZooError: something that can be known before is wrong, or the budget is too small.
+        """
+        from distill.budget import plan_training
+
+        self.check()
+        deadline = deadline or Deadline()
+        how = self.how.resolve(self.runtime)
+        parts, folds = divide(self.images, self.test, self.folds)
+        depends = (self.images.digest, self.test and self.test.digest, folds, how, deadline.budget)
+        saved = SavedChoice.of(self.runtime.cache, *depends)
+        if not self.save.exists():
+            saved.delete()
+        teachers = plan_teachers(
+            how, self.images, deadline, self.runtime,
+            ranking=None, ranker=self.ranker, methods=self.methods, rankings=len(parts),
+        )  # fmt: skip
+        return plan_training(
+            parts, self.methods, how, teachers,
+            deadline=deadline, runtime=self.runtime, saved=saved,
+        )  # fmt: skip
+
+    def _teachers(
+        self,
+        how: Distillation,
+        images: Images,
+        fold: int,
+        rankings: dict[int, TeacherRanking],
+        runtime: Runtime,
+    ) -> Teachers:
+        """The teachers of a student; those of a fold are ranked once."""
+        quiet = replace(runtime, warn=lambda _: None)
+        if how.method in RANKED and fold not in rankings and self.ranker:
+            rankings[fold] = self.ranker(images, how.zoo or "builtin", quiet).run()
+        return prepare_teachers(how, images, quiet, ranking=rankings.get(fold))
+
+    def _fingerprint(self, how: Distillation, folds: int) -> str:
+        """SHA-256 of what the results depend on."""
+        tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
+        numbers = (how.objective, how.zoo, how.arch, how.start, how.image_size, how.recipe)
+        return hashlib.sha256(repr((tasks, folds, numbers)).encode()).hexdigest()

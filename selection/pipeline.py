@@ -1,0 +1,318 @@
+"""rank_images: from a folder of images to a ranking of teachers, exactly what `zoo rank` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
+from selection.fingerprints import largest_teachers, shortlist_teachers
+from selection.metrics import METRICS, SCORERS
+from selection.ranking import Ranking
+from selection.score_store import ScoreStore
+from selection.scoring import BLIND_METRIC, METRIC, rank
+from selection.shares import POWER
+from zoo.errors import RankingError
+from zoo.features.controls import NAMES as CONTROLS
+from zoo.features.controls import extract_controls, start_card
+from zoo.features.extraction import extract_together
+from zoo.features.store import Features, FeatureStore
+from zoo.hub.pull import pull_missing
+from zoo.images.folder import LABELED, POOL, Images
+from zoo.images.source import ImageSource, load_images
+from zoo.system import timing
+from zoo.system.runtime import Runtime
+from zoo.system.timing import Deadline, Plan, Rate, SavedChoice, Step
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import absolute_zoo, cards_to_rank
+
+if TYPE_CHECKING:
+    from zoo.features.throughput import ForwardPasses
+
+RANDOM_WIDTH, RANDOM_CLASSES = 256, 10
+"""Embeddings and classes of the random teacher that scoring is measured with."""
+
+
+def rank_images(
+    images: str | Path | ImageSource | Images,
+    *,
+    zoo: str = "builtin",
+    metric: str | None = None,
+    power: float = POWER,
+    top: int | None = None,
+    shortlist: int | None = None,
+    max_labeled: int = LABELED,
+    max_unlabeled: int = POOL,
+    runtime: Runtime | None = None,
+) -> Ranking:
+    """Rank the teachers of a zoo by how close they are to images, as `zoo rank` does.
+
+    Outputs of teachers and scores are kept in the cache: ranking the same images again runs no
+    teacher. A teacher that cannot be used becomes a failed row of the ranking.
+
+    Args:
+        images: a folder (sub-folders are classes, loose images are unlabeled), an `ImageSource`
+            for label files and further folders, or images that are read already.
+        zoo: where the teachers are: `builtin`, `hub`, `all`, a folder, `OWNER/NAME`, or several of
+            these with commas.
+        metric: a name in `METRICS` or `UNLABELED`, or several with commas; None for the default
+            with or without labels.
+        power: share of a teacher is its score to this power.
+        top: give shares to so many teachers only; None for all.
+        shortlist: rank only so many teachers, those of the nearest fingerprints; None ranks all.
+        max_labeled: labeled images that the teachers are run on, about, at most.
+        max_unlabeled: unlabeled images, at most.
+        runtime: device, cache, seed, progress and processes.
+
+    Raises:
+        ImagesError: the images cannot be used.
+        RankingError: the labels cannot rank teachers, or every teacher failed.
+
+    Example:
+        >>> from selection import rank_images
+        >>> ranking = rank_images("imgs")
+        >>> ranking.teachers[0].name, ranking.weights()
+    """
+    runtime = runtime or Runtime()
+    return RankingJob(
+        load_images(images, runtime, need_labels=False),
+        zoo=zoo,
+        metric=metric,
+        power=power,
+        top=top,
+        shortlist=shortlist,
+        max_labeled=max_labeled,
+        max_unlabeled=max_unlabeled,
+        runtime=runtime,
+    ).run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingPlan(Plan):
+    """The plan of a ranking.
+
+    Attributes:
+        job: the ranking with the numbers that the budget chose.
+        saved: where the choice is kept until the ranking is done.
+    """
+
+    job: RankingJob
+    saved: SavedChoice
+
+
+@dataclass(frozen=True)
+class RankingJob:
+    """A ranking before it is made: it can be planned, and run. Arguments of `rank_images`."""
+
+    images: Images
+    zoo: str = "builtin"
+    metric: str | None = None
+    power: float = POWER
+    top: int | None = None
+    shortlist: int | None = None
+    max_labeled: int = LABELED
+    max_unlabeled: int = POOL
+    runtime: Runtime = field(default_factory=Runtime)
+
+    @property
+    def sample(self) -> Images:
+        """The images that the teachers are run on."""
+        return self.images.probe(
+            labeled=self.max_labeled, pool=self.max_unlabeled, seed=self.runtime.seed
+        )
+
+    def run(self) -> Ranking:
+        """Rank; see `rank_images`."""
+        sample, runtime = self.sample, self.runtime
+        if self.shortlist is None:
+            chosen = cards_to_rank(self.zoo)
+        else:
+            chosen = shortlist_teachers(self.zoo, self.shortlist, sample, runtime)
+        cards, absent = pull_missing(chosen, runtime)
+        with runtime.join() as joined:
+            outputs = extract_together(cards, sample, joined)
+        for message in outputs.notes:
+            runtime.warn(message)
+        features = FeatureStore(runtime.cache / "features")
+        ranking = rank(
+            outputs.features,
+            sample.labels,
+            metric=self.metric or (METRIC if self.images.labeled else BLIND_METRIC),
+            power=self.power,
+            top=self.top,
+            seed=runtime.seed,
+            domains={card.name: card.domain for card in cards},
+            failures=absent | outputs.failures,
+            controls=extract_controls(sample, store=features, device=runtime.device),
+            store=ScoreStore(runtime.cache / "scores"),
+            progress=runtime.progress("scoring teachers"),
+        )
+        return self._describe(ranking, outputs.forward_passes)
+
+    def _describe(self, ranking: Ranking, forward_passes: int) -> Ranking:
+        """The ranking with where its images and teachers came from."""
+        source = self.images.source or ImageSource(self.images.root)
+        return replace(
+            ranking,
+            zoo=absolute_zoo(self.zoo),
+            target=str(source.target.absolute()),
+            unlabeled=str(source.unlabeled.absolute()) if source.unlabeled else None,
+            labels=str(source.labels.absolute()) if source.labels else None,
+            labels_per_class=source.labels_per_class,
+            images=len(self.images),
+            labeled=self.images.labeled,
+            digest=self.images.digest,
+            forward_passes=forward_passes,
+        )
+
+    def measure(self, deadline: Deadline) -> RankingWork:
+        """What `run` is going to do, at the measured speed of this machine; nothing is fetched."""
+        from zoo.features.throughput import measure_passes, plan_passes
+
+        cards, warnings = cards_to_rank(self.zoo), list[str]()
+        if self.shortlist is not None:
+            cards = largest_teachers(self.zoo, self.shortlist)
+            warnings = ["The shortlist is not known yet: the largest teachers are counted."]
+        passes, fetching, lost = plan_passes(cards, self.images, deadline, self.runtime)
+        device, store = self.runtime.device, FeatureStore(self.runtime.cache / "features")
+        controls = measure_passes(
+            [start_card()], self.images, seconds=0, device=device, store=store
+        )
+        scoring = measure_scoring(self.sample.labels, metric=self.metric)
+        return RankingWork(self, cards, passes, controls, scoring, fetching, [*warnings, *lost])
+
+    def plan(self, deadline: Deadline | None = None) -> RankingPlan:
+        """The plan of `run`; a budget gives up unlabeled images first, then labeled ones.
+
+        Raises:
+            ZooError: the budget is too small.
+        """
+        deadline = deadline or Deadline()
+        work = self.measure(deadline)
+        begun = Step("read and measure", len(self.images), "images", deadline.spent)
+        saved = SavedChoice.of(
+            self.runtime.cache, self.images.digest, self.runtime.seed, self.zoo, self.metric,
+            self.shortlist, deadline.budget,
+        )  # fmt: skip
+        chosen, warnings = dict[str, int](), [*work.warnings]
+        if deadline.budget:
+            chosen = saved.load() or work.choose(deadline.budget, deadline.spent)
+            warnings += [timing.RESUMES] if saved.path.exists() else []
+        job = replace(self, **chosen)
+        steps = (begun, *replace(work, job=job).steps)
+        return RankingPlan(steps, chosen, deadline.budget, tuple(warnings), job=job, saved=saved)
+
+
+@dataclass(frozen=True)
+class RankingWork:
+    """What a ranking is going to do.
+
+    Attributes:
+        job: the ranking.
+        cards: the teachers.
+        passes: forward passes of the teachers on all images.
+        controls: of the largest control.
+        scoring: rate of scoring, per labeled image.
+        fetching: downloads.
+        warnings: what is unavailable or unknown.
+    """
+
+    job: RankingJob
+    cards: Sequence[TeacherCard]
+    passes: ForwardPasses
+    controls: ForwardPasses
+    scoring: Rate
+    fetching: Sequence[Step]
+    warnings: Sequence[str]
+
+    @property
+    def sample(self) -> Images:
+        """The images that the teachers are run on."""
+        return self.job.sample
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """Downloads, forward passes and scoring."""
+        sample = self.sample
+        control = self.controls.step("run controls", sample.digests)
+        # the other controls take about as long as the initial student
+        seconds = len(CONTROLS) * (control.seconds or 0.0)
+        steps = [
+            *self.fetching,
+            self.passes.step("run teachers", sample.digests),
+            Step(control.what, control.count, "images", seconds),
+            timing.scoring_step(len(self.cards) + len(CONTROLS), sample.labeled, self.scoring),
+        ]
+        return timing.counted(steps)
+
+    def choose(self, budget: float, spent: float) -> dict[str, int]:
+        """The most labeled and unlabeled images that a budget holds.
+
+        Raises:
+            ZooError: it holds too few.
+        """
+
+        def needed(labeled: int, unlabeled: int) -> float:
+            job = replace(self.job, max_labeled=labeled, max_unlabeled=unlabeled)
+            return spent + timing.total_seconds(replace(self, job=job).steps)
+
+        most, least = self.job.max_labeled, 2 * len(self.job.images.classes)
+        unlabeled = timing.largest_fitting(
+            lambda count: needed(most, count) <= budget, 0, self.job.max_unlabeled
+        )
+        if unlabeled is not None:
+            return {"max_labeled": most, "max_unlabeled": unlabeled}
+        labeled = timing.largest_fitting(lambda count: needed(count, 0) <= budget, least, most)
+        if labeled is None:
+            raise timing.too_small(budget, needed(least, 0), f"{least} labeled images")
+        return {"max_labeled": labeled, "max_unlabeled": 0}
+
+
+def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
+    """A ranking to be made, for `distill.distill_images` and `distill.compare_methods`.
+
+    Example:
+        >>> from distill import distill_images
+        >>> from selection import ranker
+        >>> report = distill_images("imgs", ranker=ranker)
+    """
+    return RankingJob(images, zoo=zoo, runtime=runtime)
+
+
+def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> Rate:
+    """Seconds to score a teacher, per labeled image, from one resample of random features.
+
+    Args:
+        labels: [N], -1 for unlabeled; scoring without labels takes no time worth counting.
+        metric: as in `rank_images`.
+    """
+    known = labels[labels >= 0]
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(len(labels), RANDOM_WIDTH + RANDOM_CLASSES)).astype(np.float32)
+    features = Features(rows[:, :RANDOM_WIDTH], rows[:, RANDOM_WIDTH:])
+    first = (metric or METRIC).partition(",")[0]
+    stamps = [timing.clock()]
+    try:
+        if not len(known) or first not in METRICS:
+            return Rate(0.0)
+        rank({"random": features}, labels, metric=metric or METRIC, resamples=0)
+        stamps.append(timing.clock())
+        if first not in SCORERS:
+            METRICS[first](features, labels)
+            resampling = 2 * SLOW * (timing.clock() - stamps[1])
+        else:
+            scorer = SCORERS[first](features, labels)
+            stamps.append(timing.clock())
+            score = scorer(known)
+            stamps.append(timing.clock())
+            score(np.ones(len(known)))
+            one = timing.clock() - stamps[3]
+            resampling = RESAMPLES * one + PERMUTATIONS * (stamps[3] - stamps[2] + one)
+    except RankingError:  # the ranking itself reports it
+        return Rate(0.0)
+    return Rate((stamps[1] - stamps[0] + resampling) / len(known))

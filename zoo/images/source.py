@@ -1,0 +1,90 @@
+"""ImageSource: where the images of a task and their labels come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zoo.errors import ImagesError
+from zoo.images.checks import check_dataset
+from zoo.images.folder import Images, read_images
+from zoo.system.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Folders of images and the labels to use.
+
+    Attributes:
+        target: folder of the images; sub-folders are classes, loose images are unlabeled.
+        unlabeled: folder of more images without labels.
+        labels: CSV file that labels the images.
+        labels_per_class: keep so many labels of each class and hide the others; None keeps all.
+        seed: of the choice of the kept labels.
+
+    Example:
+        >>> source = ImageSource(Path("imgs"), unlabeled=Path("more"))
+        >>> images = source.read(Runtime())
+    """
+
+    target: Path
+    unlabeled: Path | None = None
+    labels: Path | None = None
+    labels_per_class: int | None = None
+    seed: int = 0
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of images; nothing is ever written there."""
+        return [folder for folder in (self.target, self.unlabeled) if folder is not None]
+
+    def read(self, runtime: Runtime, *, need_labels: bool = True) -> Images:
+        """The images; what is unusual about them goes to `runtime.warn`.
+
+        Raises:
+            ImagesError: the folders or labels cannot be used, or labels are needed and missing.
+        """
+        images = read_images(
+            self.target,
+            unlabeled=self.unlabeled,
+            labels=self.labels,
+            progress=runtime.progress("reading images"),
+        )
+        if need_labels or images.labeled or self.labels_per_class is not None:
+            images.check_labels()
+        if self.labels_per_class is not None:
+            images = images.hide_labels(self.labels_per_class, self.seed)
+        for message in check_dataset(images):
+            runtime.warn(message)
+        return replace(images, source=self)
+
+
+def load_images(
+    images: str | Path | ImageSource | Images, runtime: Runtime, *, need_labels: bool = True
+) -> Images:
+    """Images from a folder or a source; images that are read already are only checked.
+
+    Raises:
+        ImagesError: they cannot be read, or labels are needed and missing.
+    """
+    if isinstance(images, str | Path):
+        images = ImageSource(Path(images))
+    if isinstance(images, ImageSource):
+        return images.read(runtime, need_labels=need_labels)
+    if need_labels:
+        images.check_labels()
+    return images if images.source else replace(images, source=ImageSource(images.root))
+
+
+def check_output(path: Path, source: ImageSource, option: str = "--save") -> None:
+    """Refuse to write a file, named by this option, into a folder of images.
+
+    Raises:
+        ImagesError: it lies there.
+    """
+    for folder in source.folders:
+        if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
+            raise ImagesError(
+                f"{path} lies inside the image folder {folder}, where nothing is ever written: "
+                f"choose another {option}."
+            )
