@@ -10,11 +10,11 @@ from cli.zoo_app import app
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 HEAD = """# Commands
 
-These are the help screens of the commands, written by `python -m tests.tools.cli_docs`; a test checks
-that they are current. Data goes to stdout; progress, notes and errors go to stderr. The exit code is 0
-for success, 1 for a problem with the input or the machine (one line says what, where and what to do
-next), 2 for a mistake in the command line, and 130 or 143 after Ctrl-C or SIGTERM. `zoo` and
-`python -m cli.zoo_app` are the same.
+These are the help screens of the commands, written by `python -m tests.tools.cli_docs`; a test
+checks that they are current. Data goes to stdout; progress, notes and errors go to stderr. The exit
+code is 0 for success, 1 for a problem with the input or the machine (one line says what, where and
+what to do next), 2 for a mistake in the command line, and 130 or 143 after Ctrl-C or SIGTERM. `zoo`
+and `python -m cli.zoo_app` are the same.
 
 `zoo --install-completion` switches on completion in your shell. Options that were renamed in 0.2
 keep their old names for one release, hidden: see the [changelog](changelog.md).
