@@ -168,7 +168,7 @@ def _fields(node: ast.ClassDef) -> list[str]:
     """What a class is made of: fields of a dataclass, else parameters of `__init__`."""
     if any("dataclass" in ast.unparse(each) for each in node.decorator_list):
         return [
-            ast.unparse(each)
+            _field(each)
             for each in node.body
             if isinstance(each, ast.AnnAssign) and not ast.unparse(each.target).startswith("_")
         ]
@@ -176,6 +176,17 @@ def _fields(node: ast.ClassDef) -> list[str]:
         if isinstance(each, ast.FunctionDef) and each.name == "__init__":
             return _parameters(each.args, skip=1)
     return [ast.unparse(each) for each in node.bases]
+
+
+def _field(node: ast.AnnAssign) -> str:
+    """A field with its default; what a default factory makes stands for the factory."""
+    value = node.value
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
+        made = {each.arg: each.value for each in value.keywords}.get("default_factory")
+        text = ast.unparse(made.body if isinstance(made, ast.Lambda) else made) if made else "..."
+        calls = "" if isinstance(made, ast.Lambda) or not made else "()"
+        return f"{ast.unparse(node.target)}: {ast.unparse(node.annotation)} = {text}{calls}"
+    return ast.unparse(node)
 
 
 def _call(name: str, parameters: list[str], returns: str) -> str:
@@ -195,6 +206,7 @@ def _render_doc(doc: str) -> str:
     pieces = re.split(r"^(\w+):\n(?=[ ]+\S)", doc, flags=re.MULTILINE)
     parts = [f"{pieces[0].strip()}\n"] if pieces[0].strip() else []
     for title, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        title = {"Args": "Arguments"}.get(title, title)
         parts.append(f"**{title}**\n\n{_render_section(title, text)}")
     return "\n".join(parts)
 
