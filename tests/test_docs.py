@@ -1,9 +1,12 @@
-"""The documentation is true: help screens, commands, Python, links."""
+"""The documentation is true: help screens, commands, Python, links, paths."""
 
+import ast
 import re
 import shlex
 import subprocess
 import sys
+from doctest import DocTestParser
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,13 @@ import typer.main
 
 from cli.zoo_app import app
 from tests.support.toys import paint_folder
-from tests.tools.cli_docs import PAGE, command_names, render
+from tests.tools import cli_docs, python_docs
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import STUDENTS, list_cards
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PACKAGES = ("zoo", "selection", "distill", "cli", "tests")
 
 
 def code_blocks(page, language):
@@ -24,7 +28,24 @@ def code_blocks(page, language):
 
 
 def test_the_page_of_commands_shows_the_real_help_screens():
-    assert PAGE.read_text() == render(), "run: python tests/cli_docs.py"
+    assert cli_docs.PAGE.read_text() == cli_docs.render(), "run: python -m tests.tools.cli_docs"
+
+
+def test_the_page_on_python_shows_the_real_docstrings():
+    page = python_docs.PAGE.read_text()
+    assert page == python_docs.render(), "run: python -m tests.tools.python_docs"
+
+
+def test_every_public_name_has_a_docstring_and_functions_and_classes_an_example():
+    missing = []
+    for public in python_docs.public_names():
+        is_constant = isinstance(public.node, ast.Assign | ast.AnnAssign)
+        examples = DocTestParser().get_examples(public.doc)
+        for example in examples:
+            compile(example.source, public.name, "single")
+        if not public.doc or not (is_constant or examples):
+            missing.append(f"{public.package}.{public.name}")
+    assert missing == []
 
 
 def test_the_readme_runs_as_python(tmp_path, toy_zoo, monkeypatch):
@@ -34,7 +55,8 @@ def test_the_readme_runs_as_python(tmp_path, toy_zoo, monkeypatch):
     assert "updates=400" in block
     names = {}
     exec(block.replace("updates=400", "updates=2"), names)  # noqa: S102
-    assert names["trained"].history[-1]["update"] == 2
+    assert names["report"].recipe.updates == 2
+    assert Path("student/model.safetensors").exists()
 
 
 def test_the_page_on_python_runs():
@@ -42,6 +64,40 @@ def test_the_page_on_python_runs():
     for block in code_blocks(ROOT / "docs/python.md", "python"):
         exec(block, names)  # noqa: S102
     assert -1 <= names["score"] <= 1
+
+
+def test_all_python_in_the_documentation_is_python():
+    for page in PAGES:
+        for block in code_blocks(page, "python"):
+            compile(block, str(page), "exec")
+
+
+def test_mkdocs_builds_the_pages_without_a_warning(tmp_path):
+    if not find_spec("mkdocs"):
+        pytest.skip("mkdocs is not installed: pip install '.[test]'")
+    run = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", ".mkdocs.yml"]
+    ran = subprocess.run([*run, "-d", tmp_path / "site"], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    for page in PAGES[1:]:
+        assert (tmp_path / "site" / page.relative_to(ROOT / "docs").with_suffix(".html")).exists()
+
+
+def test_every_file_and_module_that_the_documentation_names_is_there():
+    missing = []
+    for page in PAGES:
+        if page.name == "changelog.md":  # it names what is gone
+            continue
+        for word in re.findall(r"[\w./-]+", page.read_text()):
+            file = word.strip(".")
+            if re.fullmatch(rf"({'|'.join(PACKAGES)})/[\w/]+(\.\w+)?", file):
+                found = (ROOT / file).exists()
+            elif re.fullmatch(r"(tests|cli)(\.\w+)+(?<!\.md)", file):
+                found = ROOT.joinpath(*file.split(".")).with_suffix(".py").exists()
+            else:
+                continue
+            if not found:
+                missing.append(f"{page.name}: {file}")
+    assert missing == [], missing
 
 
 def commands_in(page):
@@ -79,7 +135,7 @@ def test_the_readme_names_every_command_of_the_machine_that_checks_it():
 def test_python_m_is_the_same_command():
     run = [sys.executable, "-m", "cli.zoo_app", "--help"]
     shown = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert all(name in shown for name in command_names())
+    assert all(name in shown for name in cli_docs.command_names())
 
 
 def test_the_page_of_teachers_agrees_with_the_cards():

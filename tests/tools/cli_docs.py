@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the help screens: `python tests/cli_docs.py`."""
+"""Write docs/cli.md from the help screens: `python -m tests.tools.cli_docs`."""
 
 from pathlib import Path
 
@@ -10,10 +10,14 @@ from cli.zoo_app import app
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 HEAD = """# Commands
 
-These are the help screens of the commands, written by `python tests/cli_docs.py`; a test keeps them
-true. Data goes to stdout, everything else to stderr. Exit code 0 is success, 1 a problem with the
-input or the machine (one line says what, where and what to do), 2 a mistake in the command line.
-`zoo` and `python -m cli.zoo_app` are the same.
+These are the help screens of the commands, written by `python -m tests.tools.cli_docs`; a test
+checks that they are current. Data goes to stdout; progress, notes and errors go to stderr. The exit
+code is 0 for success, 1 for a problem with the input or the machine (one line says what, where and
+what to do next), 2 for a mistake in the command line, and 130 or 143 after Ctrl-C or SIGTERM. `zoo`
+and `python -m cli.zoo_app` are the same.
+
+`zoo --install-completion` switches on completion in your shell. Options that were renamed in 0.2
+keep their old names for one release, hidden: see the [changelog](changelog.md).
 """
 
 
