@@ -74,10 +74,7 @@ class TrainingJobs:
 class TrainingPlan(Plan):
     """A plan whose number of updates is chosen again when the teachers have been run.
 
-    Attributes:
-        choose: the numbers for the time that is left; None without a budget or when resuming.
-        explain: of these numbers, a line.
-        saved: where the choice is kept.
+    `choose` gives the numbers for the time that is left; None without a budget or when resuming.
     """
 
     choose: Callable[[], dict[str, int]] | None
@@ -85,11 +82,7 @@ class TrainingPlan(Plan):
     saved: SavedChoice
 
     def settle(self, how: Distillation, runtime: Runtime) -> Distillation:
-        """The distillation with the numbers that the budget holds now.
-
-        Raises:
-            ZooError: too little time is left.
-        """
+        """The distillation with the numbers that fit now; a ZooError if too little is left."""
         if self.budget is None:
             return how
         chosen = self.choose() if self.choose else self.chosen
@@ -111,15 +104,12 @@ def plan_training(
     saved: SavedChoice,
     ending: Sequence[Step] = (),
 ) -> TrainingPlan:
-    """Plan a student by each method on each part, after the work of the teachers.
-
-    Raises:
-        ZooError: the budget is too small.
-    """
+    """Plan a student by each method on each part; a ZooError if the budget is too small."""
     timing.check_single_process()
     jobs = measure_jobs(parts, methods, how, teachers.widths, deadline, runtime)
     size, budget = how.image_size, deadline.budget
-    sum(job.rate(size).update for job in jobs)  # measured now: the time spent includes it
+    for job in jobs:
+        job.rate(size)  # measured now: the time spent includes it
     begun = Step("read and measure", len(parts[0][0]), "images", deadline.spent)
     resumed = saved.load() if budget else None
     chosen: Mapping[str, int] = resumed or {}
@@ -155,20 +145,12 @@ def choose_run(
     others: Sequence[Step] = (),
     perhaps: Sequence[Step] = (),
 ) -> dict[str, int]:
-    """As many `updates` as the budget holds, and the `image_size`: as asked if that can be.
+    """As many `updates` as a budget of seconds holds, and the `image_size`: as asked if it can be.
 
-    The images become smaller only where the budget holds less than `LEAST_UPDATES`.
-
-    Args:
-        jobs: all training; every student gets the same number of updates.
-        asked: image size in pixels.
-        budget: of the whole command, in seconds.
-        spent: seconds that are gone, asked anew for each size, because measuring takes time too.
-        others: further steps that are still to come.
-        perhaps: steps that may come: they lower the number, but refuse no budget.
-
-    Raises:
-        ZooError: the budget is too small.
+    Every student gets the same number. Images become smaller only where the budget holds less
+    than `LEAST_UPDATES`. Steps of `others` are still to come; those of `perhaps` may come: they
+    lower the number, but refuse no budget. `spent` is called anew for each size, because measuring
+    takes time too. Raises a ZooError if the budget is too small.
     """
     if perhaps:
         with suppress(ZooError):
@@ -192,14 +174,14 @@ def choose_run(
 def training_steps(jobs: Sequence[TrainingJobs], updates: int, size: int) -> list[Step]:
     """Preparing, training and testing."""
     before, _, tests = np.sum([job.seconds(size) for job in jobs], axis=0)
-    shown, tested = (sum(j.students * n for j, n in zip(jobs, ns, strict=True)) for ns in (
-        [j.images for j in jobs], [j.tested for j in jobs]))  # fmt: skip
     train = [
         Step(f"train ({j.method})", j.students * updates, "updates", updates * j.seconds(size)[1])
         for j in jobs
     ]
-    steps = [Step("prepare images", shown, "images", before), *train]
-    return timing.counted([*steps, Step("test", tested, "images", tests)])
+    tested = sum(j.students * j.tested for j in jobs)
+    test = [Step("test", tested, "images", tests)] if tested else []
+    shown = sum(j.students * j.images for j in jobs)
+    return [Step("prepare images", shown, "images", before), *train, *test]
 
 
 def explain_choice(jobs: Sequence[TrainingJobs], asked: int, updates: int, size: int) -> str:
@@ -266,18 +248,10 @@ def measure_student(
     decode: float = 0.0,
     clock: Callable[[], float] = timing.clock,
 ) -> StudentRate:
-    """Real updates of a student on noise; an infinite time if it rejects images of this size.
+    """Time real updates of a student on noise; infinite if it rejects images of this size.
 
-    Args:
-        arch: timm's name of the student.
-        classes: C, of the target.
-        recipe: of the run; at least three updates are made.
-        teachers: K_s, classes of imitated teachers; empty for soft labels, None without teachers.
-        image_size: S, pixels.
-        seconds: for how long updates are made.
-        device: where to compute.
-        decode: seconds to decode an image.
-        clock: in seconds.
+    `teachers` are the classes K_s of imitated teachers; empty for soft labels, None without
+    teachers. At least three updates are made. `decode` is taken over.
     """
     began = clock()
     student = create_student(arch, classes, groups=group_heads(teachers or ()), start="random")

@@ -17,7 +17,7 @@ from zoo.hub.pull import pull_required
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
 from zoo.system.runtime import Runtime
-from zoo.system.timing import Deadline, SavedChoice, Step, counted
+from zoo.system.timing import Deadline, SavedChoice, Step
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import find_card, list_cards
 
@@ -502,7 +502,8 @@ def plan_teachers(
         more = "run teachers with a share, at most"
         perhaps = [work.passes.step(more, rest, slowest=alone)]
     widths = [card.classes for card in cards if card.classes] if how.objective == "source" else []
-    return TeacherWork(counted(sure), counted(perhaps), widths, warnings)
+    sure, perhaps = ([step for step in steps if step.count] for steps in (sure, perhaps))
+    return TeacherWork(sure, perhaps, widths, warnings)
 
 
 def _repeat(step: Step, times: int) -> Step:

@@ -242,13 +242,14 @@ class RankingWork:
         control = self.controls.step("run controls", sample.digests)
         # the other controls take about as long as the initial student
         seconds = len(CONTROLS) * (control.seconds or 0.0)
+        count = len(self.cards) + len(CONTROLS)
         steps = [
             *self.fetching,
             self.passes.step("run teachers", sample.digests),
             Step(control.what, control.count, "images", seconds),
-            timing.scoring_step(len(self.cards) + len(CONTROLS), sample.labeled, self.scoring),
+            Step("score teachers", count, "scores", count * self.scoring.of(sample.labeled)),
         ]
-        return timing.counted(steps)
+        return [step for step in steps if step.count]
 
     def choose(self, budget: float, spent: float) -> dict[str, int]:
         """The most labeled and unlabeled images that a budget holds.

@@ -24,7 +24,6 @@ from zoo.system.timing import (
     format_duration,
     largest_fitting,
     parse_duration,
-    scoring_step,
     total_seconds,
 )
 
@@ -81,9 +80,9 @@ def test_forward_passes_count_images_that_are_new_to_a_teacher_and_only_once():
     assert ForwardPasses({}, {}, 1.0).step("run", ["a"], slowest=True).count == 0
 
 
-def test_scoring_counts_every_teacher_and_ranking():
-    step = scoring_step(3, 10, Rate(0.5), rankings=2)
-    assert (step.count, step.seconds) == (6, 6 * 10 * 0.5)
+def test_scoring_counts_every_teacher_and_control():
+    (step,) = [step for step in ranking_work().steps if step.unit == "scores"]
+    assert (step.count, step.seconds) == (5, pytest.approx(5 * 20 * 0.6))
 
 
 def test_a_plan_adds_up_what_is_known():

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from math import ceil
@@ -27,12 +27,7 @@ RESUMES = "Resuming with the numbers that the budget chose in the interrupted ru
 
 @dataclass(frozen=True)
 class Deadline:
-    """The time of a command.
-
-    Attributes:
-        budget: seconds that it may take; None without a budget.
-        began: when it began.
-    """
+    """The time of a command: when it began, and its budget in seconds; None without one."""
 
     budget: float | None = None
     began: float = field(default_factory=lambda: clock())
@@ -71,13 +66,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a command.
+    """A step of a command: what is done, how often, counted in what, and how long it takes.
 
-    Attributes:
-        what: is done.
-        count: how often.
-        unit: what is counted: `bytes`, `images`, `forward passes`, `scores`, `updates`.
-        seconds: how long it takes; None if unknown, as for a download.
+    The unit is `bytes`, `images`, `forward passes`, `scores`, `updates` or `students`; the seconds
+    of a download are unknown: None.
     """
 
     what: str
@@ -90,11 +82,7 @@ class Step:
 class Plan:
     """What a command is going to do, with times from the measured speed of this machine.
 
-    Attributes:
-        steps: in their order.
-        chosen: numbers that the budget chose, by option; empty without a budget.
-        budget: seconds that were asked for; None without.
-        warnings: what is unavailable or unknown, a line each.
+    `chosen` are the numbers that the budget chose, by option; `warnings` what is unavailable.
     """
 
     steps: tuple[Step, ...]
@@ -126,17 +114,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class SavedChoice:
-    """What a budget chose for a command; an interrupted command resumes with it at any speed.
-
-    Attributes:
-        path: of the file, which exists until the command is done.
-    """
+    """The file in which a command keeps what its budget chose, so that it can resume with that."""
 
     path: Path
 
     @classmethod
     def of(cls, cache: Path, *depends: object) -> SavedChoice:
-        """The choice of a command that depends on all this."""
+        """The file of a command that depends on all this."""
         key = hashlib.sha256(repr(depends).encode()).hexdigest()
         return cls(cache / "runs" / f"budget-{key[:32]}.json")
 
@@ -147,7 +131,7 @@ class SavedChoice:
         return None
 
     def save(self, chosen: Mapping[str, int], warn: Callable[[str], None]) -> None:
-        """Keep the numbers; warn if that fails."""
+        """Keep the numbers until the command is done; warn if that fails."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, dict(chosen))
@@ -210,21 +194,6 @@ def too_small(budget: float, needed: float, what: str) -> ZooError:
 
 
 def check_single_process() -> None:
-    """Refuse to plan under torchrun: each process would measure and choose its own numbers.
-
-    Raises:
-        ZooError: several processes run.
-    """
+    """Raise a ZooError under torchrun: each process would measure and choose its own numbers."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ZooError("--budget and --dry-run measure one process: leave them out under torchrun.")
-
-
-def scoring_step(teachers: int, labeled: int, rate: Rate, rankings: int = 1) -> Step:
-    """Scoring teachers, each on so many labeled images."""
-    scores = teachers * rankings
-    return Step("score teachers", scores, "scores", scores * rate.of(labeled))
-
-
-def counted(steps: Sequence[Step]) -> list[Step]:
-    """The steps in which something is done."""
-    return [step for step in steps if step.count]
