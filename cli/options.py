@@ -25,7 +25,9 @@ Labels = Annotated[
 ]
 LabelsPerClass = Annotated[
     int | None,
-    typer.Option(min=1, help="Keep so many labels of each class, hide the others: experiments."),
+    typer.Option(
+        min=1, help="Keep so many labels of each class and hide the others, for experiments."
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Random seed.")]
 Power = Annotated[
@@ -65,8 +67,8 @@ Metrics = Annotated[
     str | None,
     typer.Option(
         callback=_known_metrics,
-        help="How closeness is measured, see docs/metrics.md. Several with commas order by the "
-        "mean of their ranks, and the first makes the shares.",
+        help="Measure of closeness, see docs/metrics.md. Several with commas: order by mean rank, "
+        "shares from the first.",
     ),
 ]
 MaxUnlabeled = Annotated[
@@ -79,12 +81,12 @@ OldProbe = Annotated[int | None, typer.Option("--probe", min=0, hidden=True)]
 """The name of --max-unlabeled in 0.1."""
 Shortlist = Annotated[
     int | None,
-    typer.Option(min=1, help="Rank only so many teachers, those of the nearest fingerprints."),
+    typer.Option(min=1, help="Rank only so many teachers, those with the nearest fingerprints."),
 ]
 
 Top = Annotated[
     int | None,
-    typer.Option(min=1, help="Shares for so many teachers only, close and not saying the same."),
+    typer.Option(min=1, help="Shares for so many teachers only: close, and not redundant."),
 ]
 
 Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
@@ -107,16 +109,18 @@ Budget = Annotated[
     typer.Option(
         parser=_read_time,
         metavar="TIME",
-        help="End after about this time, say 90s, 20m or 1h30m: measure the machine, print the "
-        "plan, choose the numbers.",
+        help="Finish in about this time, such as 90s, 20m or 1h30m: measure the machine, print "
+        "the plan, choose the numbers.",
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Measure for seconds, print the plan and do nothing.")
+    bool, typer.Option("--dry-run", help="Measure for a few seconds, print the plan and stop.")
 ]
 Flip = Annotated[
     bool,
-    typer.Option("--flip", help="Mirror images: right for photos, wrong for digits or signs."),
+    typer.Option(
+        "--flip", help="Mirror images at random: right for photos, wrong for digits or signs."
+    ),
 ]
 TensorBoard = Annotated[
     Path | None,
@@ -142,7 +146,7 @@ class Baseline(StrEnum):
 
 
 class Objective(StrEnum):
-    """Whose classes the student imitates."""
+    """In which classes the student imitates the teachers."""
 
     TARGET = "target"
     SOURCE = "source"
@@ -150,7 +154,7 @@ class Objective(StrEnum):
 
 TrainedIn = Annotated[
     Objective,
-    typer.Option(help="What teachers tell: the target's classes (ours) or their own (paper)."),
+    typer.Option(help="Imitate teachers in the target's classes (ours) or in their own (paper)."),
 ]
 
 

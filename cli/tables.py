@@ -61,7 +61,7 @@ def ranking_table(ranking: Ranking) -> None:
 
 
 def evaluation_table(result: Evaluation) -> None:
-    """Accuracy by class, the worst first, and over all; its calibration; what it confuses."""
+    """Accuracy by class, the worst first, and overall; calibration; confusions."""
     from distill.evaluation.metrics import PAIRS
 
     rows = sorted(result.by_class, key=lambda row: row.accuracy)
@@ -75,15 +75,15 @@ def evaluation_table(result: Evaluation) -> None:
     terminal.say(accuracy_line(result))
     if result.calibration:
         terminal.say(
-            f"Expected calibration error {result.calibration.error:.1%}: it is "
-            f"{result.calibration.confidence:.1%} certain on average."
+            f"Expected calibration error {result.calibration.error:.1%}; mean confidence "
+            f"{result.calibration.confidence:.1%}."
         )
     for truth, said, count in result.confused[:PAIRS]:
-        terminal.say(f"{truth} taken for {said}, {count} {'time' if count == 1 else 'times'}.")
+        terminal.say(f"{truth} predicted as {said}: {count} images.")
 
 
 def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
-    """What a command would do: the answer of a dry run, else a word before it begins."""
+    """What a command is going to do: on stdout in a dry run, else on stderr before it begins."""
     if dry_run and as_json:
         terminal.print_json(plan.to_json())
         return
@@ -176,18 +176,18 @@ def pull_table(rows: Sequence[Pulled]) -> None:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> None:
-    """What was checked of each teacher, and what is wrong."""
+    """Checks of each teacher, and the first that failed."""
     table = terminal.make_table("teacher", "", "checked~")
     for row in verdicts:
         state = "BROKEN" if row.problem else "ok"
         terminal.add_row(table, row.name, state, row.problem or ", ".join(row.checks))
     terminal.print_table(table)
     broken = sum(bool(row.problem) for row in verdicts)
-    terminal.say(f"{len(verdicts) - broken} of {len(verdicts)} teachers are as their cards say.")
+    terminal.say(f"{len(verdicts) - broken} of {len(verdicts)} teachers verified.")
 
 
 def report_lines(report: Report) -> None:
-    """A finished run in two lines."""
+    """A finished run in a few lines."""
     shares = sorted(report.teachers.items(), key=lambda item: -item[1])
     named = ", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005)
     terminal.say(
@@ -196,10 +196,10 @@ def report_lines(report: Report) -> None:
     )
     if report.evaluation:
         terminal.say(accuracy_line(report.evaluation))
-    terminal.say(f"The student is in {report.student}.")
+    terminal.say(f"Student: {report.student}")
     page = Path(report.student) / "report.html"
     if page.is_file():
-        terminal.say(f"How it went, as a page: {page}")
+        terminal.say(f"Report: {page}")
 
 
 def accuracy_line(result: Evaluation) -> str:
@@ -211,9 +211,9 @@ def accuracy_line(result: Evaluation) -> str:
 
 
 def comparison_table(comparison: Comparison) -> None:
-    """Methods from the best to the worst, then in words which to ship."""
+    """Methods from the best to the worst with exact McNemar tests, then which to ship."""
     table = terminal.make_table(
-        "method", "accuracy>", "95 % interval>", "behind>", "by chance>", "seconds>"
+        "method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "seconds>"
     )
     for row in comparison.standings:
         interval = f"{row.low:.1%} to {row.high:.1%}"
@@ -225,7 +225,7 @@ def comparison_table(comparison: Comparison) -> None:
         )
     terminal.print_table(table)
     terminal.say(comparison.verdict)
-    folds = f"left out in turn ({comparison.folds} folds)" if comparison.folds else "held out"
+    folds = f"in {comparison.folds}-fold cross-validation" if comparison.folds else "held out"
     terminal.say(f"On {comparison.images} labeled images {folds}; one seed.")
 
 
@@ -256,7 +256,7 @@ def verdict(reports: Sequence[Report]) -> None:
 
 
 def export_lines(exported: Exported) -> None:
-    """Cost of each runtime, then in words how near the file is to the student."""
+    """Cost of each runtime, then how far the file is from the student."""
     terminal.show_rows(
         ["runtime", "numbers", "ms, median>", "ms, 95 %>", "MB>"],
         [
@@ -281,11 +281,11 @@ def export_lines(exported: Exported) -> None:
 
 
 def export_warning(exported: Exported) -> str:
-    """What to beware of; empty for a file that answers as the student does."""
+    """A warning if the file and the student disagree; else empty."""
     if exported.faithful or exported.agreement is None:
         return ""
     return (
-        f"Beware: {exported.path} names another class than the student for "
-        f"{1 - exported.agreement:.1%} of {exported.images} images. Test it before you ship it, or "
-        "export without --int8."
+        f"Warning: {exported.path} predicts another class than the student for "
+        f"{1 - exported.agreement:.1%} of {exported.images} images: test it before you ship it, "
+        "or export without --int8."
     )
