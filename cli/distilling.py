@@ -208,7 +208,7 @@ def distill_target(
 
 def recipe_for(method: Method, recipe: Recipe) -> Recipe:
     """The recipe with FixMatch's term, for that method."""
-    return replace(recipe, consistency=1.0) if method == "fixmatch" else recipe
+    return replace(recipe, fixmatch_weight=1.0) if method == "fixmatch" else recipe
 
 
 def read_test(folder: Path, images: Images, bars: Bars) -> Images:

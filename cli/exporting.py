@@ -71,7 +71,7 @@ def summary(exported: Exported) -> dict[str, Any]:
         "path": str(exported.path),
         "bytes": exported.bytes,
         "opset": OPSET,
-        "faithful": exported.faithful,
+        "agrees": exported.agrees,
         "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
     }
 
@@ -79,11 +79,11 @@ def summary(exported: Exported) -> dict[str, Any]:
 def show(exported: Exported) -> None:
     """Cost of each runtime, then in words how near the file is to the student."""
     terminal.show_rows(
-        ["runtime", "numbers", "ms, median>", "ms, 95 %>", "MB>"],
+        ["runtime", "precision", "ms, median>", "ms, 95 %>", "MB>"],
         [
             (
                 row.name,
-                row.numbers,
+                row.precision,
                 f"{row.latency.median:.2f}",
                 f"{row.latency.p95:.2f}",
                 f"{row.bytes / 1e6:.2f}",
@@ -103,7 +103,7 @@ def show(exported: Exported) -> None:
 
 def warning(exported: Exported) -> str:
     """What to beware of; empty for a file that answers as the student does."""
-    if exported.faithful or exported.agreement is None:
+    if exported.agrees or exported.agreement is None:
         return ""
     return (
         f"Beware: {exported.path} names another class than the student for "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cli import terminal
 
 if TYPE_CHECKING:
-    from distill.evaluation.evaluate import Evaluation
+    from distill.evaluation.metrics import Evaluation
     from selection import Ranking
     from zoo.budget import Outlook
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cli.teachers import Pulled
     from cli.workflow import Bars, Task
     from distill.evaluation.comparison import Comparison
-    from distill.evaluation.evaluate import Evaluation
+    from distill.evaluation.metrics import Evaluation
     from distill.report.report import Report
     from zoo.images.folder import Images
     from zoo.teachers.card import TeacherCard

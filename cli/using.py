@@ -11,7 +11,7 @@ from zoo.errors import ImagesError
 from zoo.images.folder import Images, Skipped, check_files, read_images
 
 if TYPE_CHECKING:
-    from distill.evaluation.evaluate import Evaluation
+    from distill.evaluation.metrics import Evaluation
 
 
 def evaluate_student(

@@ -11,11 +11,17 @@ import numpy as np
 import torch
 
 from distill.budget import StudentPace
-from distill.evaluation.evaluate import answer
+from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import Recipe
 from distill.student import create_student
 from distill.training.loop import MEAN, STD, fit
-from distill.training.targets import Answers, SoftLabels, SourceTargets, Targets, group_heads
+from distill.training.targets import (
+    SoftLabels,
+    SourceProbabilities,
+    SourceTargets,
+    Targets,
+    group_heads,
+)
 from zoo.teachers.card import Preprocessing
 
 IMAGES = 128
@@ -86,9 +92,9 @@ def measure_student(
         return StudentPace(start, inf, decode, 0.0)
     update = (stamps[-1] - stamps[WARM - 1]) / (len(stamps) - WARM)
     network = student.network.eval()
-    answer(network, pixels[:2], look, device=device)
+    predict_pixels(network, pixels[:2], look, device=device)
     began = clock()
-    answer(network, pixels[: IMAGES // 2], look, device=device)
+    predict_pixels(network, pixels[: IMAGES // 2], look, device=device)
     return StudentPace(start, update, decode, (clock() - began) / (IMAGES // 2))
 
 
@@ -98,5 +104,5 @@ def _noise(teachers: Sequence[int] | None, classes: int) -> Targets | None:
         return None
     if not teachers:
         return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
-    answers = [Answers.of(np.zeros((IMAGES, width), np.float32)) for width in teachers]
-    return SourceTargets(tuple(answers), (1 / len(teachers),) * len(teachers))
+    noise = [SourceProbabilities.from_logits(np.zeros((IMAGES, n), np.float32)) for n in teachers]
+    return SourceTargets(tuple(noise), (1 / len(teachers),) * len(teachers))

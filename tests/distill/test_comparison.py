@@ -32,8 +32,8 @@ def test_the_best_comes_first_and_says_whom_it_beats_beyond_noise():
     assert shown.standings[0].method == shown.best
     assert shown.standings[-1].method == "far"
     assert shown.standings[-1].seconds == 1.0
-    assert "It beats far by" in shown.verdict
-    assert "may be noise" in shown.verdict
+    assert "Significantly better than far by" in shown.verdict
+    assert "Not significantly better than near" in shown.verdict
     assert (shown.images, shown.folds) == (200, 3)
     first = shown.standings[0]
     assert (first.behind, first.chance) == (0.0, 1.0)
@@ -48,7 +48,7 @@ def test_of_equally_good_methods_the_first_named_is_shipped():
 
 
 def test_a_method_alone_is_shipped_without_a_word_on_others():
-    assert compare({"only": (answers(0, 0.5), 1.0)}).verdict == "Ship only: 44.0%."
+    assert compare({"only": (answers(0, 0.5), 1.0)}).verdict == "Best method: only, 44.0%."
 
 
 @pytest.mark.parametrize("folds", [3, 4])

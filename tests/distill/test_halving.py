@@ -10,7 +10,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from distill.evaluation.evaluate import predict
 from distill.student import load_network
-from distill.training.accumulation import Halving
+from distill.training.accumulation import GradientAccumulation
 from tests.support.toys import build_teacher
 from tests.support.training_runs import RECIPE, SHARES, run, weights
 from zoo.errors import StudentError
@@ -53,8 +53,8 @@ def test_a_student_taught_in_parts_is_that_of_whole_updates(images, features, op
     assert torch.allclose(weights(parts), weights(whole), atol=2e-5)
     assert parts.history[-1] == pytest.approx(whole.history[-1], rel=1e-3)
     assert whole.warning == ""
-    assert f"no memory for {batch} images at once" in parts.warning
-    assert f"in {parts_needed} parts" in parts.warning
+    assert f"Out of GPU memory with {batch} images per batch" in parts.warning
+    assert f"over {parts_needed} parts" in parts.warning
 
 
 def test_only_the_first_update_is_tried_too_large(images):
@@ -64,7 +64,7 @@ def test_only_the_first_update_is_tried_too_large(images):
 
 
 def test_an_update_that_no_halving_helps_is_one_line(images):
-    with memory_for(0), pytest.raises(StudentError, match=r"no memory for 2 images at .* --device"):
+    with memory_for(0), pytest.raises(StudentError, match=r"GPU memory with 2 images .* --device"):
         run(images, replace(RECIPE, labeled_batch=8))
 
 
@@ -74,12 +74,12 @@ def test_what_cannot_be_split_evenly_is_not_split(labeled, processes):
 
     batch = Batch(torch.zeros(labeled, 3, 8, 8), torch.zeros(labeled), torch.zeros(0), 0)
 
-    def learn(_):
+    def backward(_):
         raise torch.cuda.OutOfMemoryError
 
-    halving = Halving(Processes(0, processes))
-    with pytest.raises(StudentError, match=f"no memory for {labeled} images"):
-        halving.gradient(learn, batch, torch.nn.Linear(1, 1))
+    accumulation = GradientAccumulation(Processes(0, processes))
+    with pytest.raises(StudentError, match=f"GPU memory with {labeled} images"):
+        accumulation.accumulate(backward, batch, torch.nn.Linear(1, 1))
 
 
 def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monkeypatch):

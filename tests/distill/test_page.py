@@ -123,7 +123,7 @@ def test_how_right_the_soft_labels_are_is_told_before_any_student(page):
 
 
 def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels_fade():
-    history = [{"update": n, "rate": 0.1, "target": 1.0, "consistency": 0.5} for n in (10.0, 20.0)]
+    history = [{"update": n, "rate": 0.1, "target": 1.0, "fixmatch": 0.5} for n in (10.0, 20.0)]
     text = Page(make_page(make_report(), history=history)).by_id("training").text
     assert "the student's own pseudo-labels, as FixMatch makes them" in text
     assert "weight of the soft labels (target) fades evenly to 0% by the last update" in text

@@ -10,8 +10,7 @@ import pytest
 import timm
 import torch
 
-from distill.evaluation.evaluate import Evaluation
-from distill.evaluation.metrics import assess
+from distill.evaluation.metrics import Evaluation, compute_metrics
 from distill.recipe import Recipe
 from distill.report.report import Report, check_folder, model_card, save_student
 from distill.training.loop import Trained
@@ -218,7 +217,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo
 
 def test_a_matrix_is_a_line_a_row_and_names_stay_as_they_are(trained, tmp_path):
     names = ("[\n1, 2\n]", "[1, 2]")
-    result = assess(np.eye(2, dtype=np.float32), np.array([0, 1]), names, [Path("x")] * 2)
+    result = compute_metrics(np.eye(2, dtype=np.float32), np.array([0, 1]), names, [Path("x")] * 2)
     report = replace(REPORT, teachers={}, classes=names, evaluation=result)
     save_student(trained, report, tmp_path / "s")
     text = (tmp_path / "s/report.json").read_text(encoding="utf-8")

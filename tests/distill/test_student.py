@@ -79,7 +79,7 @@ def test_embed_then_classify_is_the_network(arch):
 def test_source_heads_stand_side_by_side_and_are_no_part_of_the_network():
     student = make(groups=[[3, 5], [4]])
     phi = student.embed(pictures())
-    assert [student.imitate(phi, group).shape for group in (0, 1)] == [(4, 8), (4, 4)]
+    assert [student.classify_source(phi, group).shape for group in (0, 1)] == [(4, 8), (4, 4)]
     assert not any("sources" in name for name in student.network.state_dict())
 
 

@@ -55,7 +55,7 @@ def read_only(mount):
 def kept_often(monkeypatch):
     """The state of a run is written after every update."""
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "BURDEN", 1e9)
+    monkeypatch.setattr(checkpoint, "MAX_OVERHEAD", 1e9)
 
 
 def grow(disk):

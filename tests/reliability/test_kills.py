@@ -17,7 +17,7 @@ from tests.support.worlds import snapshot, weights
 STUDENT = ("distill", "--arch", "test_resnet", "--start", "random", "--image-size", 32)
 OFTEN = {
     "distill.training.checkpoint.EVERY_SECONDS": 0.0,
-    "distill.training.checkpoint.BURDEN": 1.0,
+    "distill.training.checkpoint.MAX_OVERHEAD": 1.0,
 }
 
 
