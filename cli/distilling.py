@@ -120,7 +120,7 @@ def check_save(plan: Plan, task: Task, test: Images | None, *, overwrite: bool) 
     Raises:
         ZooError: they may not.
     """
-    from distill.report.report import check_folder
+    from distill.report.student_folder import check_folder
     from distill.training.tensorboard import check_extra
 
     shown = [*task.folders, *([test.root] if test else [])]
@@ -156,7 +156,8 @@ def distill_target(
         ZooError: a teacher with a share failed, or the student cannot be made or saved.
     """
     from distill.evaluation.evaluate import evaluate
-    from distill.report.report import Report, check_folder, save_student
+    from distill.report.report import Report
+    from distill.report.student_folder import check_folder, save_student
     from distill.student import round_as_saved
     from distill.training.tensorboard import event_file
     from zoo.system.devices import choose_device

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distill.evaluation.evaluate import evaluate, predict
     from distill.recipe import Recipe
-    from distill.report.report import Report, save_student
+    from distill.report.report import Report
+    from distill.report.student_folder import save_student
     from distill.student import Student, load_network
     from distill.training.loop import Trained, train
 
@@ -32,7 +33,7 @@ _HOME = {
     "evaluate": "evaluation.evaluate",
     "load_network": "student",
     "predict": "evaluation.evaluate",
-    "save_student": "report.report",
+    "save_student": "report.student_folder",
     "train": "training.loop",
 }
 

@@ -25,7 +25,7 @@ class Recipe:
             linearly (ours).
         pseudo_label_weight: weight of pseudo-labels next to soft labels, both those of teachers and
             student together and the student's own (FixMatch); 0 turns them off (ours).
-        pseudo_label_threshold: minimum probability of a pseudo-label of teachers and student (ours).
+        pseudo_label_threshold: minimum probability of such a pseudo-label of both (ours).
         fixmatch_weight: weight of FixMatch's loss in a run of any method (FixMatch: 1).
         fixmatch_threshold: minimum confidence of a FixMatch pseudo-label (FixMatch: 0.95).
         label_smoothing: of the labeled loss (ours).

@@ -65,7 +65,7 @@ class Student(nn.Module):
 
 
 def find_arch(name: str) -> str:
-    """timm's name of a student architecture.
+    """Resolve an alias of a student architecture to timm's name.
 
     Raises:
         StudentError: timm has no such network; the message lists close names.
@@ -159,7 +159,7 @@ def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> Non
     Args:
         network: with any number of classes.
         folder: in timm's Hub layout.
-        head: whether the classifier must fit too; otherwise a classifier of another size is skipped.
+        head: whether the classifier must fit too; else one of another size is skipped.
 
     Raises:
         StudentError: the file is missing, damaged or of another architecture.

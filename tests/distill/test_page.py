@@ -13,7 +13,7 @@ from PIL import Image
 from distill.recipe import Recipe
 from distill.report.evaluation_page import calibration_verdict
 from distill.report.figures import draw_curves
-from distill.report.html import document, few, fragment, link, tag
+from distill.report.html import document, fragment, join_names, link, tag
 from distill.report.ranking_page import ranking_page, ranking_verdict
 from distill.report.student_page import student_page
 from tests.support.page_samples import (
@@ -91,7 +91,7 @@ def test_a_page_is_told_to_who_cannot_see_it(page):
     ids = [element.attributes["id"] for element in read.elements if "id" in element.attributes]
     assert len(ids) == len(set(ids))
     for element in read.elements:
-        for name in ("aria-labeledby", "href", "xlink:href"):
+        for name in ("aria-labelledby", "href", "xlink:href"):
             if (value := element.attributes.get(name)) and not value.startswith("https://"):
                 assert value.removeprefix("#") in ids
 
@@ -101,7 +101,7 @@ def test_the_parts_are_those_that_there_is_something_to_say_of(page, images, toy
     bare = make_report(method="transfer", teachers={}, objective=None)
     read = Page(make_page(bare, history=HISTORY[:1]))
     assert read.keys == ["training", "teachers", "again"]
-    assert "No teacher took part." in read.by_id("teachers").text
+    assert "No teachers." in read.by_id("teachers").text
     assert "too short" in read.by_id("training").text
     assert not read.all("svg")
 
@@ -110,7 +110,7 @@ def test_the_verdict_of_a_tested_student_is_its_accuracy_method_and_teachers(pag
     result = make_evaluation([Path("x")] * 18)
     top = Page(page).all("header")[0].text.replace("\u00a0", " ")
     assert (
-        f"right on {result.accuracy:.1%} of 18 test images (95 % interval {result.low:.1%}" in top
+        f"Accuracy {result.accuracy:.1%} of 18 test images (95 % interval {result.low:.1%}" in top
     )
     assert "method weighted" in top
     assert "ant (75%) and bee (25%)" in top
@@ -119,22 +119,22 @@ def test_the_verdict_of_a_tested_student_is_its_accuracy_method_and_teachers(pag
 def test_how_right_the_soft_labels_are_is_told_before_any_student(page):
     assert "soft labels" not in Page(page).all("header")[0].text
     top = Page(make_page(make_report(soft_label_accuracy=0.75))).all("header")[0].text
-    assert "soft labels were right on 75.0% of the 8 labeled images" in top
+    assert "soft labels: 75.0% of 8 labeled images" in top
 
 
 def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels_fade():
     history = [{"update": n, "rate": 0.1, "target": 1.0, "fixmatch": 0.5} for n in (10.0, 20.0)]
     text = Page(make_page(make_report(), history=history)).by_id("training").text
-    assert "the student's own pseudo-labels, as FixMatch makes them" in text
-    assert "weight of the soft labels (target) fades evenly to 0% by the last update" in text
+    assert "the student's pseudo-labels (FixMatch)" in text
+    assert "weight of the soft labels (target) decays linearly to 0%" in text
     steady = make_report(recipe=Recipe(soft_label_decay=0))
-    assert "fades" not in Page(make_page(steady, history=history)).by_id("training").text
-    assert "fades" not in Page(make_page(make_report())).by_id("training").text
+    assert "decays" not in Page(make_page(steady, history=history)).by_id("training").text
+    assert "decays" not in Page(make_page(make_report())).by_id("training").text
 
 
 def test_the_verdict_of_an_untested_student_says_how_to_test():
     top = Page(make_page(make_report())).all("header")[0].text
-    assert "was not tested" in top
+    assert "Not evaluated." in top
     assert "zoo eval 'my student' --target FOLDER" in top
 
 
@@ -151,8 +151,8 @@ def test_many_classes_are_left_to_the_json(images):
     page = make_page(make_report(classes=tuple(names), evaluation=result))
     assert '<table class="matrix">' not in page
     assert "The matrix of all 40 classes is in report.json" in page
-    truth, said, count = result.confused[0]
-    assert f"{truth} is taken for {said}: {count} of 360" in page
+    label, predicted, count = result.confused[0]
+    assert f"{label} is predicted as {predicted}: {count} of 360" in page
 
 
 def test_mistakes_are_small_pictures_of_the_test_images(page, images):
@@ -170,14 +170,14 @@ def test_mistakes_are_small_pictures_of_the_test_images(page, images):
 def test_a_mistake_whose_image_is_gone_is_still_told(images, tmp_path):
     page = make_page(make_report([tmp_path / "gone.png"] * 18))
     assert not Page(page).all("img")
-    assert page.count("not there any more") == 12
+    assert page.count("image not found") == 12
 
 
 def test_no_mistakes_and_no_confusions_are_told_so(images):
     result = make_evaluation(list(images.paths), ["only"])
     read = Page(make_page(make_report(classes=("only",), evaluation=result)))
     assert "mistakes" not in read.keys
-    assert "No image was taken for another class" in read.by_id("confusion").text
+    assert "No image was misclassified" in read.by_id("confusion").text
 
 
 def test_calibration_is_a_claim_only_beyond_noise():
@@ -185,9 +185,9 @@ def test_calibration_is_a_claim_only_beyond_noise():
     middle, error = result.accuracy, result.calibration
     assert error
     sure = calibration_verdict(result, replace(error, confidence=1.0))
-    assert f"too certain by {100 * (1 - middle):.1f} points" in sure
-    assert "too modest" in calibration_verdict(result, replace(error, confidence=0.0))
-    assert "noise" in calibration_verdict(result, replace(error, confidence=middle))
+    assert f"overconfident by {100 * (1 - middle):.1f} points" in sure
+    assert "underconfident" in calibration_verdict(result, replace(error, confidence=0.0))
+    assert "no significant difference" in calibration_verdict(result, replace(error, confidence=middle))
 
 
 def test_teachers_have_share_source_and_both_licenses(toy_zoo):
@@ -203,7 +203,7 @@ def test_teachers_have_share_source_and_both_licenses(toy_zoo):
 
 def test_the_ranking_has_intervals_chance_controls_and_the_shares_that_taught(page):
     part = Page(page).by_id("ranking").text
-    for words in ("0.8000.70", "0.70 to 0.90", "place 1, ants", "control", "failed: broken <file>"):
+    for words in ("0.8000.70", "0.70 to 0.90", "rank 1, ants", "control", "failed: broken <file>"):
         assert words in part.replace("0.800 ", "0.800")
     assert "up to 0.41" in part
     assert "75.0%" in part
@@ -249,7 +249,7 @@ def test_teachers_of_the_first_place_share_the_verdict():
     ranking = make_ranking().to_json()
     for row in ranking["teachers"][:2]:
         row["place"] = 1
-    assert ranking_verdict(ranking).endswith("cannot be told apart: ant and bee.")
+    assert ranking_verdict(ranking).endswith("tied for rank 1: ant and bee.")
     for row in ranking["teachers"]:
         row |= {"place": None, "low": None, "high": None}
     assert ranking_verdict(ranking) == "ant is the closest of 2 teachers: probe 0.800."
@@ -269,7 +269,7 @@ def test_what_is_no_html_is_escaped_and_what_no_page_can_hold_is_replaced():
     assert tag("b", "<&>", title='"') == '<b title="&quot;">&lt;&amp;&gt;</b>'
     assert tag("b", tag("i", "x")) == "<b><i>x</i></b>"
     assert fragment("a\x00b\udc80c") == "a\ufffdb\ufffdc"
-    assert Page(document("<t>", [], [])).all("title")[0].text == "<t>"
+    assert Page(document("k", "<t>", [], [], [])).all("title")[0].text == "<t> - k"
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "builtin:ant", "data:text/html,x"])
@@ -279,6 +279,6 @@ def test_only_addresses_of_the_web_are_links(address):
 
 
 def test_a_list_in_a_sentence_is_cut():
-    assert few(["a"]) == "a"
-    assert few(["a", "b", "c"]) == "a, b and c"
-    assert few(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert join_names(["a"]) == "a"
+    assert join_names(["a", "b", "c"]) == "a, b and c"
+    assert join_names(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"

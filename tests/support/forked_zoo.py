@@ -22,7 +22,7 @@ FORKS.set_forkserver_preload(
     [
         "cli.distilling",
         "cli.zoo_app",
-        "distill.report.report",
+        "distill.report.student_folder",
         "distill.training.loop",
         "zoo.features.controls",
     ]
