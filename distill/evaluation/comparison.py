@@ -29,8 +29,7 @@ class Standing:
     Attributes:
         method: its name.
         accuracy: 0..1.
-        low: lower end of its 95 % Wilson interval.
-        high: upper end.
+        low, high: ends of its 95 % Wilson interval.
         behind: accuracy of the best method minus its own.
         chance: p-value of the difference from the best method (exact McNemar test); 1 for the best.
         seconds: training time, all its students together.
@@ -119,13 +118,7 @@ def mcnemar(one: Bools, other: Bools) -> float:
 def divide(
     images: Images, test: Images | None, folds: int
 ) -> tuple[list[tuple[Images, Images]], int]:
-    """Training and test images of each student of a method, and the number of folds.
-
-    With held-out test images there is one student, and no fold.
-
-    Raises:
-        ImagesError: see `split`.
-    """
+    """Training and test images of each fold, and their number: `split`, or one with `test`."""
     return ([(images, test)], 0) if test else (split(images, folds), folds)
 
 

@@ -29,8 +29,7 @@ class ClassResult:
         name: of the class.
         images: their number, at least 1.
         accuracy: 0..1.
-        low: lower end of its 95 % Wilson interval.
-        high: upper end.
+        low, high: ends of its 95 % Wilson interval.
     """
 
     name: str
@@ -48,8 +47,7 @@ class Bin:
         count: their number; the other entries are None where it is 0.
         confidence: mean probability of the predicted class, 0..1.
         accuracy: 0..1.
-        low: lower end of its 95 % Wilson interval.
-        high: upper end.
+        low, high: ends of its 95 % Wilson interval.
     """
 
     count: int
@@ -98,8 +96,7 @@ class Evaluation:
 
     Attributes:
         accuracy: top-1, 0..1.
-        low: lower end of its 95 % Wilson interval.
-        high: upper end.
+        low, high: ends of its 95 % Wilson interval.
         images: number of labeled images.
         per_class: accuracy by class name, for the classes that occur.
         classes: the student's C class names.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -68,24 +67,13 @@ def link(text: str, address: str) -> Html:
     return tag("a", text, href=address, rel="noreferrer")
 
 
-@dataclass(frozen=True)
-class Part:
-    """A section of a page.
-
-    Attributes:
-        key: its anchor, unique on the page.
-        title: its heading.
-        content: below the heading.
-    """
-
-    key: str
-    title: str
-    content: Html
+Part = tuple[str, str, Html]
+"""Anchor, heading and content of a section of a page."""
 
 
 def part(key: str, title: str, *children: str) -> Part:
-    """A section of a page; `key` is its anchor."""
-    return Part(key, title, fragment(*children))
+    """A section of a page; `key` is its anchor, unique on the page."""
+    return key, title, fragment(*children)
 
 
 def table(
@@ -216,7 +204,7 @@ def document(
         tag("div", tag("dt", name), tag("dd", value), class_="line" if len(value) > 24 else "")
         for name, value in facts
     ]
-    links = [tag("li", tag("a", each.title, href=f"#{each.key}")) for each in parts]
+    links = [tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in parts]
     header = tag(
         "header",
         paragraph(f"source-zoo {kind}", class_="kicker"),
@@ -228,12 +216,12 @@ def document(
     sections = [
         tag(
             "section",
-            tag("h2", each.title, id=f"{each.key}-title"),
-            each.content,
-            id=each.key,
-            aria_labelledby=f"{each.key}-title",
+            tag("h2", title, id=f"{key}-title"),
+            content,
+            id=key,
+            aria_labelledby=f"{key}-title",
         )
-        for each in parts
+        for key, title, content in parts
     ]
     body = tag("body", tag("main", header, *sections))
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

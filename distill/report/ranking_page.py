@@ -104,9 +104,15 @@ def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None 
     metric, *others = ranking["metric"].split(",")
     low, high = _find_limits(rows)
     used = shares or {row["name"]: row["share"] for row in rows}
+
+    def rank(row: Row) -> str:
+        return f"rank {row['place']}" if row["place"] else ""
+
     cells = [
         [
-            fragment(row["name"], tag("small", _describe(row))),
+            fragment(
+                row["name"], tag("small", ", ".join(filter(None, [rank(row), row["domain"]])))
+            ),
             _score(row, low, high),
             _share(row, used),
             *(f"{row['scores'][name]:.3f}" if row["score"] is not None else "" for name in others),
@@ -126,11 +132,6 @@ def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None 
             cells,
         ),
     )
-
-
-def _describe(row: Row) -> str:
-    rank = f"rank {row['place']}" if row["place"] else ""
-    return ", ".join(filter(None, [rank, row["domain"]]))
 
 
 def _score(row: Row, low: float, high: float) -> Html:

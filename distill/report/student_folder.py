@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,16 @@ def save_student(
                 preprocessing=trained.preprocessing,
                 license=choose_license(report_claims(report, cards)),
             )
-            warning = _write_page(trained, report, part, cards, ranking)
+            warning = _write_page(
+                part / PAGE,
+                lambda: student_page(
+                    report,
+                    history=trained.history,
+                    cards=cards,
+                    ranking=ranking,
+                    sha256=sha256_of(part / WEIGHTS_FILE),
+                ),
+            )
             for name in (PAGE, *ONNX_FILES):  # of a previous student
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -107,20 +116,10 @@ def _to_text(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def _write_page(
-    trained: Trained,
-    report: Report,
-    folder: Path,
-    cards: Sequence[TeacherCard],
-    ranking: Mapping[str, Any] | None,
-) -> str:
+def _write_page(path: Path, make: Callable[[], str]) -> str:
     """Write the page; returns why it failed, empty if it did not."""
     try:
-        sha256 = sha256_of(folder / WEIGHTS_FILE)
-        page = student_page(
-            report, history=trained.history, cards=cards, ranking=ranking, sha256=sha256
-        )
-        write_atomic(folder / PAGE, page)
+        write_atomic(path, make())
     except Exception as error:  # the page is optional: no error of its own may lose the student
         return f"could not be written ({first_line(error)}); the student is saved."
     return ""

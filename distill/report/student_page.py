@@ -162,8 +162,7 @@ def _teachers(report: Report, cards: Sequence[TeacherCard]) -> Part:
             fragment(name, tag("small", known[name].domain)),
             tag("td", f"{share:.1%}", bar(share / shares[0][1]), class_="share"),
             known[name].license,
-            _data(known[name]),
-            _source(known[name]),
+            *_origin_cells(known[name]),
         ]
         for name, share in shares
         if name in known
@@ -178,14 +177,11 @@ def _teachers(report: Report, cards: Sequence[TeacherCard]) -> Part:
     return part(key, title, terms, table("teachers-table", "Teachers by share", columns, rows))
 
 
-def _data(card: TeacherCard) -> Html:
-    return tag("td", card.data, tag("small", f"license: {card.data_license}"), class_="long")
-
-
-def _source(card: TeacherCard) -> Html:
+def _origin_cells(card: TeacherCard) -> tuple[Html, Html]:
+    data = tag("td", card.data, tag("small", f"license: {card.data_license}"), class_="long")
     commit = tag("small", f"commit {card.revision[:12]}") if card.revision and card.repo else ""
     address = f"https://huggingface.co/{card.repo}" if card.repo else card.source
-    return fragment(link(card.source, address), commit)
+    return data, fragment(link(card.source, address), commit)
 
 
 def _origin(report: Report, ranking: Mapping[str, Any] | None, sha256: str) -> Part:

@@ -202,7 +202,7 @@ def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
 
 
 def _tint(images: Tensor, light: Tensor, contrast: Tensor, color: Tensor) -> Tensor:
-    """Brightness, `_contrast` and `_saturate` in one pass: together they are linear."""
+    """Brightness, contrast and saturation in one pass: together they are linear."""
     gray = images.mean(dim=1, keepdim=True)
     middle = gray.mean(dim=(2, 3), keepdim=True)
     light, contrast, color = _per_image(light), _per_image(contrast), _per_image(color)
@@ -210,14 +210,10 @@ def _tint(images: Tensor, light: Tensor, contrast: Tensor, color: Tensor) -> Ten
     return torch.addcmul(light * rest, images, light * contrast * color)
 
 
-def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+def _blend(images: Tensor, axes: tuple[int, ...], factor: Tensor) -> Tensor:
+    """Scale the distance of each value from the mean over some axes."""
+    mean = images.mean(dim=axes, keepdim=True)
     return mean + (images - mean) * _per_image(factor)
-
-
-def _saturate(images: Tensor, factor: Tensor) -> Tensor:
-    gray = images.mean(dim=1, keepdim=True)
-    return gray + (images - gray) * _per_image(factor)
 
 
 def _recolor(images: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
@@ -225,8 +221,8 @@ def _recolor(images: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
     factor = 1 + 0.9 * amount
     for name, change in (
         ("brightness", lambda x, f: x * _per_image(f)),
-        ("contrast", _contrast),
-        ("color", _saturate),
+        ("contrast", lambda x, f: _blend(x, (1, 2, 3), f)),
+        ("color", lambda x, f: _blend(x, (1,), f)),
         ("solarize", lambda x, f: torch.where(x < _per_image(f), x, 1 - x)),
         ("posterize", lambda x, f: torch.floor(x * _per_image(4 + 6 * f)) / _per_image(4 + 6 * f)),
         ("autocontrast", lambda x, _: _autocontrast(x)),

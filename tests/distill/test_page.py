@@ -187,7 +187,9 @@ def test_calibration_is_a_claim_only_beyond_noise():
     sure = calibration_verdict(result, replace(error, confidence=1.0))
     assert f"overconfident by {100 * (1 - middle):.1f} points" in sure
     assert "underconfident" in calibration_verdict(result, replace(error, confidence=0.0))
-    assert "no significant difference" in calibration_verdict(result, replace(error, confidence=middle))
+    assert "no significant difference" in calibration_verdict(
+        result, replace(error, confidence=middle)
+    )
 
 
 def test_teachers_have_share_source_and_both_licenses(toy_zoo):
