@@ -36,7 +36,7 @@ def test_the_wheel_holds_every_source_file(wheel):
 
 
 def test_the_wheel_holds_the_look_of_the_pages(wheel):
-    assert "prefers-color-scheme" in wheel.read("distill/page.css").decode()
+    assert "prefers-color-scheme" in wheel.read("distill/report/templates/page.css").decode()
 
 
 def test_the_wheel_holds_every_teacher_with_its_weights_and_card(wheel):

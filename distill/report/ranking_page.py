@@ -6,21 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.report.html import (
-    INTERVAL,
-    Html,
-    Part,
-    bar,
-    document,
-    fragment,
-    join_names,
-    origin_part,
-    paragraph,
-    part,
-    score_cell,
-    table,
-    tag,
-)
+from distill.report.html import INTERVAL, join_names, render_page
 from zoo import __version__
 
 Row = Mapping[str, Any]
@@ -36,36 +22,35 @@ def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[st
         notes: further messages, such as warnings; empty ones are left out.
     """
     shares = {row["name"]: row["share"] for row in ranking["teachers"]}
-    origin = origin_part(
-        command,
-        [
-            ["source-zoo", __version__],
-            ["image folder", ranking["target"]],
-            ["images and labels, SHA-256", tag("code", ranking["digest"])],
-            ["seed", str(ranking["seed"])],
-            ["exponent of the shares", f"{ranking['power']:g}"],
-        ],
-        "Next step: ",
-        tag("code", "zoo distill --weighted --arch mobilenetv3"),
-    )
     # the last two parts of the path: many folders are called `train`
     folder = "/".join(Path(ranking["target"]).parts[-2:]) or "your images"
-    return document(
-        "teacher ranking",
-        f"Teachers for {folder}",
-        [
-            paragraph(ranking_verdict(ranking), class_="verdict"),
-            paragraph(f"Shares: {list_shares(shares)}.", class_="lead"),
-            *(paragraph(note, class_="note") for note in notes if note),
-        ],
-        [
-            ("Labeled images", str(ranking["labeled"])),
-            ("All images", str(ranking["images"])),
-            ("Classes", str(ranking["classes"])),
-            ("Zoo", ranking["zoo"]),
-            ("Metrics", ranking["metric"].replace(",", ", ")),
-        ],
-        [ranking_part(ranking), origin],
+    return render_page(
+        {
+            "kind": "teacher ranking",
+            "heading": f"Teachers for {folder}",
+            "verdict": ranking_verdict(ranking),
+            "lead": f"Shares: {list_shares(shares)}.",
+            "details": [],
+            "notes": notes,
+            "facts": {
+                "Labeled images": ranking["labeled"],
+                "All images": ranking["images"],
+                "Classes": ranking["classes"],
+                "Zoo": ranking["zoo"],
+                "Metrics": ranking["metric"].replace(",", ", "),
+            },
+            "sections": {"ranking": "Teacher ranking", "again": "Reproduce"},
+            **ranking_context(ranking, shares),
+            "command": command,
+            "origin": {
+                "source-zoo": __version__,
+                "image folder": ranking["target"],
+                "images and labels, SHA-256": ranking["digest"],
+                "seed": ranking["seed"],
+                "exponent of the shares": f"{ranking['power']:g}",
+            },
+            "next": "Next step: zoo distill --weighted --arch mobilenetv3",
+        }
     )
 
 
@@ -93,72 +78,49 @@ def ranking_verdict(ranking: Mapping[str, Any]) -> str:
     )
 
 
-def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None = None) -> Part:
-    """The ranking as a section of a page.
+def ranking_context(ranking: Mapping[str, Any], shares: Mapping[str, float]) -> dict[str, Any]:
+    """Variables of the section `ranking`.
 
     Args:
         ranking: as `zoo rank --json` shows it.
-        shares: of the distillation; None for the ranking's own.
+        shares: of the ranking or of a distillation.
     """
-    rows: Sequence[Row] = ranking["teachers"]
-    metric, *others = ranking["metric"].split(",")
-    low, high = _find_limits(rows)
-    used = shares or {row["name"]: row["share"] for row in rows}
-
-    def rank(row: Row) -> str:
-        return f"rank {row['place']}" if row["place"] else ""
-
-    cells = [
-        [
-            fragment(
-                row["name"], tag("small", ", ".join(filter(None, [rank(row), row["domain"]])))
-            ),
-            _score(row, low, high),
-            _share(row, used),
-            *(f"{row['scores'][name]:.3f}" if row["score"] is not None else "" for name in others),
-        ]
-        for row in rows
-    ]
-    return part(
-        "ranking",
-        "Teacher ranking",
-        paragraph(" ".join(ranking["reading"])),
-        table(
-            "ranking-table",
-            f"Teachers by score. On the line from {low:.3g} to {high:.3g}: a dot for the {metric} "
-            f"score, a bar for its {INTERVAL}, a vertical mark for the permutation baseline; "
-            "controls have a hollow dot.",
-            ["teacher", f"{metric}, {INTERVAL}", "share", *(f"{name}>" for name in others)],
-            cells,
-        ),
-    )
+    low, high = _find_limits(ranking["teachers"])
+    metrics = ranking["metric"].split(",")
+    return {
+        "explanation": " ".join(ranking["reading"]),
+        "limits": f"{low:.3g} to {high:.3g}",
+        "metrics": metrics,
+        "largest_share": max(shares.values(), default=0.0),
+        "ranked": [_row(row, metrics[1:], shares, low, high) for row in ranking["teachers"]],
+    }
 
 
-def _score(row: Row, low: float, high: float) -> Html:
-    """Score and interval in numbers, and drawn on a line from `low` to `high`."""
-    if row["score"] is None:
-        return tag("td", f"failed: {row['reason']}", class_="wide")
+def _row(
+    row: Row, metrics: Sequence[str], shares: Mapping[str, float], low: float, high: float
+) -> dict[str, Any]:
+    """Variables of a row of the table; scores are drawn on a line from `low` to `high`."""
 
     def place(name: str) -> float | None:
         return None if row[name] is None else (row[name] - low) / (high - low)
 
-    ends = ("", "") if row["low"] is None else (f"{row['low']:.2f}", f"{row['high']:.2f}")
-    return score_cell(
-        (f"{row['score']:.3f}", *ends),
-        (row["score"] - low) / (high - low),
-        place("low"),
-        place("high"),
-        mark=place("chance"),
-        hollow=row["status"] == "control",
-    )
-
-
-def _share(row: Row, shares: Mapping[str, float]) -> Html:
-    if row["status"] == "control":
-        return tag("td", "control", class_="share quiet")
-    share = shares.get(row["name"], 0.0)
-    detail = bar(share / max(shares.values())) if share else tag("small", row["reason"])
-    return tag("td", f"{share:.1%}", detail, class_="share")
+    scored = row["score"] is not None
+    rank = f"rank {row['place']}" if row["place"] else ""
+    return {
+        "name": row["name"],
+        "detail": ", ".join(filter(None, [rank, row["domain"]])),
+        "failed": "" if scored else row["reason"],
+        "score": f"{row['score']:.3f}" if scored else "",
+        "ends": "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}",
+        "point": place("score"),
+        "low": place("low"),
+        "high": place("high"),
+        "mark": place("chance"),
+        "control": row["status"] == "control",
+        "share": shares.get(row["name"], 0.0),
+        "reason": row["reason"],
+        "others": [f"{row['scores'][name]:.3f}" if scored else "" for name in metrics],
+    }
 
 
 def _find_limits(rows: Sequence[Row]) -> tuple[float, float]:

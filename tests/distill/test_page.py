@@ -13,7 +13,7 @@ from PIL import Image
 from distill.recipe import Recipe
 from distill.report.evaluation_page import calibration_verdict
 from distill.report.figures import draw_curves
-from distill.report.html import document, fragment, join_names, link, tag
+from distill.report.html import join_names
 from distill.report.ranking_page import ranking_page, ranking_verdict
 from distill.report.student_page import student_page
 from tests.support.page_samples import (
@@ -268,16 +268,23 @@ def test_scores_that_are_logarithms_lie_on_their_line(toy_zoo):
 
 
 def test_what_is_no_html_is_escaped_and_what_no_page_can_hold_is_replaced():
-    assert tag("b", "<&>", title='"') == '<b title="&quot;">&lt;&amp;&gt;</b>'
-    assert tag("b", tag("i", "x")) == "<b><i>x</i></b>"
-    assert fragment("a\x00b\udc80c") == "a\ufffdb\ufffdc"
-    assert Page(document("k", "<t>", [], [], [])).all("title")[0].text == "<t> - k"
+    page = make_page(make_report(notes=("a\x00b\udc80c <&>", "d"), target='"<&>'))
+    assert "<p class=\"note\">a\ufffdb\ufffdc &lt;&amp;&gt;</p>" in page
+    assert '<td class="text">&#34;&lt;&amp;&gt;</td>' in page
+    assert "<title>test_resnet for 4 classes - student report</title>" in page
+    page.encode()
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "builtin:ant", "data:text/html,x"])
 def test_only_addresses_of_the_web_are_links(address):
-    assert "<a" not in link("x", address)
-    assert link("x", 'https://a.b/?c="') == '<a href="https://a.b/?c=&quot;" rel="noreferrer">x</a>'
+    def links(source):
+        card = replace(hub_card("cat"), source=source)
+        page = Page(make_page(make_report(teachers={"cat": 1.0}), cards=[card]))
+        assert source in page.by_id("teachers").text
+        return [a.attributes for a in page.all("a") if "rel" in a.attributes]
+
+    assert links(address) == []
+    assert links('https://a.b/?c="') == [{"href": 'https://a.b/?c="', "rel": "noreferrer"}]
 
 
 def test_a_list_in_a_sentence_is_cut():
