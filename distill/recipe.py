@@ -37,8 +37,8 @@ class Recipe:
         seed: random seed of the run.
 
     Example:
-        >>> Recipe(updates=2000, flip=True).learning_rate
-        0.002
+        >>> from distill import Recipe
+        >>> Recipe(updates=2000, flip=True)
     """
 
     updates: int = 400

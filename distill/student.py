@@ -38,9 +38,9 @@ class Student(nn.Module):
         sources: a Linear [D, sum of K_s] for each group of teachers, discarded after training.
 
     Example:
+        >>> from distill.student import create_student
         >>> student = create_student("mobilenetv3_small_100", classes=10)
-        >>> student.classify(student.embed(torch.zeros(2, 3, 64, 64))).shape
-        torch.Size([2, 10])
+        >>> student.classify(student.embed(torch.zeros(2, 3, 64, 64)))
     """
 
     def __init__(self, network: nn.Module, groups: Sequence[Sequence[int]]) -> None:

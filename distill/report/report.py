@@ -42,7 +42,6 @@ class Report:
             without soft labels.
 
     Example:
-        >>> report = distill_images("imgs", arch="mobilenetv3")  # doctest: +SKIP
         >>> report.summary()["accuracy"]
     """
 

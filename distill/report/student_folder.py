@@ -69,7 +69,8 @@ def save_student(
         StudentError: the folder cannot be written.
 
     Example:
-        >>> save_student(trained, report, Path("student"), cards=list_cards())  # doctest: +SKIP
+        >>> from distill import save_student
+        >>> save_student(trained, report, Path("student"), cards=list_cards())
     """
     history = "".join(json.dumps(entry) + "\n" for entry in trained.history)
     document = _to_text(report.to_json())

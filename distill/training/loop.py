@@ -56,7 +56,8 @@ class Trained:
         soft_label_accuracy: of the teachers' soft labels, see `SoftLabels`; None without.
 
     Example:
-        >>> train(images, Recipe(), arch="mobilenetv3_small_100").seconds  # doctest: +SKIP
+        >>> trained = train(images, Recipe(), arch="mobilenetv3_small_100")
+        >>> trained.network, trained.history[-1]
     """
 
     network: nn.Module
@@ -107,8 +108,9 @@ def train(
         ZooError: there are no labels, a teacher with a share has no classes, or training diverged.
 
     Example:
-        >>> trained = train(images, Recipe(), arch="mobilenetv3_small_100", features=features,
-        ...                 shares={"food": 0.75, "textures": 0.25})  # doctest: +SKIP
+        >>> from distill import Recipe, train
+        >>> shares = {"food": 0.75, "textures": 0.25}
+        >>> train(images, Recipe(), arch="resnet18", features=features, shares=shares)
     """
     images.check_labels()
     targets = make_targets(objective, features or {}, shares or {}, images.labels)

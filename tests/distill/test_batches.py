@@ -113,7 +113,7 @@ def test_images_are_warped_as_torch_does_it():
 def test_a_tint_is_brightness_then_contrast_then_color():
     images, factors = noise(5) / 255, torch.linspace(0.4, 1.6, 15).view(3, 5)
     bright = images * factors[0][:, None, None, None]
-    expected = module._saturate(module._contrast(bright, factors[1]), factors[2])
+    expected = module._blend(module._blend(bright, (1, 2, 3), factors[1]), (1,), factors[2])
     assert torch.allclose(module._tint(images, *factors), expected, atol=1e-5)
 
 

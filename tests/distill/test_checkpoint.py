@@ -67,7 +67,7 @@ def test_heads_that_take_turns_do_so_after_a_kill(images, features, often, monke
     assert not same(whole, together)
 
 
-def test_a_finished_run_is_kept_until_its_student_is_saved(images, often):
+def test_the_checkpoint_of_a_finished_run_stays_until_its_student_is_saved(images, often):
     trained = run(images, checkpoints=often)
     calls = []
     again = run(images, checkpoints=often, progress=lambda *_: calls.append(1))
@@ -140,7 +140,7 @@ def test_a_damaged_state_is_ignored(images, often, damage):
     assert same(trained, run(images))
 
 
-def test_a_state_that_cannot_be_kept_is_a_warning_and_no_crash(images, often):
+def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_no_crash(images, often):
     often.write_text("a file where a folder should be")
     trained = run(images, checkpoints=often)
     assert str(often) in trained.warning

@@ -197,12 +197,12 @@ def test_the_ends_of_the_bins_belong_to_the_lower_one():
     assert counts == [2, 0, 1, *[0] * 11, 1]
 
 
-def test_who_is_always_right_and_sure_has_no_calibration_error():
+def test_correct_predictions_of_full_confidence_have_no_calibration_error():
     assert calibrate(np.ones(9), np.ones(9, bool)).error == 0
     assert calibrate(np.ones(8), np.zeros(8, bool)).error == 1
 
 
-def test_the_most_certain_mistakes_come_first_and_are_few(answers):
+def test_the_most_confident_mistakes_come_first_and_are_few(answers):
     chances, truth, paths = answers
     mistakes = compute_metrics(chances, truth, NAMES, paths).mistakes
     wrong = [n for n in range(200) if chances[n].argmax() != truth[n]]
@@ -222,7 +222,7 @@ def test_an_evaluation_can_be_written_whatever_the_files_are_called(answers):
     text.encode()
 
 
-def test_evaluate_knows_whose_mistake_it_was(imgs):
+def test_evaluate_lists_path_label_and_prediction_of_a_mistake(imgs):
     paint(imgs / "red" / "0.png", COLORS["blue"], seed=50)
     result = evaluate(ByColor(), read_images(imgs), RGB, LOOK)
     (mistake,) = result.mistakes

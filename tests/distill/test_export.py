@@ -58,7 +58,7 @@ def test_the_file_normalizes_and_has_softmax_for_any_batch(network, converted, c
     np.testing.assert_allclose(found, by_hand(network, pixels, LOOK), atol=1e-5)
 
 
-def test_the_file_takes_whole_numbers_only_and_says_its_opset(converted):
+def test_the_file_takes_uint8_only_and_states_its_opset(converted):
     with pytest.raises(Exception, match="uint8"):
         onnx_predictor(converted)(np.zeros((1, 3, 8, 8), dtype=np.float32))  # pyright: ignore
     model = onnx.load_from_string(converted)
@@ -72,7 +72,7 @@ def test_a_network_that_wants_blue_first_gets_it(network):
     np.testing.assert_allclose(found, by_hand(network, pixels[:, ::-1], LOOK), atol=1e-5)
 
 
-def test_the_metadata_say_how_to_prepare_images_and_what_comes_out(converted, tmp_path):
+def test_the_metadata_describe_input_and_output(converted, tmp_path):
     card = build_teacher(tmp_path / "s", "s", labels=("ü [b]", 'q "x"', "🙂"))
     folder = tmp_path / "s"
     told = onnx.load_from_string(add_metadata(converted, folder, card.labels, LOOK))
@@ -108,7 +108,7 @@ def test_a_network_that_torch_cannot_export_is_one_line():
     assert len(str(caught.value)) < 400
 
 
-def test_neither_writing_nor_running_says_anything(network, capfd):
+def test_neither_conversion_nor_quantization_prints_anything(network, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         quantize(convert(network, LOOK), draw_noise(8))
@@ -137,7 +137,7 @@ def test_parity_is_the_largest_gap_and_the_share_of_equal_top_classes():
         measure_parity(one[:0], other[:0])
 
 
-def test_answers_come_in_batches_and_in_order():
+def test_predictions_come_in_batches_and_in_order():
     sizes = []
 
     def answer(pixels):

@@ -56,7 +56,7 @@ def test_of_all_licenses_in_the_zoo_only_these_are_permissive():
         ("", "unknown"),
     ],
 )
-def test_a_license_is_of_the_kind_that_a_reader_would_say(text, kind):
+def test_a_license_is_of_the_kind_that_a_reader_would_choose(text, kind):
     assert Claim("", text).kind == kind
 
 
@@ -132,7 +132,7 @@ def test_what_an_embedded_teacher_started_from_counts_too():
     assert choose_license(teacher_claims(["brain_mri"], [elsewhere])) == "apache-2.0"
 
 
-def test_initial_weights_count_as_their_card_says():
+def test_initial_weights_count_as_on_their_card():
     assert start_claims("random", "mobilenetv3_small_100") == []
     embedded = start_claims("builtin", "mobilenetv3_small_100")
     assert [claim.license for claim in embedded] == ["apache-2.0", "ImageNet terms"]

@@ -78,7 +78,7 @@ def test_every_name_is_text_and_never_a_tag(page):
     assert "a <warning>" in [element.text for element in read.all("p")]
 
 
-def test_a_page_is_told_to_who_cannot_see_it(page):
+def test_a_page_is_accessible(page):
     read = Page(page)
     assert read.all("html")[0].attributes["lang"] == "en"
     assert len(read.all("h1")) == len(read.all("main")) == len(read.all("nav")) == 1
@@ -96,7 +96,7 @@ def test_a_page_is_told_to_who_cannot_see_it(page):
                 assert value.removeprefix("#") in ids
 
 
-def test_the_parts_are_those_that_there_is_something_to_say_of(page, images, toy_zoo):
+def test_the_sections_are_those_with_data(page, images, toy_zoo):
     assert Page(page).keys == ALL
     bare = make_report(method="transfer", teachers={}, objective=None)
     read = Page(make_page(bare, history=HISTORY[:1]))
@@ -116,13 +116,13 @@ def test_the_verdict_of_a_tested_student_is_its_accuracy_method_and_teachers(pag
     assert "ant (75%) and bee (25%)" in top
 
 
-def test_how_right_the_soft_labels_are_is_told_before_any_student(page):
+def test_the_summary_has_the_accuracy_of_the_soft_labels(page):
     assert "soft labels" not in Page(page).all("header")[0].text
     top = Page(make_page(make_report(soft_label_accuracy=0.75))).all("header")[0].text
     assert "soft labels: 75.0% of 8 labeled images" in top
 
 
-def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels_fade():
+def test_the_curves_name_the_pseudo_labels_and_the_decay_of_the_soft_labels():
     history = [{"update": n, "rate": 0.1, "target": 1.0, "fixmatch": 0.5} for n in (10.0, 20.0)]
     text = Page(make_page(make_report(), history=history)).by_id("training").text
     assert "the student's pseudo-labels (FixMatch)" in text
@@ -132,7 +132,7 @@ def test_who_sees_the_curves_learns_whose_pseudo_labels_and_that_the_soft_labels
     assert "decays" not in Page(make_page(make_report())).by_id("training").text
 
 
-def test_the_verdict_of_an_untested_student_says_how_to_test():
+def test_the_summary_of_an_untested_student_has_the_command_to_evaluate_it():
     top = Page(make_page(make_report())).all("header")[0].text
     assert "Not evaluated." in top
     assert "zoo eval 'my student' --target FOLDER" in top
@@ -167,20 +167,20 @@ def test_mistakes_are_small_pictures_of_the_test_images(page, images):
         assert max(shown.size) <= 96
 
 
-def test_a_mistake_whose_image_is_gone_is_still_told(images, tmp_path):
+def test_a_mistake_without_its_image_is_still_listed(images, tmp_path):
     page = make_page(make_report([tmp_path / "gone.png"] * 18))
     assert not Page(page).all("img")
     assert page.count("image not found") == 12
 
 
-def test_no_mistakes_and_no_confusions_are_told_so(images):
+def test_the_page_states_that_no_image_was_misclassified(images):
     result = make_evaluation(list(images.paths), ["only"])
     read = Page(make_page(make_report(classes=("only",), evaluation=result)))
     assert "mistakes" not in read.keys
     assert "No image was misclassified" in read.by_id("confusion").text
 
 
-def test_calibration_is_a_claim_only_beyond_noise():
+def test_overconfidence_is_stated_only_beyond_noise():
     result = make_evaluation([Path("x")] * 18)
     middle, error = result.accuracy, result.calibration
     assert error
@@ -214,7 +214,7 @@ def test_the_ranking_has_intervals_chance_controls_and_the_shares_that_taught(pa
     assert "75.0%" not in Page(nearest).by_id("ranking").text
 
 
-def test_who_wants_to_repeat_it_finds_command_hashes_seed_and_versions(page):
+def test_the_last_section_has_command_hashes_seed_and_versions(page):
     text = Page(page).by_id("again").text
     for words in ("zoo distill", "5" * 64, "d1" * 32, "/data/<imgs>", "torch ", "source-zoo "):
         assert words in text
@@ -269,7 +269,7 @@ def test_scores_that_are_logarithms_lie_on_their_line(toy_zoo):
 
 def test_what_is_no_html_is_escaped_and_what_no_page_can_hold_is_replaced():
     page = make_page(make_report(notes=("a\x00b\udc80c <&>", "d"), target='"<&>'))
-    assert "<p class=\"note\">a\ufffdb\ufffdc &lt;&amp;&gt;</p>" in page
+    assert '<p class="note">a\ufffdb\ufffdc &lt;&amp;&gt;</p>' in page
     assert '<td class="text">&#34;&lt;&amp;&gt;</td>' in page
     assert "<title>test_resnet for 4 classes - student report</title>" in page
     page.encode()

@@ -1,4 +1,4 @@
-"""Two processes teach the student that one process teaches."""
+"""Two processes train the student that one process trains."""
 
 import ast
 import json
@@ -18,12 +18,12 @@ from tests.support.toys import paint_folder
 from zoo.errors import StudentError
 from zoo.system.distributed import SINGLE, Processes
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def torchrun(count, folder, *words):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    env = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         [*command, "--nproc-per-node", str(count), *map(str, words)],
         capture_output=True, text=True, check=False, cwd=folder, env=env, timeout=300,
@@ -35,11 +35,11 @@ def torchrun(count, folder, *words):
 @pytest.mark.parametrize(
     ("objective", "arch"), [("target", "mobilenetv3_small_050"), ("source", "test_resnet")]
 )
-def test_two_processes_teach_the_student_of_one(tmp_path, objective, arch):
+def test_two_processes_train_the_student_of_one(tmp_path, objective, arch):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     found = []
     for count in (1, 2):
-        torchrun(count, tmp_path, HERE / "parallel_run.py", tmp_path, objective, arch)
+        torchrun(count, tmp_path, ROOT / "tests/support/parallel_run.py", tmp_path, objective, arch)
         weights = load_file(tmp_path / f"{count}-{objective}-{arch}.safetensors")
         found.append((weights, ast.literal_eval((tmp_path / f"{count}.txt").read_text())))
     (one, losses), (two, others) = found

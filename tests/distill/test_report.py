@@ -110,7 +110,7 @@ def test_the_model_card_names_every_teacher_with_share_source_and_licenses(toy_z
     assert "without teachers" not in card
 
 
-def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
+def test_the_model_card_has_method_recipe_and_accuracy(toy_zoo):
     card = model_card(REPORT, toy_zoo)
     for text in (
         "license: mit",
@@ -129,7 +129,7 @@ def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
     assert card.startswith("---\n")
 
 
-def test_the_model_card_of_an_untested_student_without_teachers_says_so():
+def test_the_model_card_states_that_there_was_no_test_and_no_teacher():
     card = model_card(replace(REPORT, teachers={}, evaluation=None), ())
     assert "Trained without teachers." in card
     assert "Not evaluated on held-out images." in card

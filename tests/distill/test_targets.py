@@ -144,7 +144,9 @@ def test_in_the_classes_of_the_teachers_their_probabilities_stand_side_by_side()
     assert np.allclose(both.numpy(), np.hstack(expected)[rows], atol=1e-6)
 
 
-def test_of_very_many_classes_the_likeliest_are_kept_and_the_others_share_the_rest(monkeypatch):
+def test_of_very_many_classes_the_most_probable_are_stored_and_the_others_share_the_rest(
+    monkeypatch,
+):
     monkeypatch.setattr(module, "TOP_CLASSES", 4)
     monkeypatch.setattr(module, "CHUNK", 5)
     logits = 2 * np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
@@ -162,7 +164,7 @@ def test_of_very_many_classes_the_likeliest_are_kept_and_the_others_share_the_re
         assert np.allclose(others, (1 - right[likeliest].sum()) / 5, atol=1e-6)
 
 
-def test_answers_to_many_images_lie_in_a_file(monkeypatch, tmp_path):
+def test_probabilities_of_many_images_are_in_a_file(monkeypatch, tmp_path):
     logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
     inside = SourceProbabilities.from_logits(logits).look_up(torch.arange(12))
     monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
@@ -177,7 +179,7 @@ def test_heads_form_groups_that_one_update_can_afford(monkeypatch):
     assert group_heads([]) == ()
 
 
-def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_what_all_say(monkeypatch):
+def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_that_of_all_teachers(monkeypatch):
     monkeypatch.setattr(module, "GROUP_CLASSES", 5)
     rng, generator = np.random.default_rng(3), torch.Generator().manual_seed(0)
     features = {

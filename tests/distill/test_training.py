@@ -164,7 +164,7 @@ def test_history_has_an_entry_every_ten_updates_and_at_the_end(images, features)
     assert trained.warning == ""
 
 
-def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):
+def test_every_entry_of_the_history_is_recorded_at_once(images):
     told, known = [], []
     options = {"record": told.append, "progress": lambda *_: known.append(len(told))}
     trained = run(images, replace(RECIPE, updates=12), **options)
@@ -172,9 +172,7 @@ def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):
     assert known == [0] * 9 + [1, 1, 2]
 
 
-def test_what_the_soft_labels_are_worth_is_known_of_teachers_in_the_targets_classes(
-    images, features
-):
+def test_the_accuracy_of_the_soft_labels_is_that_of_the_target_objective_only(images, features):
     taught = {"features": features, "shares": SHARES}
     expected = soft_labels(features, SHARES, images.labels).accuracy
     assert run(images, **taught).soft_label_accuracy == expected is not None
@@ -199,7 +197,7 @@ def test_the_rate_climbs_and_then_falls_to_nearly_zero():
     assert optimizer.param_groups[0]["lr"] == rates[-1]
 
 
-def test_a_teacher_without_a_classifier_teaches_only_in_the_classes_of_the_target(images, features):
+def test_a_teacher_without_a_classifier_works_in_the_target_objective_only(images, features):
     mute = Features(features["ant"].embeddings, np.zeros((len(images), 0), np.float32))
     with pytest.raises(ZooError, match="'ant' has no classifier"):
         run(images, features={"ant": mute}, shares={"ant": 1.0}, objective="source")
@@ -212,5 +210,5 @@ def test_images_without_labels_cannot_train(images):
 
 
 def test_a_run_that_diverges_is_one_clear_line_and_no_student(images):
-    with pytest.raises(StudentError, match="training diverged"):
+    with pytest.raises(StudentError, match="Training diverged"):
         run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60))

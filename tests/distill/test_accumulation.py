@@ -1,4 +1,4 @@
-"""Too little memory on a GPU: batches are halved, and nothing else changes."""
+"""Too little GPU memory: batches are split, and nothing else changes."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,7 +40,7 @@ def memory_for(limit):
 @pytest.mark.usefixtures("plain_numbers")
 @pytest.mark.parametrize("options", [{"features": 1, "objective": "target"},
                                      {"features": 1, "objective": "source"}, {}])  # fmt: skip
-def test_a_student_taught_in_parts_is_that_of_whole_updates(images, features, options):
+def test_gradient_accumulation_gives_the_student_of_whole_batches(images, features, options):
     # without batch norms, and with a rate at which Adam does not magnify rounding
     recipe = replace(RECIPE, updates=3, learning_rate=1e-4, labeled_batch=8, unlabeled_batch=8)
     taught = {**options, "features": features, "shares": SHARES} if options else {}
@@ -63,7 +63,7 @@ def test_only_the_first_update_is_tried_too_large(images):
     assert counts == [8, 4, 4, 4, 4, 4, 4]
 
 
-def test_an_update_that_no_halving_helps_is_one_line(images):
+def test_a_batch_that_never_fits_is_one_line(images):
     with memory_for(0), pytest.raises(StudentError, match=r"GPU memory with 2 images .* --device"):
         run(images, replace(RECIPE, labeled_batch=8))
 
@@ -82,7 +82,7 @@ def test_what_cannot_be_split_evenly_is_not_split(labeled, processes):
         accumulation.accumulate(backward, batch, torch.nn.Linear(1, 1))
 
 
-def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monkeypatch):
+def test_teachers_process_as_many_images_as_fit(toy_zoo, images, tmp_path, monkeypatch):
     from zoo.features.store import FeatureStore
 
     whole = extract_features(toy_zoo, images, store=FeatureStore(tmp_path / "one"))
@@ -96,7 +96,7 @@ def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monke
             assert np.allclose(one, other, atol=0.02 * np.abs(one).max())
 
 
-def test_a_teacher_that_no_halving_helps_is_a_failure_of_one_line(toy_zoo, images):
+def test_a_teacher_that_never_fits_is_a_failure_of_one_line(toy_zoo, images):
     with memory_for(0):
         seen = extract_features(toy_zoo, images)
     assert seen.failures["ant"] == (
@@ -104,7 +104,7 @@ def test_a_teacher_that_no_halving_helps_is_a_failure_of_one_line(toy_zoo, image
     )
 
 
-def test_a_student_answers_for_as_many_images_as_fit(images, tmp_path):
+def test_a_student_predicts_as_many_images_as_fit(images, tmp_path):
     build_teacher(tmp_path / "student", "student")
     network, _, form = load_network(tmp_path / "student")
     whole = predict(network, images, form)
