@@ -258,11 +258,11 @@ def verdict(reports: Sequence[Report]) -> None:
 def export_lines(exported: Exported) -> None:
     """Cost of each runtime, then how far the file is from the student."""
     terminal.show_rows(
-        ["runtime", "numbers", "ms, median>", "ms, 95 %>", "MB>"],
+        ["runtime", "precision", "ms, median>", "ms, 95 %>", "MB>"],
         [
             (
                 row.name,
-                row.numbers,
+                row.precision,
                 f"{row.latency.median:.2f}",
                 f"{row.latency.p95:.2f}",
                 f"{row.bytes / 1e6:.2f}",
@@ -282,7 +282,7 @@ def export_lines(exported: Exported) -> None:
 
 def export_warning(exported: Exported) -> str:
     """A warning if the file and the student disagree; else empty."""
-    if exported.faithful or exported.agreement is None:
+    if exported.agrees or exported.agreement is None:
         return ""
     return (
         f"Warning: {exported.path} predicts another class than the student for "

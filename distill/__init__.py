@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from distill.evaluation.saved import evaluate_student, predict_files
     from distill.pipeline import Distillation, DistillationJob, distill_images
     from distill.recipe import Recipe
-    from distill.report.report import Report, save_student
+    from distill.report.report import Report
+    from distill.report.student_folder import save_student
     from distill.student import Student, load_network
     from distill.training.loop import Trained, train
 
@@ -55,7 +56,7 @@ _HOME = {
     "load_network": "student",
     "predict": "evaluation.evaluate",
     "predict_files": "evaluation.saved",
-    "save_student": "report.report",
+    "save_student": "report.student_folder",
     "train": "training.loop",
 }
 

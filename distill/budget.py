@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from distill.evaluation.evaluate import answer
+from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import Recipe
 from distill.student import create_student
 from distill.training.loop import MEAN, STD, fit
-from distill.training.targets import Answers, SoftLabels, SourceTargets, Targets, group_heads
+from distill.training.targets import (
+    SoftLabels,
+    SourceProbabilities,
+    SourceTargets,
+    Targets,
+    group_heads,
+)
 from zoo.errors import ZooError
 from zoo.features import throughput
 from zoo.system import timing
@@ -278,9 +284,9 @@ def measure_student(
         return StudentRate(start, inf, decode, 0.0)
     update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
     network = student.network.eval()
-    answer(network, pixels[:2], form, device=device)
+    predict_pixels(network, pixels[:2], form, device=device)
     began = clock()
-    answer(network, pixels[: IMAGES // 2], form, device=device)
+    predict_pixels(network, pixels[: IMAGES // 2], form, device=device)
     return StudentRate(start, update, decode, (clock() - began) / (IMAGES // 2))
 
 
@@ -290,5 +296,7 @@ def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | 
         return None
     if not teachers:
         return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
-    outputs = [Answers.of(np.zeros((IMAGES, width), np.float32)) for width in teachers]
+    outputs = [
+        SourceProbabilities.from_logits(np.zeros((IMAGES, width), np.float32)) for width in teachers
+    ]
     return SourceTargets(tuple(outputs), (1 / len(teachers),) * len(teachers))

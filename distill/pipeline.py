@@ -141,7 +141,7 @@ class Distillation:
 
     def by(self, method: Method) -> Distillation:
         """The same for another method, with FixMatch's term where it belongs."""
-        recipe = replace(self.recipe, consistency=1.0) if method == "fixmatch" else self.recipe
+        recipe = replace(self.recipe, fixmatch_weight=1.0) if method == "fixmatch" else self.recipe
         return replace(self, method=method, recipe=recipe)
 
     def resolve(self, runtime: Runtime) -> Distillation:
@@ -250,7 +250,7 @@ class DistillationJob:
         Raises:
             ZooError: the student or its curves may not be saved where they shall be.
         """
-        from distill.report.report import check_folder
+        from distill.report.student_folder import check_folder
         from distill.training.tensorboard import check_extra
 
         places = [*source_of(self.images).folders, *([self.test.root] if self.test else [])]
@@ -266,7 +266,7 @@ class DistillationJob:
         Args:
             plan: what a budget chose; the number of updates is settled when the teachers were run.
         """
-        from distill.report.report import check_folder, save_student
+        from distill.report.student_folder import check_folder, save_student
         from distill.training.tensorboard import event_file
 
         self.check()

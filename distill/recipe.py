@@ -1,4 +1,4 @@
-"""Recipe: the numbers of a training run, with their bounds and where they come from."""
+"""Recipe: the hyperparameters of a training run, with their bounds and sources."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from math import inf
 
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers of a run.
+    """The hyperparameters of a training run.
 
-    "Ours" is a number of this project's, "paper" one of the method's paper, "recollection" one
-    that is remembered from the paper and was not checked.
+    Sources: "ours" was chosen by this project; a paper is named where its value is used.
 
     Attributes:
-        updates: steps of the optimizer (ours).
+        updates: optimizer steps (ours).
         labeled_batch: labeled images per update (ours).
-        unlabeled_batch: target images per update for the terms that need no label (ours).
-        learning_rate: of AdamW, at its peak (ours).
+        unlabeled_batch: target images per update for the losses that need no label (ours).
+        learning_rate: peak learning rate of AdamW (ours).
         weight_decay: of AdamW, for weight matrices only (ours).
-        warmup: share of the updates in which the learning rate climbs (ours).
-        label_weight: lambda, the weight of the labels against the teachers (ours; the paper's
-            is recollected as 0.8).
-        soft_label_decay: share of the weight of the teachers' soft labels that is gone by the last
-            update, linearly (ours).
-        agreement: weight of pseudo-labels beside the soft labels: those that teachers and student
-            make together, and the student's own by FixMatch's term; 0 leaves them out (ours).
-        certainty: probability above which a pseudo-label made together counts (ours).
-        consistency: weight of FixMatch's term in a run of any kind (FixMatch: 1).
-        threshold: FixMatch's confidence above which a pseudo-label counts (FixMatch: 0.95).
-        label_smoothing: of the labeled term (ours).
-        min_area: smallest share of the image that a random crop keeps (ours).
-        flip: mirror half of the images: wrong for digits, signs and letters (ours).
-        color: strength of brightness, contrast and saturation changes in every view (ours).
-        ema_decay: decay of the average over the student's weights; 0 leaves it out
+        warmup: fraction of the updates with linear warm-up (ours).
+        label_weight: lambda, the weight of the labels against the teachers, 0..1 (ours; Borup et
+            al., 2023: 0.8, from memory).
+        soft_label_decay: fraction of the soft labels' weight that is gone by the last update,
+            linearly (ours).
+        pseudo_label_weight: weight of pseudo-labels next to soft labels, both those of teachers and
+            student together and the student's own (FixMatch); 0 turns them off (ours).
+        pseudo_label_threshold: minimum probability of such a pseudo-label of both (ours).
+        fixmatch_weight: weight of FixMatch's loss in a run of any method (FixMatch: 1).
+        fixmatch_threshold: minimum confidence of a FixMatch pseudo-label (FixMatch: 0.95).
+        label_smoothing: of the labeled loss (ours).
+        min_area: smallest fraction of the image that a random crop keeps (ours).
+        flip: random horizontal flips: wrong for digits, signs and letters (ours).
+        color: strength of brightness, contrast and saturation jitter in every view (ours).
+        ema_decay: decay of the exponential moving average of the student's weights; 0 turns it off
             (FixMatch: 0.999, for far longer runs).
-        seed: of everything random in the run.
+        seed: random seed of the run.
+
+    Example:
+        >>> from distill import Recipe
+        >>> Recipe(updates=2000, flip=True)
     """
 
     updates: int = 400
@@ -46,10 +49,10 @@ class Recipe:
     warmup: float = 0.1
     label_weight: float = 0.5
     soft_label_decay: float = 1.0
-    agreement: float = 1.0
-    certainty: float = 0.8
-    consistency: float = 0.0
-    threshold: float = 0.95
+    pseudo_label_weight: float = 1.0
+    pseudo_label_threshold: float = 0.8
+    fixmatch_weight: float = 0.0
+    fixmatch_threshold: float = 0.95
     label_smoothing: float = 0.0
     min_area: float = 0.5
     flip: bool = False
@@ -67,10 +70,10 @@ class Recipe:
             "warmup": (0, 1),
             "label_weight": (0, 1),
             "soft_label_decay": (0, 1),
-            "agreement": (0, inf),
-            "certainty": (0, 1),
-            "consistency": (0, inf),
-            "threshold": (0, 1),
+            "pseudo_label_weight": (0, inf),
+            "pseudo_label_threshold": (0, 1),
+            "fixmatch_weight": (0, inf),
+            "fixmatch_threshold": (0, 1),
             "label_smoothing": (0, 1),
             "min_area": (0.05, 1),
             "color": (0, 1),
@@ -80,4 +83,4 @@ class Recipe:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f"{name} is {value}: it lies between {low} and {high}")
+                raise ValueError(f"{name} is {value}: must be between {low} and {high}")

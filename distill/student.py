@@ -1,4 +1,4 @@
-"""The student: a timm network with a target head, and one head per teacher while it learns."""
+"""The student: a timm network with a target head, and a head per teacher during training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,12 @@ class Student(nn.Module):
 
     Attributes:
         network: the timm network, its classifier the target head.
-        sources: a Linear [D, sum of K_s] for each group of teachers, thrown away after training.
+        sources: a Linear [D, sum of K_s] for each group of teachers, discarded after training.
+
+    Example:
+        >>> from distill.student import create_student
+        >>> student = create_student("mobilenetv3_small_100", classes=10)
+        >>> student.classify(student.embed(torch.zeros(2, 3, 64, 64)))
     """
 
     def __init__(self, network: nn.Module, groups: Sequence[Sequence[int]]) -> None:
@@ -54,28 +59,28 @@ class Student(nn.Module):
         network: Any = self.network
         return network.get_classifier()(embeddings)
 
-    def imitate(self, embeddings: Tensor, group: int) -> Tensor:
+    def classify_source(self, embeddings: Tensor, group: int) -> Tensor:
         """All h_s(phi) of a group: embeddings [B, D] to logits [B, sum of its K_s]."""
         return self.sources[group](embeddings)
 
 
 def find_arch(name: str) -> str:
-    """Name in timm of a student architecture.
+    """Resolve an alias of a student architecture to timm's name.
 
     Raises:
-        StudentError: timm has none of this name; the message offers close ones.
+        StudentError: timm has no such network; the message lists close names.
     """
     arch = ALIASES.get(name, name)
     if timm.is_model(arch):
         return arch
     close = difflib.get_close_matches(name, [*timm.list_models(), *ALIASES], n=3, cutoff=0.5)
-    hint = f"Close ones: {', '.join(close)}." if close else "timm.list_models() names them all."
+    hint = f"Close names: {', '.join(close)}." if close else "timm.list_models() lists all."
     raise StudentError(f"timm has no network called {name!r}. {hint}")
 
 
-@cache  # a plan asks before its run does
+@cache
 def check_size(arch: str, image_size: int) -> None:
-    """Make sure that a network takes images of this size, by one pass with random weights.
+    """Check by one forward pass, with random weights, that a network accepts this image size.
 
     Raises:
         StudentError: it does not.
@@ -87,13 +92,13 @@ def check_size(arch: str, image_size: int) -> None:
     except (RuntimeError, AssertionError, ValueError) as error:
         usual = network.pretrained_cfg["input_size"][1]
         raise StudentError(
-            f"{arch} takes no images of {image_size} px ({first_line(error).rstrip('.')}): "
-            f"try --image-size {usual}."
+            f"{arch} does not accept images of {image_size} px "
+            f"({first_line(error).rstrip('.')}): try --image-size {usual}."
         ) from error
 
 
 def round_as_saved(network: nn.Module) -> None:
-    """Round the weights to float16, as `save_network` writes them: what is tested is shipped."""
+    """Round the weights to float16, as `save_network` does, so that the saved network is tested."""
     network.half().float()
 
 
@@ -106,21 +111,21 @@ def create_student(
     model_args: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Student:
-    """Build a student and give it its initial weights.
+    """Build a student with its initial weights.
 
     Args:
         arch: timm's name of the network.
         classes: C, the classes of the target.
-        groups: K_s, the classes of each teacher, in groups that are imitated together.
+        groups: K_s, the classes of each teacher, in the groups of `group_heads`.
         start: `builtin` for the embedded initial student, `hub` for timm's own weights,
             `random`, or a folder in timm's Hub layout.
         model_args: further arguments of timm's factory.
         seed: of the heads and of random weights.
 
     Raises:
-        StudentError: there are no such weights, or they do not fit.
+        StudentError: timm cannot build it, or there are no such weights, or they do not fit.
     """
-    # timm draws initial weights from the global generator: leave it as it was
+    # timm draws initial weights from the global generator: restore its state afterwards
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -130,7 +135,7 @@ def create_student(
         except (RuntimeError, OSError, TypeError, ValueError) as error:
             why = first_line(error)
             raise StudentError(
-                f"timm cannot make {arch!r} with start {start!r}: {why}. "
+                f"timm cannot build {arch!r} with start {start!r}: {why}. "
                 "Try --start builtin or --start random."
             ) from error
         classifier: Any = network.get_classifier  # pyright: ignore
@@ -141,20 +146,20 @@ def create_student(
         folder = student_start(arch) if start == "builtin" else Path(start)
         if folder is None:
             raise StudentError(
-                f"No initial weights for {arch!r} are embedded: use --start hub to download timm's "
-                "own, --start FOLDER for yours, or --start random."
+                f"No embedded initial weights for {arch!r}: use --start hub to download timm's, "
+                "--start FOLDER for yours, or --start random."
             )
         load_weights(network, folder)
     return student
 
 
 def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> None:
-    """Put a folder's weights into a network.
+    """Load a folder's weights into a network.
 
     Args:
-        network: of any number of classes.
-        folder: of the weights.
-        head: whether the classifier has to fit too; else one of other classes is left out.
+        network: with any number of classes.
+        folder: in timm's Hub layout.
+        head: whether the classifier must fit too; else one of another size is skipped.
 
     Raises:
         StudentError: the file is missing, damaged or of another architecture.
@@ -165,22 +170,21 @@ def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> Non
     except (OSError, SafetensorError) as error:
         raise StudentError(
             f"The weights {path} cannot be read ({first_line(error).rstrip('.')}): "
-            "name a folder with whole ones."
+            "choose a folder with intact weights."
         ) from error
     own = network.state_dict()
-    spared = () if head else (f"{network.pretrained_cfg['classifier']}.",)  # pyright: ignore
+    skipped = () if head else (f"{network.pretrained_cfg['classifier']}.",)  # pyright: ignore
     fitting = {
         name: value.to(own[name].dtype)
         for name, value in weights.items()
         if name in own and own[name].shape == value.shape
     }
-    if wrong := sorted(name for name in own.keys() | weights.keys() if name not in fitting):
-        wrong = [name for name in wrong if not name.startswith(spared)]
-        if wrong:
-            raise StudentError(
-                f"The weights {path} do not fit the network: {wrong[0]} and {len(wrong) - 1} more "
-                "differ. Name a folder of the same architecture."
-            )
+    names = own.keys() | weights.keys()
+    if wrong := sorted(n for n in names if n not in fitting and not n.startswith(skipped)):
+        raise StudentError(
+            f"The weights {path} do not fit the network: {wrong[0]} and {len(wrong) - 1} more "
+            "differ. Choose a folder of the same architecture."
+        )
     network.load_state_dict(fitting, strict=False)
 
 
@@ -196,8 +200,8 @@ def save_network(
 ) -> None:
     """Write a network in timm's Hub layout: `config.json` and `model.safetensors` in float16.
 
-    It loads with `timm.create_model("local-dir:FOLDER", pretrained=True)`. The SHA-256 of the
-    weights stands in `config.json`, where `load_network` looks for it.
+    It loads with `timm.create_model("local-dir:FOLDER", pretrained=True)`. `config.json` holds the
+    SHA-256 of the weights, which `load_network` checks.
     """
     weights = {
         name: (value.half() if value.is_floating_point() else value).cpu().contiguous()

@@ -35,8 +35,8 @@ def test_the_wheel_holds_every_source_file(wheel):
             assert path.relative_to(ROOT).as_posix() in wheel.namelist()
 
 
-def test_the_wheel_holds_the_look_of_the_pages(wheel):
-    assert "prefers-color-scheme" in wheel.read("distill/page.css").decode()
+def test_the_wheel_holds_the_style_of_the_pages(wheel):
+    assert "prefers-color-scheme" in wheel.read("distill/report/templates/page.css").decode()
 
 
 def test_the_wheel_holds_every_teacher_with_its_weights_and_card(wheel):

@@ -139,6 +139,6 @@ def summarize_export(exported: Exported) -> dict[str, Any]:
         "path": str(exported.path),
         "bytes": exported.bytes,
         "opset": OPSET,
-        "faithful": exported.faithful,
+        "agrees": exported.agrees,
         "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
     }

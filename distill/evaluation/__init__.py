@@ -1,1 +1,1 @@
-"""Evaluation: metrics of a student and tests between students."""
+"""Evaluation: metrics of a student and tests between methods."""

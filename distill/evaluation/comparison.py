@@ -1,8 +1,8 @@
-"""Which of several students to ship, and whether their difference is noise."""
+"""Statistics of a comparison of methods: ranking by accuracy, significance, cross-validation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any
@@ -10,31 +10,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.evaluation.evaluate import wilson
+from distill.evaluation.metrics import wilson
 from zoo.errors import ImagesError
 from zoo.features.linear_probe import deal_folds
 from zoo.images.folder import Images
 
 FORMAT = 1
-SURE = 0.05
-"""A difference that chance makes less often than this is no noise."""
+SIGNIFICANCE = 0.05
+"""Significance level: a difference with a smaller p-value counts as real."""
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a method did on the images that all methods were tested on.
+    """The result of one method on the images that all methods were tested on.
 
     Attributes:
         method: its name.
         accuracy: 0..1.
-        low: lower end of its 95 % Wilson interval.
-        high: upper end.
-        behind: accuracy of the best method less its own.
-        chance: how often two equally good methods would differ at least so much from each other
-            (exact McNemar test); 1 for the best.
-        seconds: of training, all its students together.
+        low, high: ends of its 95 % Wilson interval.
+        behind: accuracy of the best method minus its own.
+        chance: p-value of the difference from the best method (exact McNemar test); 1 for the best.
+        seconds: training time, all its students together.
     """
 
     method: str
@@ -66,89 +64,83 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The method to ship: of those that chance may have parted, the most accurate."""
+        """The most accurate method."""
         return self.standings[0].method
 
     @property
     def verdict(self) -> str:
-        """What to do, in words."""
+        """The result in a sentence."""
         first, *others = self.standings
-        beaten = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance < SURE]
-        alike = [f"{s.method} ({100 * s.behind:.1f})" for s in others if s.chance >= SURE]
-        words = [f"Ship {first.method}: {first.accuracy:.1%}."]
+        beaten = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance < SIGNIFICANCE]
+        tied = [f"{s.method} ({100 * s.behind:.1f})" for s in others if s.chance >= SIGNIFICANCE]
+        parts = [f"Best method: {first.method}, {first.accuracy:.1%}."]
         if beaten:
-            words.append(f"It beats {', '.join(beaten)} points, which is more than noise.")
-        if alike:
-            words.append(f"Its lead over {', '.join(alike)} points may be noise.")
-        return " ".join(words)
+            parts.append(f"Significantly better than {', '.join(beaten)} points.")
+        if tied:
+            parts.append(f"Not significantly better than {', '.join(tied)} points.")
+        return " ".join(parts)
 
 
-def compare(found: Mapping[str, tuple[Bools, float]], *, folds: int = 0) -> Comparison:
+def compare(correct: Mapping[str, tuple[Bools, float]], *, folds: int = 0) -> Comparison:
     """Order methods by accuracy and test each against the best.
 
     Args:
-        found: by method, [N], which of the same N images it classified rightly, and the seconds
-            of its training.
-        folds: of the cross-validation that made the hits; 0 for held-out images.
+        correct: by method, which of the same N images it classified correctly, [N], and its
+            training time in seconds. Of equally accurate methods the first is the best, so put the
+            simplest first.
+        folds: of the cross-validation; 0 for held-out images.
     """
-    # of equally good ones the first named, so name the simplest first
-    best = max(found, key=lambda name: found[name][0].sum())
-    top = found[best][0]
+    best = max(correct, key=lambda name: correct[name][0].sum())
+    top = correct[best][0]
     standings: list[Standing] = []
-    for name, (right, seconds) in found.items():
-        low, high = wilson(int(right.sum()), len(top))
-        accuracy, behind = float(right.mean()), float(top.mean() - right.mean())
-        chance = mcnemar(top, right)
+    for name, (hits, seconds) in correct.items():
+        low, high = wilson(int(hits.sum()), len(top))
+        accuracy, behind = float(hits.mean()), float(top.mean() - hits.mean())
+        chance = mcnemar(top, hits)
         standings.append(Standing(name, accuracy, low, high, behind, chance, seconds))
     order = sorted(standings, key=lambda standing: (standing.behind, standing.method != best))
     return Comparison(tuple(order), len(top), folds)
 
 
 def mcnemar(one: Bools, other: Bools) -> float:
-    """Two-sided p-value of the exact McNemar test: hits [N] of two methods on the same images.
+    """Two-sided p-value of the exact McNemar test (Psychometrika 1947) of two methods.
 
-    Only images that one alone got right count; each is the toss of a fair coin if both are
-    equally good (McNemar, Psychometrika 1947; the exact binomial form).
+    Args:
+        one: [N], which images a method classified correctly.
+        other: [N], the same of another method on the same images.
     """
     wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
-    tosses = wins + losses
-    tail = sum(comb(tosses, k) for k in range(min(wins, losses) + 1))
-    return min(1.0, 2 * tail / 2**tosses)
+    discordant = wins + losses
+    tail = sum(comb(discordant, k) for k in range(min(wins, losses) + 1))
+    return min(1.0, 2 * tail / 2**discordant)
 
 
 def divide(
     images: Images, test: Images | None, folds: int
 ) -> tuple[list[tuple[Images, Images]], int]:
-    """Images to teach with and to test on, of each student of a method; and how many folds.
-
-    With held-out images there is one student, and no fold.
-
-    Raises:
-        ImagesError: see `split`.
-    """
+    """Training and test images of each fold, and their number: `split`, or one with `test`."""
     return ([(images, test)], 0) if test else (split(images, folds), folds)
 
 
 def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
-    """Images to teach with and images to test on, for each fold of the labeled ones.
+    """Training and test images of each fold of a stratified cross-validation.
 
-    Each fold holds every so-manieth labeled image of each class; unlabeled images are always
-    among those to teach with.
+    Unlabeled images are in the training set of every fold.
 
     Raises:
-        ImagesError: a class is too small to be in every fold's teaching.
+        ImagesError: a class has too few labeled images.
     """
     known = np.flatnonzero(images.labels >= 0)
     counts = np.bincount(images.labels[known], minlength=len(images.classes))
     if counts.min() < 3:
         name = images.classes[int(counts.argmin())]
         raise ImagesError(
-            f"Class {name!r} in {images.root} has {counts.min()} labeled images, and comparing "
-            "by cross-validation needs 3: label more, or pass --test."
+            f"Class {name!r} in {images.root} has {counts.min()} labeled images, and "
+            "cross-validation needs 3: label more, or pass --test."
         )
-    dealt: list[Sequence[NDArray[np.int64]]] = [[] for _ in range(folds)]
-    for turn, fold in enumerate(deal_folds(images.labels[known])):
-        dealt[turn % folds] = [*dealt[turn % folds], known[fold]]
-    held = [np.sort(np.concatenate(rows)) for rows in dealt]
-    everyone = np.arange(len(images))
-    return [(images.subset(np.setdiff1d(everyone, rows)), images.subset(rows)) for rows in held]
+    held: list[list[NDArray[np.int64]]] = [[] for _ in range(folds)]
+    for number, part in enumerate(deal_folds(images.labels[known])):
+        held[number % folds].append(known[part])
+    everything = np.arange(len(images))
+    tests = [np.sort(np.concatenate(rows)) for rows in held]
+    return [(images.subset(np.setdiff1d(everything, rows)), images.subset(rows)) for rows in tests]

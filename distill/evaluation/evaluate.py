@@ -1,4 +1,4 @@
-"""A network on images: its probabilities, and how good they are."""
+"""predict and evaluate: class probabilities of images, and their metrics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.evaluation.metrics import Evaluation, assess, wilson
+from distill.evaluation.metrics import Evaluation, compute_metrics
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_device, to_input
 from zoo.images.decoding import Progress, decode_images
 from zoo.images.folder import Images
 from zoo.system.devices import autocast
 from zoo.teachers.card import Preprocessing
-
-__all__ = ["Evaluation", "evaluate", "predict", "wilson"]
 
 
 def predict(
@@ -27,12 +25,20 @@ def predict(
     batch: int = 64,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Class probabilities [N, C] of the images."""
+    """Class probabilities [N, C] of the images.
+
+    Example:
+        >>> from distill import load_network, predict
+        >>> network, classes, preprocessing = load_network(Path("student"))
+        >>> probabilities = predict(network, read_images(Path("imgs")), preprocessing)
+    """
     pixels = torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests))
-    return answer(network, pixels, preprocessing, device=device, batch=batch, progress=progress)
+    return predict_pixels(
+        network, pixels, preprocessing, device=device, batch=batch, progress=progress
+    )
 
 
-def answer(
+def predict_pixels(
     network: nn.Module,
     pixels: torch.Tensor,
     preprocessing: Preprocessing,
@@ -46,14 +52,14 @@ def answer(
     network = to_device(network, device).eval()
     outputs: list[NDArray[np.float32]] = []
 
-    def look(shown: torch.Tensor) -> NDArray[np.float32]:
+    def forward(part: torch.Tensor) -> NDArray[np.float32]:
         with autocast(device):
-            logits = network(to_input(shown, preprocessing, device))
+            logits = network(to_input(part, preprocessing, device))
         return logits.float().softmax(dim=1).cpu().numpy()
 
     with torch.inference_mode():
-        for chances in in_batches(look, pixels, batch):
-            outputs.append(chances)
+        for probabilities in in_batches(forward, pixels, batch):
+            outputs.append(probabilities)
             if progress:
                 progress(sum(map(len, outputs)), len(pixels))
     return np.concatenate(outputs)
@@ -68,27 +74,32 @@ def evaluate(
     device: torch.device | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Accuracy on the labeled ones of the images.
+    """Metrics on the labeled ones of the images.
 
     Args:
         network: the student's network.
         images: at least one of them labeled, with the student's class names.
         classes: the student's class names, in the order of its logits.
-        preprocessing: how the network wants its images.
-        device: where to compute.
+        preprocessing: of the network's images.
+        device: the CPU if not given.
         progress: called after every batch.
 
     Raises:
-        ImagesError: there is no labeled image, or one of a class that the student never learned.
+        ImagesError: no image is labeled, or one has a class that the student was not trained on.
+
+    Example:
+        >>> from distill import evaluate, load_network
+        >>> network, classes, preprocessing = load_network(Path("student"))
+        >>> evaluate(network, read_images(Path("test")), classes, preprocessing).accuracy
     """
     if unknown := sorted(set(images.classes) - set(classes)):
         raise ImagesError(
-            f"{images.root} has the class {unknown[0]!r}, which the student does not know: "
-            f"it knows {', '.join(classes)}."
+            f"{images.root} has the class {unknown[0]!r}, which the student was not trained on: "
+            f"its classes are {', '.join(classes)}."
         )
     images = images.subset(np.flatnonzero(images.labels >= 0))
     if not len(images):
         raise ImagesError(f"{images.root} has no labeled image to test on: add class sub-folders.")
     order = np.array([classes.index(name) for name in images.classes])
-    chances = predict(network, images, preprocessing, device=device, progress=progress)
-    return assess(chances, order[images.labels], classes, images.paths)
+    probabilities = predict(network, images, preprocessing, device=device, progress=progress)
+    return compute_metrics(probabilities, order[images.labels], classes, images.paths)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.evaluation.evaluate import Evaluation, evaluate, predict
+from distill.evaluation.evaluate import evaluate, predict
+from distill.evaluation.metrics import Evaluation
 from distill.student import load_network
 from zoo.errors import ImagesError
 from zoo.images.folder import Skipped, check_files, read_images

@@ -1,1 +1,1 @@
-"""Export: a student as a file for other runtimes."""
+"""Export: a student as an ONNX file, compared with torch."""

@@ -1,4 +1,4 @@
-"""Ship a student: an ONNX file that answers as it does, how far from it, and how fast."""
+"""export_student: an ONNX file, its parity with torch, and the latency of each runtime."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.export.onnx_file import check_extra, convert, describe, onnx_answer, quantize
+from distill.export.onnx_file import add_metadata, check_extra, convert, onnx_predictor, quantize
 from distill.export.parity import (
-    Answer,
     Latency,
     Parity,
-    answer_all,
-    compare,
+    Predictor,
     draw_noise,
     measure_latency,
+    measure_parity,
+    predict_batches,
 )
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError
@@ -31,44 +31,44 @@ from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability that float32 in another order of operations may make."""
+"""Maximum difference of a probability between torch and ONNX in float32."""
 AGREEMENT = 0.95
-"""Share of the images whose top class int8 has to keep, or the user is warned."""
+"""Minimum top-1 agreement of int8 with torch, 0..1; below it there is a warning."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """A way to run the student, and what it costs.
+    """A runtime of the student and its cost.
 
     Attributes:
         name: `torch` or `onnxruntime`.
-        numbers: `float32` or `int8`.
-        bytes: of its file.
+        precision: `float32` or `int8`.
+        bytes: size of the file.
         latency: of one image on one thread.
     """
 
     name: str
-    numbers: str
+    precision: str
     bytes: int
     latency: Latency
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it compares with the student in torch.
+    """The exported file and its parity with torch.
 
     Attributes:
         path: of the file.
-        numbers: `float32` or `int8`, of the file.
-        difference: the largest of a probability, in 0..1, over random images and the given ones;
-            in int8 over the given ones, which are what its ranges are made for.
-        images: how many images were given.
-        agreement: share of them with the student's top class, in 0..1; None without any.
-        runtimes: torch, then onnxruntime in float32, then in int8 if that was asked for.
+        precision: `float32` or `int8`, of the file.
+        difference: maximum difference of a probability, 0..1, over random and the given images; for
+            int8 over the given ones alone, which it is calibrated on.
+        images: number of given images.
+        agreement: fraction of them with torch's top class, 0..1; None without any.
+        runtimes: torch, onnxruntime in float32, then in int8 if requested.
     """
 
     path: Path
-    numbers: str
+    precision: str
     difference: float
     images: int
     agreement: float | None
@@ -80,8 +80,8 @@ class Exported:
         return self.runtimes[-1].bytes
 
     @property
-    def faithful(self) -> bool:
-        """Whether nearly all given images keep their top class; true without any."""
+    def agrees(self) -> bool:
+        """Whether the agreement is at least `AGREEMENT`; true without images."""
         return self.agreement is None or self.agreement >= AGREEMENT
 
 
@@ -93,72 +93,50 @@ def export_student(
     int8: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write a saved student as an ONNX file, whole, if it answers as the student does in torch.
+    """Write a saved student as an ONNX file whose probabilities match those of torch.
 
     Args:
         student: folder of the student.
-        path: of the file; what is there is replaced.
-        images: real ones to compare on, labeled or not.
-        int8: quantize weights and activations, with ranges measured on these images.
+        path: of the file; an existing file is replaced.
+        images: for the comparison, labeled or not; at least one for int8.
+        int8: quantize weights and activations, calibrated on these images.
         progress: called after each step.
 
     Raises:
-        StudentError: ONNX is not installed, the student cannot be used or exported, the answers
-            differ (nothing is written then), or the file cannot be written.
+        StudentError: ONNX is not installed, the student cannot be loaded or exported, the
+            probabilities differ (nothing is written), or the file cannot be written.
         ImagesError: an image changed since it was read.
     """
     check_extra()
     if int8 and not images:
-        raise ValueError("int8 needs images to measure its ranges on")
-
-    def say(step: int) -> None:
-        if progress:
-            progress(step, 4)
-
+        raise ValueError("int8 needs images for calibration")
+    progress = progress or (lambda *_: None)
     network, labels, preprocessing = load_network(student)
     size = preprocessing.size
-    plain = describe(convert(network, preprocessing), student, labels, preprocessing)
-    say(1)
-    reference, shown = torch_answer(network, preprocessing), None
-    difference = _compare_on(reference, plain, draw_noise(size)).difference
+    files = {"float32": convert(network, preprocessing)}
+    files["float32"] = add_metadata(files["float32"], student, labels, preprocessing)
+    progress(1, 4)
+    reference = torch_predictor(network, preprocessing)
+    parity = _compare(reference, files["float32"], draw_noise(size))
+    difference, agreement = parity.difference, None
     pixels = np.empty((0, 3, size, size), dtype=np.uint8)
     if images:
         pixels = decode_images(images.paths, preprocessing, digests=images.digests)
-        shown = _compare_on(reference, plain, pixels)
-        difference = float(np.maximum(difference, shown.difference))  # NaN stays
-    _check(path, difference, TOLERANCE)
-    say(2)
-    files = {"float32": plain}
+        parity = _compare(reference, files["float32"], pixels)
+        difference = float(np.maximum(difference, parity.difference))  # NaN stays
+        agreement = parity.agreement
+    _check_difference(path, difference, TOLERANCE)
+    progress(2, 4)
     if int8:
-        small = quantize(plain, pixels)
-        files["int8"] = describe(small, student, labels, preprocessing, numbers="int8")
-        shown = _compare_on(reference, files["int8"], pixels)
-        difference = shown.difference
-        _check(path, difference, 1.0)
-    say(3)
-    runtimes = _time_all(student, reference, files, size)
-    say(4)
-    numbers, content = list(files.items())[-1]
-    write_export(path, content)
-    agreement = shown and shown.agreement
-    return Exported(path, numbers, difference, len(pixels), agreement, runtimes)
-
-
-def _check(path: Path, difference: float, limit: float) -> None:
-    if not difference <= limit:  # what is not a number is refused too
-        raise StudentError(
-            f"{path} is not written: onnxruntime's probabilities differ from torch's by up to "
-            f"{difference:.1e}, more than {limit:.0e}. Update torch, onnx and onnxruntime, or ship "
-            "the student's folder."
-        )
-
-
-def write_export(path: Path, content: bytes) -> None:
-    """Write the file and its folder.
-
-    Raises:
-        StudentError: they cannot be written.
-    """
+        content = quantize(files["float32"], pixels)
+        files["int8"] = add_metadata(content, student, labels, preprocessing, precision="int8")
+        parity = _compare(reference, files["int8"], pixels)
+        difference, agreement = parity.difference, parity.agreement
+        _check_difference(path, difference, 1.0)
+    progress(3, 4)
+    runtimes = _time_runtimes(student, reference, files, size)
+    progress(4, 4)
+    precision, content = list(files.items())[-1]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
@@ -166,43 +144,53 @@ def write_export(path: Path, content: bytes) -> None:
         raise StudentError(
             f"{path} cannot be written: {error.strerror or error}. Choose another --out."
         ) from error
+    return Exported(path, precision, difference, len(pixels), agreement, runtimes)
 
 
-def torch_answer(network: nn.Module, preprocessing: Preprocessing) -> Answer:
+def torch_predictor(network: nn.Module, preprocessing: Preprocessing) -> Predictor:
     """The student in torch, on the CPU in float32."""
     device = torch.device("cpu")
     network = to_device(network, device).eval()
 
-    def answer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
             inputs = to_input(torch.from_numpy(pixels), preprocessing, device)
             return network(inputs).softmax(dim=1).numpy()
 
-    return answer
+    return predict
 
 
-def _compare_on(reference: Answer, content: bytes, pixels: NDArray[np.uint8]) -> Parity:
-    """Of torch and an ONNX file, in batches of two sizes: the file must take any."""
-    answers = answer_all(onnx_answer(content), pixels, batch=5)
-    return compare(answer_all(reference, pixels), answers)
+def _check_difference(path: Path, difference: float, limit: float) -> None:
+    if not difference <= limit:  # NaN is refused too
+        raise StudentError(
+            f"{path} is not written: onnxruntime's probabilities differ from torch's by up to "
+            f"{difference:.1e}, more than {limit:.0e}. Update torch, onnx and onnxruntime, or use "
+            "the student's folder."
+        )
 
 
-def _time_all(
-    student: Path, reference: Answer, files: Mapping[str, bytes], size: int
+def _compare(reference: Predictor, content: bytes, pixels: NDArray[np.uint8]) -> Parity:
+    """Parity of torch and an ONNX file, with different batch sizes."""
+    outputs = predict_batches(onnx_predictor(content), pixels, batch=5)
+    return measure_parity(predict_batches(reference, pixels), outputs)
+
+
+def _time_runtimes(
+    student: Path, reference: Predictor, files: Mapping[str, bytes], size: int
 ) -> tuple[Runtime, ...]:
     image = draw_noise(size)[-1:]
-    size_of_weights = (student / WEIGHTS_FILE).stat().st_size
+    weights = (student / WEIGHTS_FILE).stat().st_size
     with _one_thread():
-        rows = [Runtime("torch", "float32", size_of_weights, measure_latency(reference, image))]
-        for numbers, content in files.items():
-            latency = measure_latency(onnx_answer(content), image)
-            rows.append(Runtime("onnxruntime", numbers, len(content), latency))
+        rows = [Runtime("torch", "float32", weights, measure_latency(reference, image))]
+        for precision, content in files.items():
+            latency = measure_latency(onnx_predictor(content), image)
+            rows.append(Runtime("onnxruntime", precision, len(content), latency))
     return tuple(rows)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch computes on one thread in torch, as in onnxruntime."""
+    """In here torch uses one thread, as onnxruntime does."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

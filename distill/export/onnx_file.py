@@ -1,9 +1,8 @@
-"""The ONNX file of a student: pixels in, class probabilities out; written, quantized and run.
+"""The ONNX file of a student, uint8 pixels to class probabilities: conversion, int8, inference.
 
-The file holds all that can be got wrong outside: scaling, mean and deviation, softmax. Its input is
-what a decoder gives, uint8 of 0..255: a runtime refuses floats of 0..1 instead of answering
-nonsense, and nobody normalizes twice. Resize and crop stay outside, because ONNX resizes otherwise
-than Pillow: the metadata says how.
+Normalization and softmax are part of the file, so that they cannot be left out, done twice or done
+with other constants. Resize and crop are not, as ONNX resizes differently from Pillow: the metadata
+describe them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distill.export.parity import Answer, draw_noise
+from distill.export.parity import Predictor, draw_noise
 from distill.student import WEIGHTS_FILE
 from zoo import __version__
 from zoo.errors import StudentError, first_line
@@ -31,14 +30,14 @@ from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import read_layout
 
 OPSET = 18
-"""Version of ONNX's operators: the lowest that torch's exporter writes natively."""
+"""ONNX operator set: the lowest that torch's exporter writes natively."""
 INPUT, OUTPUT = "pixels", "probabilities"
 CALIBRATION = 128
-"""Images that the ranges of int8 are measured on, at most."""
+"""Maximum number of images for the calibration of int8."""
 
 
-class Shipped(nn.Module):
-    """The student with its normalization before and softmax behind."""
+class ExportModule(nn.Module):
+    """A network with normalization before and softmax after it."""
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -54,29 +53,28 @@ class Shipped(nn.Module):
         self.register_buffer("shift", (-mean / std).float())
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [B, 3, S, S] uint8, red first, to probabilities [B, C]."""
+        """RGB pixels [B, 3, S, S] uint8 to probabilities [B, C]."""
         ordered = pixels.flip(1) if self.swap else pixels
         return self.network(ordered.float() * self.scale + self.shift).softmax(dim=1)
 
 
 def check_extra() -> None:
-    """Make sure, before any work, that what writes and runs ONNX is installed.
+    """Check that the packages of the extra `export` are installed.
 
     Raises:
-        StudentError: it is not.
+        StudentError: one is not.
     """
     try:
-        for name in ("onnx", "onnxruntime", "onnxscript"):  # torch's exporter needs the last
+        for name in ("onnx", "onnxruntime", "onnxscript"):  # the last for torch's exporter
             import_module(name)
     except ImportError as error:
         raise StudentError(
-            f"The export needs {error.name or 'onnx'}: pip install 'source-zoo[export]', then run "
-            "it again."
+            f"The export needs {error.name or 'onnx'}: pip install 'source-zoo[export]'."
         ) from error
 
 
 def convert(network: nn.Module, preprocessing: Preprocessing) -> bytes:
-    """The network as ONNX: `pixels` [B, 3, S, S] uint8 to `probabilities` [B, C], any B.
+    """Convert a network to ONNX: `pixels` [B, 3, S, S] uint8 to `probabilities` [B, C], any B.
 
     Raises:
         StudentError: torch cannot export this architecture.
@@ -86,7 +84,7 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> bytes:
     try:
         with _silence(), torch.no_grad():
             program: Any = torch.onnx.export(
-                Shipped(network, preprocessing).eval(),
+                ExportModule(network, preprocessing).eval(),
                 (example,),
                 dynamo=True,
                 verbose=False,
@@ -99,35 +97,35 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> bytes:
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         raise StudentError(
             f"torch cannot export this network ({first_line(error)}): update torch and onnxscript, "
-            "or ship the student's folder."
+            "or use the student's folder."
         ) from error
 
 
-def describe(
+def add_metadata(
     content: bytes,
     student: Path,
     labels: Sequence[str],
     preprocessing: Preprocessing,
     *,
-    numbers: str = "float32",
+    precision: str = "float32",
 ) -> bytes:
-    """The same file with metadata: classes, how to resize and crop, license, origin."""
+    """Add metadata to an ONNX file: classes, preprocessing, license, origin."""
     import onnx
 
     layout = read_layout(student)
-    shape = preprocessing
+    size = preprocessing.size
     facts: Mapping[str, Any] = {
         "classes": list(labels),
-        "input": f"{INPUT}: uint8 [B, 3, {shape.size}, {shape.size}] of 0..255, red first; "
+        "input": f"{INPUT}: uint8 [B, 3, {size}, {size}] of 0..255, RGB; "
         "resized and cropped, not normalized: mean and std are applied inside",
         "output": f"{OUTPUT}: float32 [B, {len(labels)}]; softmax is applied inside",
-        "image_size": shape.size,
-        "interpolation": shape.interpolation,
-        "crop_pct": shape.crop_pct,
-        "crop_mode": shape.crop_mode,
-        "mean": list(shape.mean),
-        "std": list(shape.std),
-        "numbers": numbers,
+        "image_size": size,
+        "interpolation": preprocessing.interpolation,
+        "crop_pct": preprocessing.crop_pct,
+        "crop_mode": preprocessing.crop_mode,
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "precision": precision,
         "architecture": layout.network,
         "license": layout.license,
         "weights_sha256": sha256_of(student / WEIGHTS_FILE),
@@ -143,11 +141,11 @@ def describe(
 
 
 def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
-    """Static int8: weights by channel, activations by ranges seen on some of the pixels.
+    """Static quantization to int8, per channel for weights and per tensor for activations.
 
     Args:
         content: of an ONNX file in float32.
-        pixels: [N, 3, S, S]; at most CALIBRATION of them, evenly spread, are shown.
+        pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -158,29 +156,29 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
         """One image at a time."""
 
         def __init__(self) -> None:
-            self.left = iter(rows)
+            self.remaining = iter(rows)
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:  # pyright: ignore
-            row = next(self.left, None)
+            row = next(self.remaining, None)
             return None if row is None else {INPUT: pixels[[row]]}
 
     with tempfile.TemporaryDirectory() as folder, _silence():
-        given, ready, made = (str(Path(folder, name)) for name in ("given", "ready", "made"))
-        Path(given).write_bytes(content)
-        quant_pre_process(given, ready, skip_symbolic_shape=True)
+        original, prepared, quantized = (str(Path(folder, name)) for name in "abc")
+        Path(original).write_bytes(content)
+        quant_pre_process(original, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
-            ready,
-            made,
+            prepared,
+            quantized,
             Reader(),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
-        return Path(made).read_bytes()
+        return Path(quantized).read_bytes()
 
 
-def onnx_answer(content: bytes) -> Answer:
-    """An ONNX file in onnxruntime, on one thread of the CPU."""
+def onnx_predictor(content: bytes) -> Predictor:
+    """An ONNX file in onnxruntime, on one CPU thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -192,7 +190,7 @@ def onnx_answer(content: bytes) -> Answer:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep quiet: exporters warn and log of things that the user can do nothing about."""
+    """Suppress the exporters' warnings and logs, which the user cannot act on."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Figures of a report page as inline SVG, in the page's own colors and letters."""
+"""Figures of a report page as inline SVG, in the page's colors and font."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distill.evaluation.metrics import Calibration
 
 POINTS = 200
-"""At most so many points a curve: of more, neighbors are averaged."""
+"""Maximum number of points of a curve: neighbors are averaged."""
 
 _TEXT = "#010203"
 _SERIES = ("#010213", "#010223", "#010233", "#010243")
@@ -29,7 +29,7 @@ _DASHES = ("-", "--", "-.", ":")
 _COLORS = {_TEXT: "currentColor"} | {
     color: f"var(--series-{number})" for number, color in enumerate(_SERIES, start=1)
 }
-"""Colors that nobody would choose, and what the page's style puts in their place."""
+"""Placeholder colors in matplotlib's SVG and the page's colors that replace them."""
 
 _LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -51,11 +51,11 @@ _LOOK: dict[Any, Any] = {
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], label: str) -> Html:
-    """Every loss of a run by update.
+    """Draw the losses of a run by update.
 
     Args:
         history: at least two entries of `update`, `rate` and the losses.
-        label: what the figure says, for who cannot see it.
+        label: text alternative of the figure.
     """
     losses = [name for name in history[0] if name not in ("update", "rate")]
     values = np.array([[entry[name] for name in ("update", *losses)] for entry in history])
@@ -74,29 +74,29 @@ def draw_curves(history: Sequence[Mapping[str, float]], label: str) -> Html:
 
 
 def draw_reliability(calibration: Calibration, label: str) -> Html:
-    """How often the student is right by how certain it is, over how many images those are.
+    """Draw accuracy by confidence, above a histogram of the confidence.
 
     Args:
         calibration: of at least one image.
-        label: what the figure says, for who cannot see it.
+        label: text alternative of the figure.
     """
     bins = calibration.bins
     middles = (np.arange(len(bins)) + 0.5) / len(bins)
     full = [number for number, each in enumerate(bins) if each.count]
-    right = np.array([bins[number].accuracy for number in full], dtype=float)
-    sure = np.array([bins[number].confidence for number in full], dtype=float)
-    ends = np.array([(bins[number].low, bins[number].high) for number in full], dtype=float).T
+    rows = [(each.accuracy, each.confidence, each.low, each.high) for each in bins if each.count]
+    accuracy, confidence, *ends = np.array(rows, dtype=float).T
     with _plain_look() as new_figure:
         figure = new_figure(5.0, 4.4)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         upper.plot([0, 1], [0, 1], color=_TEXT, linestyle=":", linewidth=1.2, label="ideal")
-        upper.bar(middles[full], right, 0.92 / len(bins), color=_SERIES[0], alpha=0.25)
-        upper.vlines(sure, *ends, color=_SERIES[0], linewidth=1.4)
-        upper.plot(sure, right, "o", color=_SERIES[0], markersize=5, label="student, 95 % interval")
-        upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
+        upper.bar(middles[full], accuracy, 0.92 / len(bins), color=_SERIES[0], alpha=0.25)
+        upper.vlines(confidence, *ends, color=_SERIES[0], linewidth=1.4)
+        dots = {"color": _SERIES[0], "markersize": 5, "label": "student, 95 % interval"}
+        upper.plot(confidence, accuracy, "o", **dots)
+        upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
         figure.legend(loc="outside upper left", ncols=2, handlelength=1.6)
         lower.bar(middles, [each.count for each in bins], 0.92 / len(bins), color=_TEXT, alpha=0.4)
-        lower.set(xlabel="certainty", ylabel="images")
+        lower.set(xlabel="confidence", ylabel="images")
         lower.tick_params(axis="x", pad=6)
         for axes in (upper, lower):
             _rule(axes)
@@ -105,35 +105,35 @@ def draw_reliability(calibration: Calibration, label: str) -> Html:
 
 @contextmanager
 def _plain_look() -> Iterator[Any]:
-    """A maker of figures (width, height in inches), without a word from matplotlib."""
+    """Yield a factory of figures (width, height in inches); matplotlib logs nothing."""
     log = logging.getLogger("matplotlib")
     level = log.level
-    log.setLevel(logging.CRITICAL)  # the first figure on a machine would tell of its fonts
+    log.setLevel(logging.CRITICAL)  # the first figure on a machine logs its font search
     try:
         import matplotlib
         from matplotlib.figure import Figure
 
         with warnings.catch_warnings(), matplotlib.rc_context(_LOOK):
-            warnings.simplefilter("ignore")  # letters that its own font lacks: the page's has them
+            warnings.simplefilter("ignore")  # glyphs that its font lacks: the page's font has them
             yield lambda width, height: Figure(figsize=(width, height), layout="constrained")
     finally:
         log.setLevel(level)
 
 
 def _rule(axes: Any) -> None:
-    """Thin lines to read values by, and no ticks."""
+    """Draw thin grid lines and no ticks."""
     axes.grid(axis="y", color=_TEXT, alpha=0.15, linewidth=0.6)
     axes.tick_params(length=0)
 
 
 def _to_svg(figure: Figure, key: str, label: str) -> Html:
-    """The figure as an `svg` element; `key` makes its identifiers unique on the page."""
+    """The figure as an `svg` element; `key` makes its ids unique on the page."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    # a style or metadata of its own would hold for the whole page
+    # a style element would apply to the whole page
     text = re.sub(r"<(style|metadata)\b.*?</\1>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", text)

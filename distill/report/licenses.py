@@ -1,6 +1,6 @@
-"""What license a student may state: never more freedom than its teachers and their data give.
+"""The license of a student: never more permissive than those of its teachers and their data.
 
-A license that is not in the table yet: put a line into `KINDS` where it belongs.
+To support another license, add a line to `KINDS` where it belongs.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.train_zoo import JOBS
 from zoo.errors import TeacherBroken
 from zoo.teachers.card import CARD_FILE, TeacherCard
 from zoo.teachers.catalogue import BUILTIN, student_start
 from zoo.teachers.config import read_layout
 
 OTHER = "other"
-"""The Hub's identifier where none can be stated: people have to read and decide."""
+"""The Hub's identifier of a license that needs a person's decision."""
 
 PERMISSIVE = "permissive"
 TERMS = "terms of its own"
@@ -24,37 +23,29 @@ NON_COMMERCIAL = "non-commercial"
 UNKNOWN = "unknown"
 
 KINDS: Mapping[str, str] = {
-    "cc0-1.0": PERMISSIVE,
-    "unlicense": PERMISSIVE,
-    "mit": PERMISSIVE,
-    "isc": PERMISSIVE,
-    "bsd": PERMISSIVE,
-    "bsd-2-clause": PERMISSIVE,
-    "bsd-3-clause": PERMISSIVE,
-    "apache-2.0": PERMISSIVE,
-    "cc-by-3.0": PERMISSIVE,
-    "cc-by-4.0": PERMISSIVE,
-    "mpl-2.0": "share-alike",
-    "lgpl-3.0": "share-alike",
-    "cc-by-sa-3.0": "share-alike",
-    "cc-by-sa-4.0": "share-alike",
-    "gpl-2.0": "share-alike",
-    "gpl-3.0": "share-alike",
-    "agpl-3.0": "share-alike",
+    **dict.fromkeys(("cc0-1.0", "unlicense", "mit", "isc", "bsd", "bsd-2-clause"), PERMISSIVE),
+    **dict.fromkeys(("bsd-3-clause", "apache-2.0", "cc-by-3.0", "cc-by-4.0"), PERMISSIVE),
+    **dict.fromkeys(("mpl-2.0", "lgpl-3.0", "cc-by-sa-3.0", "cc-by-sa-4.0"), "share-alike"),
+    **dict.fromkeys(("gpl-2.0", "gpl-3.0", "agpl-3.0"), "share-alike"),
     "cc-by-nd-4.0": "no derivatives",
     TERMS: TERMS,
-    NON_COMMERCIAL: NON_COMMERCIAL,
-    "imagenet-terms": NON_COMMERCIAL,
-    "research": NON_COMMERCIAL,
+    **dict.fromkeys((NON_COMMERCIAL, "imagenet-terms", "research"), NON_COMMERCIAL),
     "competition-terms": NON_COMMERCIAL,
     UNKNOWN: UNKNOWN,
 }
-"""Known licenses and what they are, from the freest to the strictest: the order counts."""
+"""Known licenses and their kinds, from the most permissive to the strictest."""
 
 _ALIASES = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "imagenet": "imagenet-terms"}
-_SAY_NOTHING = ("", "unknown", "other", "none", "not-published")
-_FORBID_TRADE = ("nc", "noncommercial", "commercial", "research", "academic", "competition")
-"""Words of a license that nobody listed which make it at least non-commercial."""
+_UNSTATED = ("", "unknown", "other", "none", "not-published")
+_NON_COMMERCIAL = {"nc", "noncommercial", "commercial", "research", "academic", "competition"}
+"""Words that make a license outside the table at least non-commercial."""
+
+_STARTS = {
+    "resnet18d": "builtin/objects",
+    "mobilenetv3_small_100": "students/mobilenetv3_small_100",
+    "edgenext_xx_small": "builtin/objects_edgenext",
+}
+"""Initial weights of embedded teachers, as a folder below `zoo/`, by architecture."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +53,8 @@ class Claim:
     """One license that a student depends on.
 
     Attributes:
-        what: network or data set, in words.
-        license: as its card states it.
+        what: network or data set.
+        license: as stated on its card.
     """
 
     what: str
@@ -71,50 +62,45 @@ class Claim:
 
     @property
     def entry(self) -> str:
-        """Its key in KINDS; a license that is not there becomes one of the last three kinds."""
+        """Its key in KINDS, one of the last three for a license outside the table."""
         key = "-".join(self.license.lower().split())
         key = _ALIASES.get(key, key)
-        if key in _SAY_NOTHING:
+        if key in _UNSTATED:
             return UNKNOWN
         if key in KINDS:
             return key
         letters = "".join(letter if letter.isalnum() else " " for letter in key)
-        return NON_COMMERCIAL if set(letters.split()) & set(_FORBID_TRADE) else TERMS
+        return NON_COMMERCIAL if _NON_COMMERCIAL & set(letters.split()) else TERMS
 
     @property
     def kind(self) -> str:
-        """What the license is, in a word."""
+        """Kind of the license."""
         return KINDS[self.entry]
 
 
 def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[Claim]:
-    """Two for each teacher, its weights and its data; a teacher without a card is unknown.
-
-    What embedded teachers started from is counted too.
+    """Licenses of each teacher's weights and data, and those of its initial weights.
 
     Args:
-        names: of the teachers that took part.
-        cards: of all of them, or more.
+        names: of the teachers with a share.
+        cards: of all of them, or more; a teacher without a card has an unknown license.
     """
     known = {card.name: card for card in cards}
     claims: list[Claim] = []
+    starts: set[str] = set()
     for name in names:
-        claims += _card_claims(known[name], name) if name in known else [Claim(name, UNKNOWN)]
-    began = {_parent(known[name]) for name in names if name in known} - {None}
-    for folder in sorted(folder for folder in began if folder and folder.name not in names):
-        parent = TeacherCard.load(folder)
-        claims += _card_claims(parent, f"{parent.name}, which teachers started from")
+        card = known.get(name)
+        claims += _card_claims(card, name) if card else [Claim(name, UNKNOWN)]
+        if card and card.source == f"builtin:{name}" and card.network in _STARTS:
+            starts.add(_STARTS[card.network])
+    for start in sorted(start for start in starts if Path(start).name not in names):
+        parent = TeacherCard.load(BUILTIN.parent / start)
+        claims += _card_claims(parent, f"{parent.name}, initial weights of teachers")
     return claims
 
 
-def _parent(card: TeacherCard) -> Path | None:
-    """Folder of the network that an embedded teacher started from."""
-    lesson = JOBS.get(card.source.removeprefix("builtin:"))
-    return None if lesson is None or lesson.start == "random" else BUILTIN.parent / lesson.start
-
-
 def start_claims(start: str, arch: str) -> list[Claim]:
-    """Of the initial weights: none for random ones, the card's for those that have one.
+    """Licenses of the student's initial weights; none for random ones.
 
     Args:
         start: `builtin`, `hub`, `random` or a folder.
@@ -131,8 +117,8 @@ def start_claims(start: str, arch: str) -> list[Claim]:
                 return _card_claims(TeacherCard.load(folder), what)
             stated = read_layout(folder).license
     except TeacherBroken:
-        pass  # it states nothing
-    # a license of weights alone says nothing of their data
+        pass  # no license is stated
+    # a license of weights does not cover their data
     return [Claim(what, stated), Claim(f"data of {what}", UNKNOWN)]
 
 
@@ -141,44 +127,38 @@ def _card_claims(card: TeacherCard, what: str) -> list[Claim]:
 
 
 def strictness(claim: Claim) -> int:
-    """Place of its license in the table, 0 for the freest."""
+    """Index of its license in KINDS, 0 for the most permissive."""
     return list(KINDS).index(claim.entry)
 
 
 def choose_license(claims: Sequence[Claim]) -> str:
-    """The strictest license if all are permissive, else `other`; `other` too if there is none."""
+    """The strictest license if all are permissive; `other` if one is not, or without claims."""
     if not claims or any(claim.kind != PERMISSIVE for claim in claims):
         return OTHER
     return max(claims, key=strictness).entry
 
 
 def license_lines(claims: Sequence[Claim]) -> list[str]:
-    """The section of a model card, in Markdown: the strictest license, and what each comes from."""
+    """The license section of a model card, in Markdown."""
     chosen = choose_license(claims)
-    if not claims:
-        said = (
-            "No teacher and no initial weights restrict this model. `license: other` means that no "
-            "license was chosen yet."
-        )
-    else:
-        worst = max(claims, key=strictness)
-        said = f"The strictest is {_stated(worst)}, because of {worst.what}: {worst.kind}."
-        said += (
-            f" All are permissive, so source-zoo stated `{chosen}`."
-            if chosen != OTHER
-            else " So source-zoo stated `other`: read the terms and decide."
-        )
+    summary = (
+        "No teacher and no initial weights restrict this model. `license: other` means that no "
+        "license was chosen yet."
+    )
     rows: dict[tuple[str, str], list[str]] = {}
     for claim in sorted(claims, key=strictness, reverse=True):
-        rows.setdefault((_stated(claim), claim.kind), []).append(claim.what)
+        rows.setdefault((claim.license or UNKNOWN, claim.kind), []).append(claim.what)
     table = [f"| {name} | {kind} | {'; '.join(what)} |" for (name, kind), what in rows.items()]
-    head = ["| license | kind | of |", "|---|---|---|"] if table else []
-    own = (
-        "The images that it was taught on are not counted: their rights are for those who taught "
-        "it to judge. This list is no legal advice."
-    )
-    return ["## License", "", said, "", *head, *table, *([""] if table else []), own, ""]
-
-
-def _stated(claim: Claim) -> str:
-    return claim.license or UNKNOWN
+    if claims:
+        worst = max(claims, key=strictness)
+        summary = (
+            f"The strictest license is {worst.license or UNKNOWN} ({worst.kind}), of {worst.what}. "
+            + (
+                f"All are permissive, so the model's is `{chosen}`."
+                if chosen != OTHER
+                else "The model's is set to `other`: read the terms and decide."
+            )
+        )
+        table = ["| license | kind | of |", "|---|---|---|", *table, ""]
+    own = "The license of your training images is not included. This is not legal advice."
+    return ["## License", "", summary, "", *table, own, ""]

@@ -1,4 +1,4 @@
-"""A ranking of teachers as a page or a part of one, from the ranking's JSON."""
+"""A ranking of teachers as a page or as a section of one, from the ranking's JSON."""
 
 from __future__ import annotations
 
@@ -6,26 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.report.html import (
-    INTERVAL,
-    Html,
-    Part,
-    bar,
-    command_box,
-    document,
-    ends,
-    facts,
-    few,
-    fragment,
-    part,
-    table,
-    tag,
-    track,
-)
+from distill.report.html import INTERVAL, join_names, render_page
 from zoo import __version__
 
 Row = Mapping[str, Any]
-"""A teacher of a ranking, as its JSON has it."""
+"""A teacher of a ranking, as in its JSON."""
 
 
 def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[str] = ()) -> str:
@@ -34,156 +19,116 @@ def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[st
     Args:
         ranking: as `zoo rank --json` shows it.
         command: the command line that made it.
-        notes: what else to tell, such as mishaps; empty ones are left out.
+        notes: further messages, such as warnings; empty ones are left out.
     """
-    top = [
-        tag("p", "source-zoo, ranking of teachers", class_="kicker"),
-        tag("h1", f"Teachers for {_folder_name(ranking['target'])}"),
-        tag("p", ranking_verdict(ranking), class_="verdict"),
-        tag("p", _shares_in_words(ranking["teachers"]), class_="lead"),
-        *(tag("p", note, class_="note") for note in notes if note),
-        facts(
-            ("Labeled images", str(ranking["labeled"])),
-            ("All images", str(ranking["images"])),
-            ("Classes", str(ranking["classes"])),
-            ("Zoo", ranking["zoo"]),
-            ("Measured by", ranking["metric"].replace(",", ", ")),
-        ),
-    ]
-    again = part(
-        "again",
-        "How to repeat it",
-        command_box(command),
-        table(
-            "origin",
-            "What it was made from",
-            ["entry", "value"],
-            [
-                ["source-zoo", __version__],
-                ["folder of images", ranking["target"]],
-                ["images and labels, SHA-256", tag("code", ranking["digest"])],
-                ["seed", str(ranking["seed"])],
-                ["share is score to the power", f"{ranking['power']:g}"],
-            ],
-            class_="plain",
-        ),
-        tag("p", "The next step: ", tag("code", "zoo distill --weighted --arch mobilenetv3")),
+    shares = {row["name"]: row["share"] for row in ranking["teachers"]}
+    # the last two parts of the path: many folders are called `train`
+    folder = "/".join(Path(ranking["target"]).parts[-2:]) or "your images"
+    return render_page(
+        {
+            "kind": "teacher ranking",
+            "heading": f"Teachers for {folder}",
+            "verdict": ranking_verdict(ranking),
+            "lead": f"Shares: {list_shares(shares)}.",
+            "details": [],
+            "notes": notes,
+            "facts": {
+                "Labeled images": ranking["labeled"],
+                "All images": ranking["images"],
+                "Classes": ranking["classes"],
+                "Zoo": ranking["zoo"],
+                "Metrics": ranking["metric"].replace(",", ", "),
+            },
+            "sections": {"ranking": "Teacher ranking", "again": "Reproduce"},
+            **ranking_context(ranking, shares),
+            "command": command,
+            "origin": {
+                "source-zoo": __version__,
+                "image folder": ranking["target"],
+                "images and labels, SHA-256": ranking["digest"],
+                "seed": ranking["seed"],
+                "exponent of the shares": f"{ranking['power']:g}",
+            },
+            "next": "Next step: zoo distill --weighted --arch mobilenetv3",
+        }
     )
-    return document("Ranking of teachers", top, [ranking_part(ranking), again])
+
+
+def list_shares(shares: Mapping[str, float]) -> str:
+    """The teachers with a share, at least one, by descending share, for a sentence."""
+    ordered = sorted(((share, name) for name, share in shares.items() if share), reverse=True)
+    return join_names([f"{name} ({share:.0%})" for share, name in ordered])
 
 
 def ranking_verdict(ranking: Mapping[str, Any]) -> str:
-    """Who is closest, in a sentence."""
-    taught = [row for row in ranking["teachers"] if row["status"] == "ok"]
+    """The closest teachers, in a sentence."""
+    teachers = [row for row in ranking["teachers"] if row["status"] == "ok"]
     metric = ranking["metric"].partition(",")[0]
-    first = [row for row in taught if row["place"] == 1]
+    first = [row for row in teachers if row["place"] == 1]
     if len(first) > 1:
-        names = few([row["name"] for row in first])
-        return (
-            f"{len(first)} of {len(taught)} teachers are the closest and cannot be told apart: "
-            f"{names}."
-        )
-    best = (first or taught)[0]
+        names = join_names([row["name"] for row in first])
+        return f"{len(first)} of {len(teachers)} teachers are tied for rank 1: {names}."
+    best = (first or teachers)[0]
     interval = ""
     if best["low"] is not None:
         interval = f" ({INTERVAL} {best['low']:.2f} to {best['high']:.2f})"
     return (
-        f"{best['name']} is the closest of {len(taught)} teachers: "
+        f"{best['name']} is the closest of {len(teachers)} teachers: "
         f"{metric} {best['score']:.3f}{interval}."
     )
 
 
-def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None = None) -> Part:
-    """The ranking as a part of a page.
+def ranking_context(ranking: Mapping[str, Any], shares: Mapping[str, float]) -> dict[str, Any]:
+    """Variables of the section `ranking`.
 
     Args:
         ranking: as `zoo rank --json` shows it.
-        shares: of who taught; None for the shares that the ranking has.
+        shares: of the ranking or of a distillation.
     """
-    rows: Sequence[Row] = ranking["teachers"]
-    metric, *others = ranking["metric"].split(",")
-    low, high = _limits(rows)
-    columns = ["teacher", f"{metric}, {INTERVAL}", "share", *(f"{name}>" for name in others)]
-    given = shares or {row["name"]: row["share"] for row in rows}
-    cells = [
-        [
-            fragment(row["name"], tag("small", _standing(row))),
-            _score(row, low, high),
-            _share(row, given),
-            *(f"{row['scores'][name]:.3f}" if row["score"] is not None else "" for name in others),
-        ]
-        for row in rows
-    ]
-    return part(
-        "ranking",
-        "Ranking of the teachers",
-        tag("p", " ".join(ranking["reading"])),
-        table(
-            "ranking-table",
-            f"Teachers by closeness. On the line from {low:.3g} to {high:.3g}: a dot for the "
-            f"{metric} score, a bar for its {INTERVAL}, an upright mark for what chance "
-            "reaches; controls have a hollow dot.",
-            columns,
-            cells,
-        ),
-    )
+    low, high = _find_limits(ranking["teachers"])
+    metrics = ranking["metric"].split(",")
+    return {
+        "explanation": " ".join(ranking["reading"]),
+        "limits": f"{low:.3g} to {high:.3g}",
+        "metrics": metrics,
+        "largest_share": max(shares.values(), default=0.0),
+        "ranked": [_row(row, metrics[1:], shares, low, high) for row in ranking["teachers"]],
+    }
 
 
-def _standing(row: Row) -> str:
-    place = f"place {row['place']}" if row["place"] else ""
-    return ", ".join(filter(None, [place, row["domain"]]))
+def _row(
+    row: Row, metrics: Sequence[str], shares: Mapping[str, float], low: float, high: float
+) -> dict[str, Any]:
+    """Variables of a row of the table; scores are drawn on a line from `low` to `high`."""
+
+    def place(name: str) -> float | None:
+        return None if row[name] is None else (row[name] - low) / (high - low)
+
+    scored = row["score"] is not None
+    rank = f"rank {row['place']}" if row["place"] else ""
+    return {
+        "name": row["name"],
+        "detail": ", ".join(filter(None, [rank, row["domain"]])),
+        "failed": "" if scored else row["reason"],
+        "score": f"{row['score']:.3f}" if scored else "",
+        "ends": "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}",
+        "point": place("score"),
+        "low": place("low"),
+        "high": place("high"),
+        "mark": place("chance"),
+        "control": row["status"] == "control",
+        "share": shares.get(row["name"], 0.0),
+        "reason": row["reason"],
+        "others": [f"{row['scores'][name]:.3f}" if scored else "" for name in metrics],
+    }
 
 
-def _score(row: Row, low: float, high: float) -> Html:
-    """Score and interval in numbers, and below them on a line from `low` to `high`."""
-    if row["score"] is None:
-        return tag("td", f"failed: {row['reason']}", class_="wide")
-
-    def place(value: float | None) -> float | None:
-        return None if value is None else (value - low) / (high - low)
-
-    interval = ends(f"{row['low']:.2f}", f"{row['high']:.2f}") if row["low"] is not None else ""
-    return tag(
-        "td",
-        f"{row['score']:.3f}",
-        interval,
-        track(
-            (row["score"] - low) / (high - low),
-            place(row["low"]),
-            place(row["high"]),
-            mark=place(row["chance"]),
-            hollow=row["status"] == "control",
-        ),
-        class_="wide",
-    )
-
-
-def _share(row: Row, shares: Mapping[str, float]) -> Html:
-    if row["status"] == "control":
-        return tag("td", "control", class_="share quiet")
-    share = shares.get(row["name"], 0.0)
-    length = bar(share / max(shares.values())) if share else ""
-    why = "" if share else tag("small", row["reason"])
-    return tag("td", f"{share:.1%}", length, why, class_="share")
-
-
-def _limits(rows: Sequence[Row]) -> tuple[float, float]:
-    """Ends of a line that all scores, intervals and chances lie on."""
-    named = ("score", "low", "high", "chance")
-    values = [row[name] for row in rows for name in named if row[name] is not None]
+def _find_limits(rows: Sequence[Row]) -> tuple[float, float]:
+    """Limits of a line that holds all scores, intervals and baselines."""
+    names = ("score", "low", "high", "chance")
+    values = [row[name] for row in rows for name in names if row[name] is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     if low >= 0 and high <= 1:
         return 0.0, 1.0
-    room = 0.05 * (high - low) or 1.0
-    return low - room, high + room
-
-
-def _shares_in_words(rows: Sequence[Row]) -> str:
-    shares = sorted(((row["share"], row["name"]) for row in rows if row["share"]), reverse=True)
-    named = few([f"{name} ({share:.0%})" for share, name in shares])
-    return f"Shares of the teaching: {named}."
-
-
-def _folder_name(target: str) -> str:
-    """The last two parts of its path: folders are called `train` too often."""
-    return "/".join(Path(target).parts[-2:]) or "your images"
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin

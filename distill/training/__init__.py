@@ -1,1 +1,1 @@
-"""Training: the one loop, its losses, targets and batches."""
+"""Training: the loop, losses, targets and batches."""

@@ -1,7 +1,7 @@
-"""An update in parts: what a GPU has no memory for at once is taught in halves.
+"""Gradient accumulation: a batch that does not fit in GPU memory is split in halves.
 
 Every part has its share of each kind of image and losses are means, so the mean gradient of the
-parts is that of the whole batch. Only batch norms notice: they take their statistics over a part.
+parts is that of the whole batch. Only batch norms differ: their statistics are over a part.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from distill.training.batches import Batch
-from distill.training.parallel import own_part
+from distill.training.parallel import shard_batch
 from zoo.errors import StudentError
 from zoo.system.distributed import SINGLE, Processes
 
-Learn = Callable[[Batch], dict[str, Tensor]]
+Backward = Callable[[Batch], dict[str, Tensor]]
 """Adds the gradient of a batch to the student's; returns its losses by name."""
 
 
 @dataclass
-class Halving:
-    """How an update is split.
+class GradientAccumulation:
+    """Into how many parts each batch is split.
 
     Attributes:
-        processes: those that teach together; of several, none can split alone.
-        parts: how many there are; twice as many from the first update that does not fit.
-        note: what to tell of it; empty while there is one part.
+        processes: of a data-parallel run; only a single process splits its batches.
+        parts: doubled at the first update that does not fit.
+        note: message for the user; empty while there is one part.
     """
 
     processes: Processes = SINGLE
     parts: int = 1
     note: str = ""
 
-    def gradient(self, learn: Learn, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
-        """Give the student the gradient of a batch, in as few parts as fit; the losses.
+    def accumulate(self, backward: Backward, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
+        """Compute the student's gradient on a batch in as few parts as fit; returns the losses.
 
         Raises:
             StudentError: not even the smallest parts fit.
@@ -45,26 +45,26 @@ class Halving:
             student.zero_grad(set_to_none=True)
             try:
                 parts = [Processes(part, self.parts) for part in range(self.parts)]
-                losses = [learn(own_part(batch, part)) for part in parts]
+                losses = [backward(shard_batch(batch, part)) for part in parts]
                 break
             except torch.cuda.OutOfMemoryError:
-                self._halve(batch)
+                self._split_further(batch)
         if self.parts > 1:
             for weight in student.parameters():
                 if weight.grad is not None:
                     weight.grad /= self.parts
         return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
 
-    def _halve(self, batch: Batch) -> None:
+    def _split_further(self, batch: Batch) -> None:
         images, parts = len(batch.images), 2 * self.parts
         even = not (len(batch.labels) % parts or len(batch.rows) % parts)
         if self.processes.count > 1 or not even or images < 2 * parts:
             raise StudentError(
-                f"The GPU has no memory for {images // self.parts} images at once: lower "
+                f"Out of GPU memory with {images // self.parts} images per batch: lower "
                 "--image-size, or choose a smaller --arch or --device cpu."
             )
         self.parts = parts
         self.note = (
-            f"The GPU had no memory for {images} images at once: updates were taught in {parts} "
-            "parts, and batch norms saw a part at a time."
+            f"Out of GPU memory with {images} images per batch: gradients were accumulated over "
+            f"{parts} parts, so batch-norm statistics are over a part."
         )

@@ -13,8 +13,8 @@ from torch.nn.functional import grid_sample
 
 from distill.recipe import Recipe
 
-VIEWS, LABELED, OTHERS, SOURCES = range(4)
-"""Streams of randomness: the views of images, which labeled and other images, which teachers."""
+VIEWS, LABELED, UNLABELED, SOURCES = range(4)
+"""Random streams: views, sampling of labeled and of target images, choice of teachers."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Batch:
         images: [L + U + V, 3, S, S] float in 0..1: L weak views of labeled images, U weak views
             of target images, V strong views of the same U images (V is U or 0).
         labels: [L] int64.
-        rows: [U] int64, which target images the U views show.
-        step: number of the update, from 0.
+        rows: [U] int64, indices of the target images.
+        step: index of the update, from 0.
     """
 
     images: Tensor
@@ -36,7 +36,7 @@ class Batch:
 
 
 class Batches:
-    """The batches of a run: any of them can be made without those before it."""
+    """The batches of a run, with random access."""
 
     def __init__(
         self, pixels: Tensor, labels: Tensor, recipe: Recipe, *, unlabeled: bool, strong: bool
@@ -49,31 +49,30 @@ class Batches:
         self.labeled_rows = torch.nonzero(labels >= 0).flatten()
 
     def __getitem__(self, step: int) -> Batch:
-        """Batch of update `step`, counted from 0."""
+        """Batch of update `step`, from 0."""
         recipe = self.recipe
         generator = make_generator(recipe.seed, VIEWS, step)
-        chosen = self.labeled_rows[
-            self._draw(len(self.labeled_rows), recipe.labeled_batch, step, LABELED)
-        ]
-        rows = self._draw(len(self.pixels), self.unlabeled_batch, step, OTHERS)
-        shown = self.pixels.index_select(0, torch.cat([chosen, rows]))
-        views = [weak_view(shown, recipe, generator)]
+        drawn = self._draw(len(self.labeled_rows), recipe.labeled_batch, step, LABELED)
+        labeled = self.labeled_rows[drawn]
+        rows = self._draw(len(self.pixels), self.unlabeled_batch, step, UNLABELED)
+        pixels = self.pixels.index_select(0, torch.cat([labeled, rows]))
+        views = [weak_view(pixels, recipe, generator)]
         if self.strong:
-            views.append(strong_view(shown[len(chosen) :], recipe, generator))
-        return Batch(torch.cat(views), self.labels[chosen], rows, step)
+            views.append(strong_view(pixels[len(labeled) :], recipe, generator))
+        return Batch(torch.cat(views), self.labels[labeled], rows, step)
 
-    def ahead(self, start: int) -> Iterator[tuple[int, Batch]]:
-        """Batches from update `start` to the last, the next one always in the making."""
+    def prefetch(self, start: int) -> Iterator[tuple[int, Batch]]:
+        """Batches from update `start` to the last; a thread prepares the next one."""
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self.__getitem__, start)
+            future = pool.submit(self.__getitem__, start)
             for step in range(start, self.recipe.updates):
-                batch = coming.result()
+                batch = future.result()
                 if step + 1 < self.recipe.updates:
-                    coming = pool.submit(self.__getitem__, step + 1)
+                    future = pool.submit(self.__getitem__, step + 1)
                 yield step, batch
 
     def _draw(self, size: int, count: int, step: int, stream: int) -> Tensor:
-        """`count` places of an endless run of shuffles of 0..size-1, at update `step`."""
+        """`count` indices of an endless sequence of shuffles of 0..size-1, at update `step`."""
         if not count:
             return torch.empty(0, dtype=torch.int64)
         places = torch.arange(step * count, (step + 1) * count)
@@ -86,12 +85,12 @@ class Batches:
 
 
 def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A random crop, mirrored where allowed, with a light change of color.
+    """A random crop, flipped where the recipe allows it, with color jitter.
 
     Args:
         pixels: [B, 3, S, S] uint8.
         recipe: its `min_area`, `flip` and `color`.
-        generator: where the randomness comes from.
+        generator: source of randomness.
 
     Returns:
         [B, 3, S, S] float in 0..1.
@@ -99,7 +98,7 @@ def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
     matrix = _crop_matrix(len(pixels), recipe, generator)
     images = _warp(pixels.float().div_(255), matrix)
     if recipe.color:
-        factors = 1 + recipe.color * _spread((3, len(pixels)), generator)
+        factors = 1 + recipe.color * _uniform((3, len(pixels)), generator)
         images = _tint(images, *factors)
     return images.clamp_(0, 1)
 
@@ -118,7 +117,7 @@ OPERATIONS = (
     "translate_x",
     "translate_y",
 )
-"""What a strong view may do, two per image: RandAugment without equalize and sharpness."""
+"""Operations of a strong view, two per image: RandAugment without equalize and sharpness."""
 
 
 def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -130,7 +129,7 @@ def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> T
     count, size = len(pixels), pixels.shape[-1]
     matrix = _crop_matrix(count, recipe, generator)
     chosen = torch.randint(len(OPERATIONS), (2, count), generator=generator)
-    strength = _spread((2, count), generator)
+    strength = _uniform((2, count), generator)
     for operation, amount in zip(chosen, strength, strict=True):
         matrix = matrix @ _geometry(operation, amount)
     images = _warp(pixels.float().div_(255), matrix)
@@ -146,28 +145,28 @@ def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> T
 
 
 def make_generator(seed: int, stream: int, index: int) -> torch.Generator:
-    """One generator per seed, stream and index, independent of all others."""
+    """An independent generator per seed, stream and index."""
     mixed = (seed * 1_000_003 + stream) * 2_147_483_647 + index
     return torch.Generator().manual_seed(mixed % 2**63)
 
 
-def _spread(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniform in -1..1."""
     return torch.rand(shape, generator=generator) * 2 - 1
 
 
-def _wide(values: Tensor) -> Tensor:
+def _per_image(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
 def _crop_matrix(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Affine maps [B, 3, 3] from the view to the image: a random box inside it."""
+    """Affine maps [B, 3, 3] from the view to a random box inside the image."""
     area = recipe.min_area + (1 - recipe.min_area) * torch.rand(count, generator=generator)
     # only as far from square as the box still fits, so that it keeps its area
-    aspect = torch.exp((-area.log() / 2).clamp(max=0.15) * _spread((count,), generator))
+    aspect = torch.exp((-area.log() / 2).clamp(max=0.15) * _uniform((count,), generator))
     width = (area.sqrt() * aspect).clamp_(max=1)
     height = (area.sqrt() / aspect).clamp_(max=1)
-    shift = _spread((2, count), generator)
+    shift = _uniform((2, count), generator)
     mirror = torch.ones(count)
     if recipe.flip:
         mirror[torch.rand(count, generator=generator) < 0.5] = -1
@@ -178,7 +177,7 @@ def _crop_matrix(count: int, recipe: Recipe, generator: torch.Generator) -> Tens
 
 
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
-    # torch's affine_grid, three times as fast: two sums of a row and a column
+    # as torch's affine_grid, three times as fast: two sums of a row and a column
     size = images.shape[-1]
     place = (2 * torch.arange(size) + 1) / size - 1
     rows = matrix[:, :2, 1, None] * place + matrix[:, :2, 2, None]
@@ -187,7 +186,7 @@ def _warp(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
-    """The maps [B, 3, 3] of the geometric operations; the identity for the others."""
+    """Affine maps [B, 3, 3] of the geometric operations; the identity for the others."""
     matrix = torch.eye(3).repeat(len(operation), 1, 1)
     angle = torch.where(operation == OPERATIONS.index("rotate"), amount * pi / 6, 0)
     matrix[:, 0, 0], matrix[:, 1, 1] = angle.cos(), angle.cos()
@@ -203,34 +202,30 @@ def _geometry(operation: Tensor, amount: Tensor) -> Tensor:
 
 
 def _tint(images: Tensor, light: Tensor, contrast: Tensor, color: Tensor) -> Tensor:
-    """Brightness, `_contrast` and `_saturate` in one pass: together they are linear."""
+    """Brightness, contrast and saturation in one pass: together they are linear."""
     gray = images.mean(dim=1, keepdim=True)
     middle = gray.mean(dim=(2, 3), keepdim=True)
-    light, contrast, color = _wide(light), _wide(contrast), _wide(color)
+    light, contrast, color = _per_image(light), _per_image(contrast), _per_image(color)
     rest = (1 - contrast) * middle + (1 - color) * contrast * gray
     return torch.addcmul(light * rest, images, light * contrast * color)
 
 
-def _contrast(images: Tensor, factor: Tensor) -> Tensor:
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + (images - mean) * _wide(factor)
-
-
-def _saturate(images: Tensor, factor: Tensor) -> Tensor:
-    gray = images.mean(dim=1, keepdim=True)
-    return gray + (images - gray) * _wide(factor)
+def _blend(images: Tensor, axes: tuple[int, ...], factor: Tensor) -> Tensor:
+    """Scale the distance of each value from the mean over some axes."""
+    mean = images.mean(dim=axes, keepdim=True)
+    return mean + (images - mean) * _per_image(factor)
 
 
 def _recolor(images: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
-    """Apply each image's color operation; leave the others alone."""
+    """Apply each image's color operation, if it is one."""
     factor = 1 + 0.9 * amount
     for name, change in (
-        ("brightness", lambda x, f: x * _wide(f)),
-        ("contrast", _contrast),
-        ("color", _saturate),
-        ("solarize", lambda x, f: torch.where(x < _wide(f), x, 1 - x)),
-        ("posterize", lambda x, f: torch.floor(x * _wide(4 + 6 * f)) / _wide(4 + 6 * f)),
-        ("autocontrast", lambda x, _: _stretch(x)),
+        ("brightness", lambda x, f: x * _per_image(f)),
+        ("contrast", lambda x, f: _blend(x, (1, 2, 3), f)),
+        ("color", lambda x, f: _blend(x, (1,), f)),
+        ("solarize", lambda x, f: torch.where(x < _per_image(f), x, 1 - x)),
+        ("posterize", lambda x, f: torch.floor(x * _per_image(4 + 6 * f)) / _per_image(4 + 6 * f)),
+        ("autocontrast", lambda x, _: _autocontrast(x)),
     ):
         chosen = operation == OPERATIONS.index(name)
         if chosen.any():
@@ -238,7 +233,7 @@ def _recolor(images: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
     return images
 
 
-def _stretch(images: Tensor) -> Tensor:
-    """Each channel from its darkest to its brightest value onto 0..1."""
+def _autocontrast(images: Tensor) -> Tensor:
+    """Stretch each channel's range to 0..1."""
     low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
     return (images - low) / (high - low).clamp(min=1 / 255)

@@ -1,4 +1,4 @@
-"""Where a run stands, on disk: written whole and checked, so that a killed run goes on."""
+"""Checkpoints: the state of a run on disk, written atomically, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from zoo.system.tensors import read_tensors, write_tensors
 
 EVERY_SECONDS = 10.0
-"""How often the state is written, at most."""
+"""Minimum time between two checkpoints."""
 
-BURDEN = 0.01
-"""Share of a run's time that goes into writing its state, at most: large students write seldom."""
+MAX_OVERHEAD = 0.01
+"""Maximum fraction of a run's time spent on checkpoints: large students write them rarely."""
 
 
 @dataclass
@@ -26,13 +26,13 @@ class Checkpoint:
     """The state of one run, in memory and on disk.
 
     Attributes:
-        path: the file; None keeps nothing.
-        run: what identifies the run: a file of another run is not read.
-        student: being taught.
+        path: the file; None writes nothing.
+        run: fingerprint of the run: a file of another run is ignored.
+        student: the student in training.
         average: its averaged weights, by the names of its state.
         optimizer: with its moments.
         history: of the losses so far.
-        warning: why the last state could not be written; the run itself goes on.
+        warning: why the last checkpoint could not be written; the run itself goes on.
     """
 
     path: Path | None
@@ -48,11 +48,11 @@ class Checkpoint:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken, in this process and those that were killed."""
+        """Wall time of the run so far, killed processes included."""
         return time.monotonic() - self._began
 
-    def restore(self) -> int:
-        """Put the saved state back; how many updates it had, 0 if there is none."""
+    def load(self) -> int:
+        """Load the saved state; returns the number of its updates, 0 if there is none."""
         try:
             if self.path is None:
                 return 0
@@ -65,12 +65,12 @@ class Checkpoint:
         self.student.load_state_dict(_strip("student.", tensors))
         for name, value in self.average.items():
             value.copy_(tensors[f"average.{name}"])
-        taught = [p for group in self.optimizer.param_groups for p in group["params"]]
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _strip("optimizer.", tensors).items():
             index, entry = name.split(".")
-            own = taught[int(index)]
-            # the fused optimizer walks through memory, so moments lie as their weights do
+            own = weights[int(index)]
+            # the fused optimizer requires moments in the memory format of their weights
             moment = torch.empty_like(own).copy_(value) if value.shape == own.shape else value
             state.setdefault(int(index), {})[entry] = moment
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
@@ -78,10 +78,10 @@ class Checkpoint:
         self._began -= float(metadata["seconds"])
         return int(metadata["updates"])
 
-    def keep(self, updates: int, *, now: bool = False) -> None:
-        """Write the state after so many updates, at once or if it is time to."""
+    def save(self, updates: int, *, now: bool = False) -> None:
+        """Write the state after so many updates, now or if enough time has passed."""
         since = time.monotonic() - self._saved
-        if self.path is None or not (now or since >= max(EVERY_SECONDS, self._cost / BURDEN)):
+        if self.path is None or not (now or since >= max(EVERY_SECONDS, self._cost / MAX_OVERHEAD)):
             return
         began = time.monotonic()
         tensors = {f"student.{name}": value for name, value in self.student.state_dict().items()}
@@ -99,34 +99,34 @@ class Checkpoint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(self.path, arrays, metadata)
         except OSError as error:
-            self.warning = f"The state of the run could not be kept in {self.path}: {error}"
+            self.warning = f"The checkpoint {self.path} could not be written: {error}"
         self._saved = time.monotonic()
         self._cost = self._saved - began
 
     @contextmanager
-    def kept(self, updates: int) -> Iterator[None]:
-        """Whatever is raised in here stops the run, and its state is written first."""
+    def save_on_error(self, updates: int) -> Iterator[None]:
+        """Write the state before any exception raised in here ends the run."""
         try:
             yield
         except BaseException:
-            self.keep(updates, now=True)
+            self.save(updates, now=True)
             raise
 
     def finish(self, updates: int) -> Path | None:
-        """Keep the last state of a run too long to be repeated, until its student is saved.
+        """Write the last state of a run of over `EVERY_SECONDS`, until its student is saved.
 
         Returns:
-            The file to `delete_checkpoint` then, if there can be one.
+            The file for `delete_checkpoint`; None if there cannot be one.
         """
-        self.keep(updates, now=self.seconds >= EVERY_SECONDS)
+        self.save(updates, now=self.seconds >= EVERY_SECONDS)
         return self.path
 
 
-def delete_checkpoint(state: Path | None) -> None:
-    """Delete the state of a run: its student is safe, or worth nothing."""
-    if state is not None:
+def delete_checkpoint(path: Path | None) -> None:
+    """Delete the checkpoint of a run whose student is saved or has diverged."""
+    if path is not None:
         with suppress(OSError):
-            state.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The same convolutions, computed faster while a student learns."""
+"""Faster forms of the same convolutions for training."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
 
 Pair = Sequence[int]
-"""Of the height and the width."""
+"""Height and width."""
 
 
 def fast_convolutions(network: nn.Module) -> AbstractContextManager[None]:
-    """Compute a network's depthwise and pointwise convolutions in their fastest form.
+    """In here a network's depthwise and pointwise convolutions run in their fastest form.
 
-    Depthwise ones stay out of autocast, backward in bfloat16 being far slower, without the rim
-    of a kernel that is larger than its map; pointwise ones on a single place are a product.
+    Depthwise ones run in float32, as their backward in bfloat16 is far slower, and without the rim
+    of a kernel that is larger than its map; pointwise ones are a matrix product.
     """
-    return other_forwards(
-        {
-            module: form
-            for module in network.modules()
-            if isinstance(module, nn.Conv2d) and (form := _form_of(module))
-        }
-    )
+    forms: dict[nn.Module, Callable[[Any, Tensor], Tensor]] = {}
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            if module.groups == module.in_channels > 1:
+                forms[module] = _depthwise
+            elif module.kernel_size == (1, 1):
+                forms[module] = _pointwise
+    return replace_forwards(forms)
 
 
 @contextmanager
-def other_forwards(forms: Mapping[nn.Module, Callable[[Any, Tensor], Tensor]]) -> Iterator[None]:
-    """In here each module computes by the function beside it, called as `forward` is."""
+def replace_forwards(forms: Mapping[nn.Module, Callable[[Any, Tensor], Tensor]]) -> Iterator[None]:
+    """In here each module runs the given function as its `forward`."""
     for module, form in forms.items():
         module.forward = MethodType(form, module)
     try:
@@ -40,12 +41,6 @@ def other_forwards(forms: Mapping[nn.Module, Callable[[Any, Tensor], Tensor]]) -
     finally:
         for module in forms:
             del module.forward
-
-
-def _form_of(module: nn.Conv2d) -> Callable[[Any, Tensor], Tensor] | None:
-    if module.groups == module.in_channels > 1:
-        return _depthwise
-    return _pointwise if module.kernel_size == (1, 1) else None
 
 
 def _depthwise(self: nn.Conv2d, inputs: Tensor) -> Tensor:
@@ -60,7 +55,7 @@ def _depthwise(self: nn.Conv2d, inputs: Tensor) -> Tensor:
 
 
 def _without_rim(kernel: Tensor, padding: Pair, size: Pair) -> tuple[Tensor, Pair]:
-    """The part of a kernel that ever meets a pixel of maps of this size, and its padding."""
+    """The part of a kernel that overlaps pixels of maps of this size, and its padding."""
     rims = [max(0, pad - side + 1) for pad, side in zip(padding, size, strict=True)]
     if not any(rims) or [*kernel.shape[2:]] != [2 * pad + 1 for pad in padding]:
         return kernel, padding
@@ -69,7 +64,7 @@ def _without_rim(kernel: Tensor, padding: Pair, size: Pair) -> tuple[Tensor, Pai
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution; its kernel's gradient takes the fast way through oneDNN."""
+    """A depthwise convolution whose kernel gradient avoids the slow path of oneDNN."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, kernel: Tensor, stride: Pair, padding: Pair) -> Tensor:
@@ -94,16 +89,16 @@ def _kernel_gradient(
 ) -> Tensor:
     """Gradient of a kernel, at most three columns at a time and on padded images.
 
-    oneDNN is some ten times slower where a kernel is wider, or higher than the images.
+    oneDNN is about ten times slower where a kernel is wider, or higher than the images.
     """
     (above, left), (high, wide) = padding, images.shape[2:]
     below = (outer.shape[2] - 1) * stride[0] + kernel.shape[2] - above - high
     parts, begin = [], -left
     for part in kernel.tensor_split(-(-kernel.shape[3] // 3), dim=3):
         end = begin + (outer.shape[3] - 1) * stride[1] + part.shape[3]
-        seen = pad(images, (-begin, end - wide, above, below))  # what this part meets
+        window = pad(images, (-begin, end - wide, above, below))  # what this part overlaps
         wanted = [False, True, False]
-        parts.append(_backward(outer, seen, part, stride, (0, 0), wanted)[1])
+        parts.append(_backward(outer, window, part, stride, (0, 0), wanted)[1])
         begin += part.shape[3]
     return torch.cat(parts, dim=3)
 
@@ -111,7 +106,7 @@ def _kernel_gradient(
 def _backward(
     outer: Tensor, images: Tensor, kernel: Tensor, stride: Pair, padding: Pair, wanted: list[bool]
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of a depthwise convolution's images and kernel, those that are wanted."""
+    """Gradients of a depthwise convolution's images and kernel, where `wanted`."""
     both = torch.ops.aten.convolution_backward(
         outer, images, kernel, None, stride, padding, (1, 1), False, (0, 0), len(kernel), wanted
     )

@@ -1,4 +1,4 @@
-"""train: the one loop behind transfer, FixMatch, every distillation and every new teacher."""
+"""train: the loop of transfer learning, FixMatch and distillation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 
 from distill.recipe import Recipe
 from distill.student import Student, create_student
-from distill.training.accumulation import Halving
+from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.convolutions import fast_convolutions
-from distill.training.losses import loss_terms
+from distill.training.losses import make_losses
 from distill.training.parallel import (
-    average_over,
-    check_agreement,
+    all_reduce_mean,
     check_batches,
-    own_part,
-    shared_norms,
+    check_same_update,
+    shard_batch,
+    sync_batch_norms,
 )
 from distill.training.targets import Objective, SoftLabels, SourceTargets, Targets, make_targets
 from distill.training.tensorboard import Record
@@ -44,17 +44,20 @@ HISTORY_EVERY = 10
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a run made.
+    """The result of a run.
 
     Attributes:
         network: the student's network with the target head, in evaluation mode, on the CPU.
-        preprocessing: how it wants its images.
-        history: one entry per ten updates: `update`, `rate` and the mean of each loss.
+        preprocessing: of its images.
+        history: one entry per ten updates: `update`, `rate` and each loss on that update's batch.
         seconds: wall time of the updates.
-        warning: what went wrong without stopping the run, such as a state that could not be kept.
-        state: file that the finished run can be had from again, to be deleted once the student is
-            saved.
+        warning: problems that did not stop the run; empty without any.
+        state: checkpoint of the finished run, to be deleted once the student is saved.
         soft_label_accuracy: of the teachers' soft labels, see `SoftLabels`; None without.
+
+    Example:
+        >>> trained = train(images, Recipe(), arch="mobilenetv3_small_100")
+        >>> trained.network, trained.history[-1]
     """
 
     network: nn.Module
@@ -86,23 +89,28 @@ def train(
     """Train a student on images, some labeled, with any teachers.
 
     Args:
-        images: N target images; labels may be missing for most.
-        recipe: the numbers of the run.
+        images: N target images, some of them labeled.
+        recipe: hyperparameters.
         arch: timm's name of the student.
         features: the outputs of each teacher for the N images.
         shares: alpha_s of each teacher, summing to 1; empty for no teachers.
-        objective: whether the student imitates them in the target's classes or in theirs.
-        start: where the initial weights come from, see `create_student`.
+        objective: distillation in the target's classes or in the teachers'.
+        start: source of the initial weights, see `create_student`.
         model_args: further arguments of timm's factory.
         image_size: S, pixels.
-        device: where to compute; the CPU if not given.
-        checkpoints: a folder for the state of the run: the same run, killed, goes on from it.
-        processes: those of torchrun that teach this student together.
-        progress: called after every update; what it raises stops the run, its state kept.
-        record: called with every entry of the history as soon as it is there.
+        device: the CPU if not given.
+        checkpoints: folder of checkpoints: a killed run resumes from there.
+        processes: of a data-parallel run.
+        progress: called after every update; an exception from it stops the run with a checkpoint.
+        record: called with every new entry of the history.
 
     Raises:
-        ZooError: there are no labels, a teacher with a share cannot teach, or it diverged.
+        ZooError: there are no labels, a teacher with a share has no classes, or training diverged.
+
+    Example:
+        >>> from distill import Recipe, train
+        >>> shares = {"food": 0.75, "textures": 0.25}
+        >>> train(images, Recipe(), arch="resnet18", features=features, shares=shares)
     """
     images.check_labels()
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
@@ -149,82 +157,82 @@ def fit(
     run = fingerprint(recipe, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
     to_device(student, device).train()
-    terms = loss_terms(recipe, targets, device)
-    strong = not terms.keys().isdisjoint({"agreement", "consistency"})
-    batches = Batches(pixels, labels, recipe, unlabeled=len(terms) > 1, strong=strong)
+    losses = make_losses(recipe, targets, device)
+    strong = not losses.keys().isdisjoint({"agreement", "fixmatch"})
+    batches = Batches(pixels, labels, recipe, unlabeled=len(losses) > 1, strong=strong)
     optimizer = make_optimizer(student, recipe)
     weights = student.state_dict()  # the tensors themselves: they change with the student
-    # the source heads are thrown away: nobody asks for their average
+    # the source heads are discarded after training: they need no average
     average = {n: value.clone() for n, value in weights.items() if not n.startswith("sources.")}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
     first = resume(checkpoint, processes)
     progress = progress or (lambda *_: None)
-    halving = Halving(processes)
+    accumulation = GradientAccumulation(processes)
 
-    def learn(batch: Batch) -> dict[str, Tensor]:
-        """Add the gradient of the weighted losses to the student's; each of them."""
+    def backward(batch: Batch) -> dict[str, Tensor]:
+        """Add the gradient of the weighted losses to the student's; returns each loss."""
         with autocast(device):
             phi = student.embed(normalize(batch.images.to(device), preprocessing))
         phi = phi.float()
-        losses = {name: term(student, phi, batch) for name, (_, term) in terms.items()}
-        at = batch.step / recipe.updates
-        weighted = [weight(at) * losses[name] for name, (weight, _) in terms.items()]
+        values = {name: loss(student, phi, batch) for name, (_, loss) in losses.items()}
+        done = batch.step / recipe.updates
+        weighted = [weight(done) * values[name] for name, (weight, _) in losses.items()]
         torch.stack(weighted).sum().backward()
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {name: value.detach() for name, value in values.items()}
 
-    with fast_convolutions(student), shared_norms(student, processes):
-        for step, whole in batches.ahead(first):
+    with fast_convolutions(student), sync_batch_norms(student, processes):
+        for step, batch in batches.prefetch(first):
             rate = set_rate(optimizer, recipe, step)
-            losses = halving.gradient(learn, own_part(whole, processes), student)
-            average_over(processes, [parameter.grad for parameter in student.parameters()])
+            values = accumulation.accumulate(backward, shard_batch(batch, processes), student)
+            all_reduce_mean(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
             update_ema(average, weights, min(recipe.ema_decay, (1 + step) / (10 + step)))
             if (step + 1) % HISTORY_EVERY == 0 or step + 1 == recipe.updates:
-                shown = torch.stack([losses[name] for name in terms])
-                average_over(processes, [shown])
-                values = dict(zip(terms, shown.tolist(), strict=True))
-                checkpoint.history.append({"update": step + 1, "rate": rate, **values})
+                means = torch.stack(list(values.values()))
+                all_reduce_mean(processes, [means])
+                entry = dict(zip(values, means.tolist(), strict=True))
+                checkpoint.history.append({"update": step + 1, "rate": rate, **entry})
                 if record:
                     record(checkpoint.history[-1])
-            checkpoint.keep(step + 1)
-            with checkpoint.kept(step + 1):
+            checkpoint.save(step + 1)
+            with checkpoint.save_on_error(step + 1):
                 progress(step + 1, recipe.updates)
     seconds, state = checkpoint.seconds, checkpoint.finish(recipe.updates)
     check_finite(average, state)
     student.load_state_dict(average, strict=False)
     network = student.network.cpu().eval()
-    warning = " ".join(filter(None, (checkpoint.warning, halving.note)))
+    warning = " ".join(filter(None, (checkpoint.warning, accumulation.note)))
     history = checkpoint.history
     accuracy = targets.accuracy if isinstance(targets, SoftLabels) else None
     return Trained(network, preprocessing, history, seconds, warning, state, accuracy)
 
 
 def resume(checkpoint: Checkpoint, processes: Processes) -> int:
-    """Put the saved state back in every process; how many updates it had. One writes the next."""
-    updates = checkpoint.restore()
-    check_agreement(updates, processes)
+    """Load the checkpoint in every process; returns its updates. Only the first process saves."""
+    updates = checkpoint.load()
+    check_same_update(updates, processes)
     if not processes.is_first:
         checkpoint.path = None
     return updates
 
 
 def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
-    """Make sure that a student can be saved.
+    """Check that averaged weights fit float16.
 
     Raises:
-        StudentError: the training diverged; its state is gone.
+        StudentError: training diverged; its checkpoint is deleted.
     """
     if not all(value.half().isfinite().all() for value in weights.values()):
         delete_checkpoint(state)
         raise StudentError(
-            "The training diverged: the student's weights do not fit float16. "
+            "Training diverged: the student's weights do not fit float16. "
             "Try another --seed, --start or --image-size."
         )
 
 
 def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
-    """SHA-256 of all that a run depends on: its numbers, initial weights, images and targets."""
+    """SHA-256 of a run's inputs: its recipe, initial weights, images, labels and targets."""
     digest = hashlib.sha256(repr(recipe).encode())
     for tensor in tensors:
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
@@ -232,7 +240,7 @@ def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
 
 
 def make_optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; biases and the scales of normalization layers do not decay."""
+    """AdamW without weight decay for biases and normalization layers."""
     weights = [p for p in student.parameters() if p.ndim > 1]
     others = [p for p in student.parameters() if p.ndim <= 1]
     groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
@@ -242,7 +250,7 @@ def make_optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine to zero; returns the rate of this update."""
+    """Set the learning rate of an update, linear warm-up then cosine to zero; returns it."""
     warm = max(1, round(recipe.warmup * recipe.updates))
     left = (step - warm) / max(1, recipe.updates - warm)
     share = (step + 1) / warm if step < warm else (1 + cos(pi * left)) / 2
@@ -253,7 +261,7 @@ def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> flo
 
 @torch.no_grad()
 def update_ema(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], decay: float) -> None:
-    """Move the averaged weights towards the student's; counters are copied."""
+    """Update the moving average of the weights in place; counters are copied."""
     moving = [name for name, value in average.items() if value.is_floating_point()]
     torch._foreach_lerp_(  # pyright: ignore
         [average[name] for name in moving], [weights[name] for name in moving], 1 - decay

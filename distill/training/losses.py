@@ -1,4 +1,4 @@
-"""Losses as functions of logits, and which of them a run has; symbols as in Borup et al., 2023."""
+"""Losses as functions of logits, and the losses of a run; symbols as in Borup et al., 2023."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from distill.training.batches import SOURCES, Batch, make_generator
 from distill.training.targets import SoftLabels, SourceTargets, Targets
 from zoo.system.devices import autocast
 
-Term = Callable[[Student, Tensor, Batch], Tensor]
+Loss = Callable[[Student, Tensor, Batch], Tensor]
 """A loss of the student, its embeddings [L + U + V, D] and the batch."""
 
 Weight = Callable[[float], float]
-"""What a loss counts after a part, 0..1, of the updates."""
+"""Weight of a loss after a fraction, 0..1, of the updates."""
 
 
 def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
@@ -35,103 +35,116 @@ def source_loss(logits: Tensor, targets: Tensor, widths: Sequence[int]) -> Tenso
         widths: classes of each teacher, K_1..K_S.
     """
     # CE(z, p) = -<p, log softmax(z)>: one product for all heads together
-    answers = [z.log_softmax(dim=1) for z in logits.split(list(widths), dim=1)]
-    return -(targets * torch.cat(answers, dim=1)).sum(dim=1).mean()
+    log_probs = [z.log_softmax(dim=1) for z in logits.split(list(widths), dim=1)]
+    return -(targets * torch.cat(log_probs, dim=1)).sum(dim=1).mean()
 
 
 def agreement_loss(
-    weak: Tensor, strong: Tensor, told: Tensor, *, trust: float, threshold: float
+    weak: Tensor,
+    strong: Tensor,
+    teacher_probs: Tensor,
+    *,
+    student_exponent: float,
+    threshold: float,
 ) -> Tensor:
-    """Cross-entropy of strong views with pseudo-labels of which teachers and student are sure.
+    """Cross-entropy of strong views with confident pseudo-labels of teachers and student.
 
-    The pseudo-label is the class of highest q(x) ~ p(x) h(phi(weak x))^trust, a product of two
-    experts; it counts where q is above the threshold.
+    The pseudo-label is the argmax of q(x) ~ p(x) h(phi(weak x))^student_exponent, a product of two
+    experts; it counts where q is at least the threshold.
 
     Args:
         weak: logits [U, C] of weak views.
         strong: logits [U, C] of strong views of the same images.
-        told: [U, C], the teachers' soft labels p.
-        trust: 0..1, how much the student's own opinion counts.
-        threshold: 0..1; images below it count as zero loss.
+        teacher_probs: [U, C], the teachers' soft labels p.
+        student_exponent: 0..1, the weight of the student's log-probabilities.
+        threshold: 0..1; images below it have zero loss.
     """
-    opinions = told.log() + trust * weak.detach().log_softmax(dim=1)
-    return _confident_loss(opinions, strong, threshold)
+    log_probs = teacher_probs.log() + student_exponent * weak.detach().log_softmax(dim=1)
+    return _pseudo_label_loss(log_probs, strong, threshold)
 
 
 def fixmatch_loss(weak: Tensor, strong: Tensor, *, threshold: float) -> Tensor:
     """Cross-entropy of strong views with confident pseudo-labels from weak ones.
 
     Sohn et al., NeurIPS 2020, eq. 4: `weak` and `strong` are logits [B, C] of the same images,
-    `threshold` in 0..1; images below it count as zero loss.
+    `threshold` in 0..1; images below it have zero loss.
     """
-    return _confident_loss(weak.detach(), strong, threshold)
+    return _pseudo_label_loss(weak.detach(), strong, threshold)
 
 
-def _confident_loss(opinions: Tensor, strong: Tensor, threshold: float) -> Tensor:
-    confidence, pseudo_labels = opinions.softmax(dim=1).max(dim=1)
+def _pseudo_label_loss(logits: Tensor, strong: Tensor, threshold: float) -> Tensor:
+    confidence, pseudo_labels = logits.softmax(dim=1).max(dim=1)
     losses = cross_entropy(strong, pseudo_labels, reduction="none")
     return (losses * (confidence >= threshold)).mean()
 
 
-def loss_terms(
+def make_losses(
     recipe: Recipe, targets: Targets | None, device: torch.device
-) -> dict[str, tuple[Weight, Term]]:
-    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distil + L_own."""
+) -> dict[str, tuple[Weight, Loss]]:
+    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distill + L_pseudo."""
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         logits = student.classify(phi[: len(batch.labels)])
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
-    def consistency(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
-        return fixmatch_loss(weak, strong, threshold=recipe.threshold)
+    def fixmatch(student: Student, phi: Tensor, batch: Batch) -> Tensor:
+        weak, strong = student.classify(_unlabeled(phi, batch)).split(len(batch.rows))
+        return fixmatch_loss(weak, strong, threshold=recipe.fixmatch_threshold)
 
-    imitation, own = 1 - recipe.label_weight, recipe.consistency
-    terms: dict[str, tuple[Weight, Term]] = {
-        "labels": (_always(recipe.label_weight if targets else 1), labels)
+    distill_weight, fixmatch_weight = 1 - recipe.label_weight, recipe.fixmatch_weight
+    losses: dict[str, tuple[Weight, Loss]] = {
+        "labels": (_constant(recipe.label_weight if targets else 1), labels)
     }
     if isinstance(targets, SourceTargets):
-        terms["source"] = (_always(imitation), _source_term(recipe, targets, device))
+        losses["source"] = (_constant(distill_weight), _source_loss(recipe, targets, device))
     elif targets:
-        target, agreement = _target_terms(recipe, targets, device)
-        terms["target"] = (lambda at: imitation * (1 - recipe.soft_label_decay * at), target)
-        if recipe.agreement:
-            terms["agreement"] = (_always(imitation * recipe.agreement), agreement)
-            own += recipe.agreement
-    if own:
-        terms["consistency"] = (_always(own), consistency)
-    return terms
+        target, agreement = _target_losses(recipe, targets, device)
+        decay = recipe.soft_label_decay
+        losses["target"] = (lambda done: distill_weight * (1 - decay * done), target)
+        if recipe.pseudo_label_weight:
+            losses["agreement"] = (
+                _constant(distill_weight * recipe.pseudo_label_weight),
+                agreement,
+            )
+            fixmatch_weight += recipe.pseudo_label_weight
+    if fixmatch_weight:
+        losses["fixmatch"] = (_constant(fixmatch_weight), fixmatch)
+    return losses
 
 
-def _source_term(recipe: Recipe, targets: SourceTargets, device: torch.device) -> Term:
+def _source_loss(recipe: Recipe, targets: SourceTargets, device: torch.device) -> Loss:
     def source(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         generator = make_generator(recipe.seed, SOURCES, batch.step)
-        group, told = targets.draw_group(batch.rows, generator)
+        group, probabilities = targets.draw_group(batch.rows, generator)
         with autocast(device):  # many wide heads cost as much as the network
-            logits = student.imitate(_views(phi, batch)[: len(batch.rows)], group)
-        return source_loss(logits.float(), told.to(device), targets.groups[group])
+            logits = student.classify_source(_unlabeled(phi, batch)[: len(batch.rows)], group)
+        return source_loss(logits.float(), probabilities.to(device), targets.groups[group])
 
     return source
 
 
-def _target_terms(recipe: Recipe, targets: SoftLabels, device: torch.device) -> tuple[Term, Term]:
+def _target_losses(recipe: Recipe, targets: SoftLabels, device: torch.device) -> tuple[Loss, Loss]:
     def target(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.classify(_views(phi, batch)[: len(batch.rows)])
+        logits = student.classify(_unlabeled(phi, batch)[: len(batch.rows)])
         return cross_entropy(logits, targets.probabilities[batch.rows].to(device))
 
     def agreement(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        weak, strong = student.classify(_views(phi, batch)).split(len(batch.rows))
-        told = targets.probabilities[batch.rows].to(device)
-        trust = min(1.0, 2 * batch.step / recipe.updates)
-        return agreement_loss(weak, strong, told, trust=trust, threshold=recipe.certainty)
+        weak, strong = student.classify(_unlabeled(phi, batch)).split(len(batch.rows))
+        return agreement_loss(
+            weak,
+            strong,
+            targets.probabilities[batch.rows].to(device),
+            student_exponent=min(1.0, 2 * batch.step / recipe.updates),
+            threshold=recipe.pseudo_label_threshold,
+        )
 
     return target, agreement
 
 
-def _always(weight: float) -> Weight:
+def _constant(weight: float) -> Weight:
     return lambda _: weight
 
 
-def _views(phi: Tensor, batch: Batch) -> Tensor:
+def _unlabeled(phi: Tensor, batch: Batch) -> Tensor:
     """Embeddings of the views of target images: the weak ones, then the strong ones if any."""
     return phi[len(batch.labels) :]

@@ -1,4 +1,4 @@
-"""What the teachers tell a student about its images: in their classes, or in the target's."""
+"""Distillation targets: soft labels in the target's classes, or the teachers' probabilities."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array
 
 Objective = Literal["target", "source"]
-"""Whose classes the student imitates: those of the target (ours) or of the teachers (paper)."""
-
+"""Classes of the distillation targets: the target's (ours) or the teachers' (the paper)."""
 
 FLOOR = 1e-4
-"""The smallest probability of a class in a soft label."""
+"""Minimum probability of a class in a soft label."""
 
-TOGETHER = 4096
-"""Classes that one update imitates at most, unless a single teacher has more."""
+GROUP_CLASSES = 4096
+"""Maximum number of source classes in one update, unless a single teacher has more."""
 
-KEPT = 128
-"""Classes of an image that are kept of a teacher that has more than twice as many."""
+TOP_CLASSES = 128
+"""Classes stored per image for a teacher with more than twice as many."""
 
-AT_ONCE = 256
+CHUNK = 256
 """Images whose classes are sorted at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
-    """The target's classes as the teachers together see them in N images.
+    """Probabilities of the target's classes for N images, from all teachers together.
 
     Attributes:
         probabilities: [N, C].
-        accuracy: of the soft labels on labeled images left out in turn, 0..1.
+        accuracy: cross-validated accuracy on the labeled images, 0..1.
     """
 
     probabilities: Tensor
@@ -48,18 +47,18 @@ class SoftLabels:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that the student gets to know."""
+        """All data that training depends on."""
         return [self.probabilities]
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class SourceProbabilities:
     """softmax(M_s(x)) of one teacher for N images.
 
     Attributes:
-        probabilities: [N, K_s], or [N, KEPT] the largest of them; the remainder is spread evenly
+        probabilities: [N, K_s], or the largest [N, TOP_CLASSES]; the remainder is spread evenly
             over the other classes.
-        classes: [N, KEPT] int32, which these are; None if all are there.
+        classes: [N, TOP_CLASSES] int32, indices of the largest; None if all are stored.
         width: K_s.
     """
 
@@ -68,68 +67,68 @@ class Answers:
     width: int
 
     @classmethod
-    def of(cls, logits: NDArray[np.float32]) -> Answers:
-        """The answers behind logits [N, K_s]; many of them lie in a file, see `scratch_array`."""
+    def from_logits(cls, logits: NDArray[np.float32]) -> SourceProbabilities:
+        """Softmax of logits [N, K_s], in a scratch file if it is large (`scratch_array`)."""
         images, width = logits.shape
-        kept = width if width <= 2 * KEPT else KEPT
-        probabilities = torch.from_numpy(scratch_array((images, kept), cache_folder()))
+        stored = width if width <= 2 * TOP_CLASSES else TOP_CLASSES
+        probabilities = torch.from_numpy(scratch_array((images, stored), cache_folder()))
         classes = None
-        if kept < width:
-            classes = torch.from_numpy(scratch_array((images, kept), cache_folder(), np.int32))
-        for start in range(0, images, AT_ONCE):
-            rows = slice(start, start + AT_ONCE)
-            answers = torch.from_numpy(np.ascontiguousarray(logits[rows])).softmax(dim=1)
+        if stored < width:
+            classes = torch.from_numpy(scratch_array((images, stored), cache_folder(), np.int32))
+        for start in range(0, images, CHUNK):
+            rows = slice(start, start + CHUNK)
+            chunk = torch.from_numpy(np.ascontiguousarray(logits[rows])).softmax(dim=1)
             if classes is not None:
-                answers, classes[rows] = answers.topk(kept, dim=1)
-            probabilities[rows] = answers
+                chunk, classes[rows] = chunk.topk(stored, dim=1)
+            probabilities[rows] = chunk
         return cls(probabilities, classes, width)
 
     def look_up(self, rows: Tensor) -> Tensor:
-        """What it says of the images of some rows [U]: [U, K_s]."""
-        found = self.probabilities[rows]
+        """Probabilities [U, K_s] of the images in rows [U]."""
+        top = self.probabilities[rows]
         if self.classes is None:
-            return found
-        rest = (1 - found.sum(dim=1, keepdim=True)).clamp_(min=0) / (self.width - found.shape[1])
-        return rest.repeat(1, self.width).scatter_(1, self.classes[rows].long(), found)
+            return top
+        rest = (1 - top.sum(dim=1, keepdim=True)).clamp_(min=0) / (self.width - top.shape[1])
+        return rest.repeat(1, self.width).scatter_(1, self.classes[rows].long(), top)
 
 
 @dataclass(frozen=True, eq=False)
 class SourceTargets:
-    """What teachers say of N images in their own classes.
+    """The teachers' probabilities for N images in their own classes.
 
     Attributes:
-        answers: of each teacher.
+        teachers: probabilities of each teacher.
         shares: alpha_s of each, in the same order, summing to 1.
     """
 
-    answers: tuple[Answers, ...]
+    teachers: tuple[SourceProbabilities, ...]
     shares: tuple[float, ...]
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All that the student gets to know."""
-        told = [torch.tensor(self.shares)]
-        for each in self.answers:
-            told += [each.probabilities, *([] if each.classes is None else [each.classes])]
-        return told
+        """All data that training depends on."""
+        tensors = [torch.tensor(self.shares)]
+        for each in self.teachers:
+            tensors += [each.probabilities, *([] if each.classes is None else [each.classes])]
+        return tensors
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """K_1..K_S, the classes of each teacher, in groups that are imitated together."""
-        return group_heads([each.width for each in self.answers])
+        """K_1..K_S, the classes of each teacher, in the groups of `group_heads`."""
+        return group_heads([each.width for each in self.teachers])
 
     def draw_group(self, rows: Tensor, generator: torch.Generator) -> tuple[int, Tensor]:
-        """The group of teachers that one update imitates, and what they say of some images.
+        """Draw the group of teachers of one update, and their probabilities for some images.
 
-        A group is drawn as often as its teachers' shares sum up to, and what they say is divided by
-        that sum: the mean over draws is the loss of all teachers.
+        A group is drawn with the sum of its teachers' shares as its probability, and the teachers'
+        probabilities are divided by that sum: the expected loss is that of all teachers.
 
         Args:
-            rows: [U], which images.
-            generator: where the randomness comes from.
+            rows: [U], indices of the images.
+            generator: source of randomness.
 
         Returns:
-            The number of the group, and [U, its classes], alpha_s softmax(M_s(x)) side by side.
+            The index of the group, and [U, its classes], alpha_s softmax(M_s(x)) side by side.
         """
         ends = np.cumsum([len(group) for group in self.groups])
         starts = [0, *ends[:-1]]
@@ -137,22 +136,22 @@ class SourceTargets:
         sums = torch.tensor([sum(self.shares[part]) for part in parts])
         drawn = int(torch.multinomial(sums, 1, generator=generator))
         part = parts[drawn]
-        told = [
+        weighted = [
             share / float(sums[drawn]) * each.look_up(rows)
-            for each, share in zip(self.answers[part], self.shares[part], strict=True)
+            for each, share in zip(self.teachers[part], self.shares[part], strict=True)
         ]
-        return drawn, torch.cat(told, dim=1)
+        return drawn, torch.cat(weighted, dim=1)
 
 
 Targets = SoftLabels | SourceTargets
-"""What a student imitates."""
+"""Distillation targets of a run."""
 
 
 def group_heads(widths: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """K_1..K_S cut into groups of neighbors with at most `TOGETHER` classes, or one teacher."""
+    """K_1..K_S in groups of neighbors with at most `GROUP_CLASSES` classes, or one teacher."""
     groups: list[list[int]] = []
     for width in widths:
-        if not groups or sum(groups[-1]) + width > TOGETHER:
+        if not groups or sum(groups[-1]) + width > GROUP_CLASSES:
             groups.append([])
         groups[-1].append(width)
     return tuple(map(tuple, groups))
@@ -164,16 +163,16 @@ def make_targets(
     shares: Mapping[str, float],
     labels: NDArray[np.int64],
 ) -> Targets | None:
-    """What the teachers that have a share say of the images; None without teachers.
+    """The distillation targets of the teachers with a share; None without teachers.
 
     Args:
-        objective: in whose classes.
+        objective: the target's classes or the teachers'.
         features: the outputs of each teacher for the N images.
         shares: alpha_s of each teacher, summing to 1.
         labels: [N], -1 for unknown.
 
     Raises:
-        ZooError: a teacher cannot teach in this way.
+        ZooError: see `source_targets`.
     """
     used = {name: share for name, share in shares.items() if share > 0}
     if not used:
@@ -187,45 +186,48 @@ def source_targets(features: Mapping[str, Features], shares: Mapping[str, float]
     """softmax(M_s(x)) of each teacher, and its share (Borup et al., ICCV 2023).
 
     Raises:
-        ZooError: one of them has no classifier, so no softmax to copy.
+        ZooError: one of them has no classifier.
     """
     for name in shares:
         if not features[name].logits.shape[1]:
-            raise ZooError(f"The teacher {name!r} has no classifier to copy: give it share 0.")
-    answers = tuple(Answers.of(features[name].logits) for name in shares)
-    return SourceTargets(answers, tuple(shares.values()))
+            raise ZooError(
+                f"The teacher {name!r} has no classifier, which --objective source needs: "
+                "set its share to 0."
+            )
+    teachers = tuple(SourceProbabilities.from_logits(features[name].logits) for name in shares)
+    return SourceTargets(teachers, tuple(shares.values()))
 
 
 def soft_labels(
     features: Mapping[str, Features], shares: Mapping[str, float], labels: NDArray[np.int64]
 ) -> SoftLabels:
-    """The target's classes, as a closed-form probe on all teachers together sees them.
+    """Probabilities of the target's classes from a closed-form probe on all teachers' features.
 
     The probe is kernel ridge regression onto the one-hot labels with the kernel
     sum_s alpha_s K_s, K_s the cosine of two images in teacher s's features, which are
-    standardized over all N images. Its strength and the temperature of the softmax come from
-    the labeled images, left out one of each class at a time.
+    standardized over all N images. Regularization and temperature are chosen by cross-validation
+    on the labeled images, leaving out one of each class at a time.
     """
     known = np.flatnonzero(labels >= 0)
-    truth = labels[known]
+    targets = labels[known]
     rows = _coordinates(features, shares, known)
-    scores, strength = ridge_leave_one_out(rows[known], truth)
-    weights, intercept = fit_ridge(rows[known], truth, strength)
-    logits = (rows @ weights + intercept) / fit_temperature(scores, truth)
-    # no probability of exactly 0: a product of experts must be able to disagree
+    scores, strength = ridge_leave_one_out(rows[known], targets)
+    weights, intercept = fit_ridge(rows[known], targets, strength)
+    logits = (rows @ weights + intercept) / fit_temperature(scores, targets)
+    # a probability of 0 would veto a class in the product of experts of `agreement_loss`
     probabilities = torch.from_numpy(logits).softmax(dim=1).clamp(min=FLOOR).float()
     probabilities /= probabilities.sum(dim=1, keepdim=True)
-    return SoftLabels(probabilities, float((scores.argmax(axis=1) == truth).mean()))
+    return SoftLabels(probabilities, float((scores.argmax(axis=1) == targets).mean()))
 
 
 def _coordinates(
     features: Mapping[str, Features], shares: Mapping[str, float], known: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """[N, R]: rows whose products with the L labeled rows are the kernel.
+    """Rows [N, R] whose products with the L labeled rows are the kernel.
 
-    R is the least of L and the widths of all teachers together, and one teacher at a time is in
-    memory as float64: a probe is a mixture of the labeled rows, so of all images only their part
-    in the span of these counts.
+    R is at most L and at most the sum of the teachers' feature sizes; one teacher at a time is in
+    memory as float64. The probe is a combination of the labeled rows, so only the span of these
+    matters.
     """
     images = len(next(iter(features.values())))
     blocks = (

@@ -1,4 +1,4 @@
-"""The losses of a run for TensorBoard, written while it runs; needs the extra `tensorboard`."""
+"""Writes the losses of a run for TensorBoard; needs the extra `tensorboard`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from zoo.errors import StudentError
 
 Record = Callable[[Mapping[str, float]], None]
-"""Called with every entry of a training history as soon as it is there."""
+"""Called with every new entry of a training history."""
 
 FLUSH_SECONDS = 10
 
 
 def check_extra() -> None:
-    """Make sure, before any work, that TensorBoard is installed.
+    """Check that TensorBoard is installed.
 
     Raises:
         StudentError: it is not.
@@ -25,14 +25,13 @@ def check_extra() -> None:
         import_module("tensorboard")
     except ImportError as error:
         raise StudentError(
-            "--tensorboard needs TensorBoard: pip install 'source-zoo[tensorboard]', then run it "
-            "again."
+            "--tensorboard needs TensorBoard: pip install 'source-zoo[tensorboard]'."
         ) from error
 
 
 @contextmanager
 def event_file(folder: Path | None) -> Iterator[Record | None]:
-    """An event file in this folder and what writes into it; neither without a folder.
+    """Open an event file in a folder and yield its writer; None without a folder.
 
     Raises:
         StudentError: it cannot be written.

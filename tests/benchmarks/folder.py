@@ -33,7 +33,7 @@ def make(folder, count):
 
 
 def walk(folder):
-    return [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]  # noqa: PTH118
+    return [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
 
 
 def check(path):

@@ -2,7 +2,7 @@
 
 python tests/bench_paper.py --data DIR --out CELLS, where DIR holds TARGET/train and TARGET/test.
 Several processes may fill one folder: --part 0/2 and --part 1/2. --show only prints the tables.
-A method with other numbers is a method of its own: default:agreement=0 or weighted:power=4, and so
+A method with other numbers is a method of its own: default:pseudo_label_weight=0 or weighted:power=4, and so
 is one with the teachers of another zoo: default@FOLDER. A teacher that is called like the target
 is left out.
 """
@@ -106,7 +106,7 @@ def measure(folder, labels, seed, method, options):
         updates=options.updates,
         seed=seed,
         flip=folder.name not in NOT_MIRRORED,
-        consistency=float(name == "fixmatch"),
+        fixmatch_weight=float(name == "fixmatch"),
     )
     trained = train(
         images,
@@ -183,7 +183,9 @@ def read_options():
     parser.add_argument("--targets", nargs="+", help="all of DIR if not given")
     parser.add_argument("--labels", type=int, nargs="+", default=[10, 4])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--methods", nargs="+", help="with other numbers: default:agreement=0")
+    parser.add_argument(
+        "--methods", nargs="+", help="with other numbers: default:pseudo_label_weight=0"
+    )
     parser.add_argument("--arch", default="mobilenetv3_small_100")
     parser.add_argument("--zoo", default="builtin", help="take the teachers from this folder")
     parser.add_argument("--updates", type=int, default=300)

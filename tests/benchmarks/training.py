@@ -63,11 +63,11 @@ def tell(widths, labels, objective):
     return make_targets(objective, features, shares, labels.numpy())
 
 
-def engine(targets=None, *, consistency=0.0, size=SIZE):
+def engine(targets=None, *, fixmatch_weight=0.0, size=SIZE):
     """Seconds of each update of our loop; 96 labeled images an update if no other are needed."""
     pixels, labels = draw_images(size)
-    recipe = Recipe(updates=UPDATES, consistency=consistency)
-    if not targets and not consistency:
+    recipe = Recipe(updates=UPDATES, fixmatch_weight=fixmatch_weight)
+    if not targets and not fixmatch_weight:
         recipe = replace(recipe, labeled_batch=96)
     groups = targets.groups if isinstance(targets, SourceTargets) else ()
     student = create_student(ARCH, CLASSES, groups=groups)
@@ -141,7 +141,7 @@ def measure(rounds):
         "no teacher": engine,
         "16 embedded teachers, their classes": lambda: engine(embedded),
         "16 teachers of 1000 classes": lambda: engine(wide),
-        "FixMatch": lambda: engine(consistency=1.0),
+        "FixMatch": lambda: engine(fixmatch_weight=1.0),
         "16 teachers, the target's classes": lambda: engine(soft),
         "hand-written, the same tricks": lambda: loop(tuned=True),
         "hand-written, plain": plain,

@@ -101,14 +101,19 @@ def test_json_has_the_parity_the_costs_and_the_limits(command, student):
     path = student / "model.onnx"
     assert shown["path"] == str(path)
     assert shown["bytes"] == path.stat().st_size
-    assert (shown["numbers"], shown["opset"], shown["faithful"]) == ("float32", 18, True)
+    assert (shown["precision"], shown["opset"], shown["agrees"]) == ("float32", 18, True)
     assert (shown["images"], shown["agreement"]) == (0, None)
     assert 0 <= shown["difference"] <= 1e-4 == shown["limits"]["difference"]
     latency = {"median": 1.5, "p95": 2.5, "runs": 3}
     weights = (student / "model.safetensors").stat().st_size
     assert shown["runtimes"] == [
-        {"name": "torch", "numbers": "float32", "bytes": weights, "latency": latency},
-        {"name": "onnxruntime", "numbers": "float32", "bytes": shown["bytes"], "latency": latency},
+        {"name": "torch", "precision": "float32", "bytes": weights, "latency": latency},
+        {
+            "name": "onnxruntime",
+            "precision": "float32",
+            "bytes": shown["bytes"],
+            "latency": latency,
+        },
     ]
 
 
@@ -166,7 +171,7 @@ def test_a_file_that_answers_otherwise_is_never_written(command, student, monkey
 
     (student / "model.onnx").write_text("mine")
     before = snapshot(student)
-    monkeypatch.setattr(export, "torch_answer", other)
+    monkeypatch.setattr(export, "torch_predictor", other)
     line = command("export", student, "--onnx", "--overwrite").mistake
     assert "is not written" in line
     assert "more than 1e-04" in line
@@ -177,7 +182,7 @@ def test_answers_that_are_not_numbers_are_never_written(command, student, monkey
     def broken(content):
         return lambda pixels: np.full((len(pixels), 3), np.nan, dtype=np.float32)
 
-    monkeypatch.setattr(export, "onnx_answer", broken)
+    monkeypatch.setattr(export, "onnx_predictor", broken)
     assert "by up to nan" in command("export", student, "--onnx").mistake
     assert not (student / "model.onnx").exists()
 
@@ -201,7 +206,7 @@ def test_torch_is_timed_on_one_thread_and_has_its_threads_back(command, student,
 
 
 def test_real_images_can_refuse_it_too(command, student, test_imgs, monkeypatch):
-    real = export.torch_answer
+    real = export.torch_predictor
 
     def odd(network, preprocessing):
         answer = real(network, preprocessing)
@@ -211,7 +216,7 @@ def test_real_images_can_refuse_it_too(command, student, test_imgs, monkeypatch)
     def dull(size):
         return np.full((2, 3, size, size), 128, dtype=np.uint8)
 
-    monkeypatch.setattr(export, "torch_answer", odd)
+    monkeypatch.setattr(export, "torch_predictor", odd)
     monkeypatch.setattr(export, "draw_noise", dull)
     assert command("export", student, "--onnx", "--json").json["difference"] < 1e-4
     words = ("--onnx", "--overwrite", "--target", test_imgs)
@@ -222,15 +227,15 @@ def test_int8_is_another_file_with_ranges_of_the_images(command, student, test_i
     words = ("export", student, "--onnx", "--int8", "--json", "--target")
     shown = command(*words, test_imgs).json
     path = student / "model.int8.onnx"
-    assert (shown["path"], shown["numbers"], shown["images"]) == (str(path), "int8", 9)
-    assert [(row["name"], row["numbers"]) for row in shown["runtimes"]] == [
+    assert (shown["path"], shown["precision"], shown["images"]) == (str(path), "int8", 9)
+    assert [(row["name"], row["precision"]) for row in shown["runtimes"]] == [
         ("torch", "float32"),
         ("onnxruntime", "float32"),
         ("onnxruntime", "int8"),
     ]
     assert shown["bytes"] == path.stat().st_size < shown["runtimes"][1]["bytes"]
     facts = facts_of(path)
-    assert facts["numbers"] == "int8"
+    assert facts["precision"] == "int8"
     assert json.loads(facts["classes"]) == list(COLORS)
     paint(tmp_path / "dark" / "1.png", (3, 3, 3))
     assert command(*words, tmp_path / "dark", "--out", "dark.onnx").code == 0
@@ -253,10 +258,10 @@ def test_int8_that_names_other_classes_is_kept_with_a_warning(
     words = ("export", student, "--onnx", "--int8", "--target", test_imgs, "--overwrite", "--json")
     monkeypatch.setattr(export, "AGREEMENT", 0.0)
     ran = command(*words)
-    assert (ran.json["faithful"], ran.err) == (True, "")
+    assert (ran.json["agrees"], ran.err) == (True, "")
     monkeypatch.setattr(export, "AGREEMENT", 1.01)
     ran = command(*words)
-    assert ran.json["faithful"] is False
+    assert ran.json["agrees"] is False
     assert ran.err.startswith(f"Beware: {student / 'model.int8.onnx'} names another class")
     assert (student / "model.int8.onnx").exists()
 

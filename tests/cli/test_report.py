@@ -34,14 +34,14 @@ def test_a_student_without_test_or_teachers_has_a_short_page(transfer):
     transfer()
     page = Page(Path("student/report.html").read_text(encoding="utf-8"))
     assert page.keys == ["training", "teachers", "again"]
-    assert "was not tested" in page.all("header")[0].text
+    assert "Not evaluated." in page.all("header")[0].text
 
 
 def test_a_page_that_fails_is_a_note_and_the_student_stays(transfer, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("distill.report.report.student_page", fail)
+    monkeypatch.setattr("distill.report.student_folder.student_page", fail)
     ran = transfer()
     assert (ran.code, "no ink" in ran.err) == (0, True)
     assert "as a page" not in ran.out

@@ -26,7 +26,7 @@ def terminate():
 
 def test_a_run_that_sigterm_ends_goes_on_to_the_very_same_student(transfer, cache, monkeypatch):
     assert transfer("--updates", 6, "--save", "whole").code == 0
-    kept = Checkpoint.keep
+    kept = Checkpoint.save
     counts = []
 
     def keep(self, updates, **how):
@@ -35,7 +35,7 @@ def test_a_run_that_sigterm_ends_goes_on_to_the_very_same_student(transfer, cach
             terminate()
         kept(self, updates, **how)
 
-    monkeypatch.setattr(Checkpoint, "keep", keep)
+    monkeypatch.setattr(Checkpoint, "save", keep)
     ran = transfer("--updates", 6)
     assert ran.code == terminal.STOPPED
     assert ran.err.splitlines()[-1] == "Stopped. The same command resumes from where it was."

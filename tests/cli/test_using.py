@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.evaluation.evaluate import predict, wilson
+from distill.evaluation.evaluate import predict
+from distill.evaluation.metrics import wilson
 from distill.student import load_network
 from tests.support.toys import COLORS, build_teacher, paint, paint_folder
 from tests.support.worlds import snapshot

@@ -45,9 +45,9 @@ def test_a_batch_depends_on_the_seed_and_its_number_alone():
 
 
 def test_batches_ahead_are_the_same_from_any_start():
-    every = dict(make().ahead(0))
+    every = dict(make().prefetch(0))
     assert list(every) == list(range(9))
-    late = dict(make().ahead(6))
+    late = dict(make().prefetch(6))
     assert list(late) == [6, 7, 8]
     assert all(same(batch, every[step]) for step, batch in late.items())
 
@@ -94,7 +94,9 @@ def test_weak_views_show_the_target_images_of_the_rows():
 
 def test_images_come_in_the_order_of_one_shuffle_after_the_other():
     def shuffle(turn):
-        return torch.randperm(10, generator=module.make_generator(3, module.OTHERS, turn)).tolist()
+        return torch.randperm(
+            10, generator=module.make_generator(3, module.UNLABELED, turn)
+        ).tolist()
 
     rows = torch.cat([make()[step].rows for step in range(5)]).tolist()
     assert rows == shuffle(0) + shuffle(1) + shuffle(2)
@@ -111,7 +113,7 @@ def test_images_are_warped_as_torch_does_it():
 def test_a_tint_is_brightness_then_contrast_then_color():
     images, factors = noise(5) / 255, torch.linspace(0.4, 1.6, 15).view(3, 5)
     bright = images * factors[0][:, None, None, None]
-    expected = module._saturate(module._contrast(bright, factors[1]), factors[2])
+    expected = module._blend(module._blend(bright, (1, 2, 3), factors[1]), (1,), factors[2])
     assert torch.allclose(module._tint(images, *factors), expected, atol=1e-5)
 
 
@@ -170,7 +172,7 @@ def only(monkeypatch, name, amount):
 
     monkeypatch.setattr(module, "torch", Quiet())
     monkeypatch.setattr(module, "_crop_matrix", lambda n, *_: torch.eye(3).repeat(n, 1, 1))
-    monkeypatch.setattr(module, "_spread", spread)
+    monkeypatch.setattr(module, "_uniform", spread)
     return crop
 
 

@@ -27,10 +27,10 @@ def kill_at(update):
 
 
 @pytest.fixture
-def kept_often(monkeypatch, tmp_path):
+def often(monkeypatch, tmp_path):
     """Checkpoints after every update."""
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "BURDEN", 1e9)
+    monkeypatch.setattr(checkpoint, "MAX_OVERHEAD", 1e9)
     return tmp_path / "runs"
 
 
@@ -42,12 +42,12 @@ def killed(images, folder, recipe=RECIPE, at=3, **options):
     return file
 
 
-def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_often):
+def test_a_killed_run_goes_on_to_the_very_same_student(images, features, often):
     taught = {"features": features, "shares": SHARES}
     recipe = replace(RECIPE, updates=7)
-    killed(images, kept_often, recipe, **taught)
+    killed(images, often, recipe, **taught)
     calls = []
-    resumed = run(images, recipe, checkpoints=kept_often,
+    resumed = run(images, recipe, checkpoints=often,
                   progress=lambda done, _: calls.append(done), **taught)  # fmt: skip
     assert calls == [4, 5, 6, 7]
     whole = run(images, recipe, **taught)
@@ -55,35 +55,35 @@ def test_a_killed_run_goes_on_to_the_very_same_student(images, features, kept_of
     assert resumed.history == whole.history
 
 
-def test_heads_that_take_turns_do_so_after_a_kill(images, features, kept_often, monkeypatch):
+def test_heads_that_take_turns_do_so_after_a_kill(images, features, often, monkeypatch):
     taught = {"features": features, "shares": SHARES, "objective": "source"}
     recipe = replace(RECIPE, updates=7)
     together = run(images, recipe, **taught)
-    monkeypatch.setattr(targets, "TOGETHER", 3)
-    killed(images, kept_often, recipe, **taught)
-    resumed = run(images, recipe, checkpoints=kept_often, **taught)
+    monkeypatch.setattr(targets, "GROUP_CLASSES", 3)
+    killed(images, often, recipe, **taught)
+    resumed = run(images, recipe, checkpoints=often, **taught)
     whole = run(images, recipe, **taught)
     assert same(resumed, whole)
     assert not same(whole, together)
 
 
-def test_a_finished_run_is_kept_until_its_student_is_saved(images, kept_often):
-    trained = run(images, checkpoints=kept_often)
+def test_the_checkpoint_of_a_finished_run_stays_until_its_student_is_saved(images, often):
+    trained = run(images, checkpoints=often)
     calls = []
-    again = run(images, checkpoints=kept_often, progress=lambda *_: calls.append(1))
+    again = run(images, checkpoints=often, progress=lambda *_: calls.append(1))
     assert (calls, same(trained, again), again.state) == ([], True, trained.state)
     assert again.history == trained.history
     assert again.seconds >= trained.seconds
-    assert list(kept_often.iterdir()) == [trained.state]
+    assert list(often.iterdir()) == [trained.state]
     delete_checkpoint(trained.state)
-    assert not list(kept_often.iterdir())
+    assert not list(often.iterdir())
 
 
-def test_a_run_that_diverged_leaves_no_state(images, kept_often):
+def test_a_run_that_diverged_leaves_no_state(images, often):
     with pytest.raises(StudentError, match="diverged"):
         run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60),
-            checkpoints=kept_often)  # fmt: skip
-    assert not list(kept_often.iterdir())
+            checkpoints=often)  # fmt: skip
+    assert not list(often.iterdir())
 
 
 def test_a_run_that_is_stopped_between_updates_keeps_every_one(images, tmp_path):
@@ -99,20 +99,18 @@ def first_update(images, folder, recipe=RECIPE, **options):
     return calls[0], trained
 
 
-def test_the_state_of_another_run_is_ignored(images, features, kept_often):
-    mine = killed(images, kept_often)
+def test_the_state_of_another_run_is_ignored(images, features, often):
+    mine = killed(images, often)
     other = replace(RECIPE, learning_rate=0.001)
-    theirs = killed(images, kept_often, other)
+    theirs = killed(images, often, other)
     mine.replace(theirs)
-    first, trained = first_update(images, kept_often, other)
+    first, trained = first_update(images, often, other)
     assert first == 1
     assert same(trained, run(images, other))
 
 
-def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(
-    images, features, kept_often
-):
-    killed(images, kept_often, features=features, shares=SHARES)
+def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(images, features, often):
+    killed(images, often, features=features, shares=SHARES)
     for options in (
         {"recipe": replace(RECIPE, seed=9)},
         {"recipe": replace(RECIPE, flip=True)},
@@ -120,9 +118,9 @@ def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(
         {"image_size": 48},
         {"arch": "test_efficientnet"},
     ):
-        killed(images, kept_often, **{"at": 1, "features": {}, "shares": {}, **options})
-    killed(images.hide_labels(2, 0), kept_often, features=features, shares=SHARES)
-    assert len(list(kept_often.iterdir())) == 7
+        killed(images, often, **{"at": 1, "features": {}, "shares": {}, **options})
+    killed(images.hide_labels(2, 0), often, features=features, shares=SHARES)
+    assert len(list(often.iterdir())) == 7
 
 
 DAMAGE = {
@@ -134,18 +132,18 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_state_is_ignored(images, kept_often, damage):
-    file = killed(images, kept_often)
+def test_a_damaged_state_is_ignored(images, often, damage):
+    file = killed(images, often)
     file.write_bytes(DAMAGE[damage](file.read_bytes()))
-    first, trained = first_update(images, kept_often)
+    first, trained = first_update(images, often)
     assert first == 1
     assert same(trained, run(images))
 
 
-def test_a_state_that_cannot_be_kept_is_a_mishap_and_no_crash(images, kept_often):
-    kept_often.write_text("a file where a folder should be")
-    trained = run(images, checkpoints=kept_often)
-    assert str(kept_often) in trained.warning
+def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_no_crash(images, often):
+    often.write_text("a file where a folder should be")
+    trained = run(images, checkpoints=often)
+    assert str(often) in trained.warning
     assert same(trained, run(images))
 
 
@@ -163,7 +161,7 @@ def test_writing_the_state_takes_a_small_share_of_the_time(tmp_path, monkeypatch
     state = Checkpoint(tmp_path / "x", "run", network, {}, optimizer, _saved=0.0)
     for update in range(650):
         clock[0] += 1
-        state.keep(update)
+        state.save(update)
     assert written == [10, 313, 616]
 
 

@@ -21,19 +21,19 @@ def test_mcnemar_is_the_exact_sign_test_on_the_images_that_one_alone_got_right(o
     assert mcnemar(a, b) == mcnemar(b, a)
 
 
-def test_methods_with_the_same_answers_differ_by_chance_alone():
+def test_methods_with_the_same_predictions_have_a_p_value_of_1():
     assert mcnemar(answers(0, 0.5), answers(0, 0.5)) == 1.0
 
 
-def test_the_best_comes_first_and_says_whom_it_beats_beyond_noise():
+def test_the_best_comes_first_with_its_significant_differences():
     far, near, best = answers(0, 0.4), answers(1, 0.8), answers(2, 0.8)
     near[:3], best[:3] = False, True
     shown = compare({"far": (far, 1.0), "near": (near, 2.0), "best": (best, 3.0)}, folds=3)
     assert shown.standings[0].method == shown.best
     assert shown.standings[-1].method == "far"
     assert shown.standings[-1].seconds == 1.0
-    assert "It beats far by" in shown.verdict
-    assert "may be noise" in shown.verdict
+    assert "Significantly better than far by" in shown.verdict
+    assert "Not significantly better than near" in shown.verdict
     assert (shown.images, shown.folds) == (200, 3)
     first = shown.standings[0]
     assert (first.behind, first.chance) == (0.0, 1.0)
@@ -42,17 +42,17 @@ def test_the_best_comes_first_and_says_whom_it_beats_beyond_noise():
         assert row.behind == pytest.approx(first.accuracy - row.accuracy)
 
 
-def test_of_equally_good_methods_the_first_named_is_shipped():
+def test_of_equally_good_methods_the_first_is_the_best():
     same = answers(0, 0.5)
     assert compare({"simple": (same, 1.0), "other": (same, 1.0)}).best == "simple"
 
 
-def test_a_method_alone_is_shipped_without_a_word_on_others():
-    assert compare({"only": (answers(0, 0.5), 1.0)}).verdict == "Ship only: 44.0%."
+def test_the_verdict_of_a_single_method_has_no_comparison():
+    assert compare({"only": (answers(0, 0.5), 1.0)}).verdict == "Best method: only, 44.0%."
 
 
 @pytest.mark.parametrize("folds", [3, 4])
-def test_every_labeled_image_is_tested_once_and_never_taught_in_its_fold(imgs, folds):
+def test_every_labeled_image_is_tested_once_and_not_trained_on_in_its_fold(imgs, folds):
     images = read_images(imgs)
     parts = split(images, folds)
     tested = [digest for _, exam in parts for digest in exam.digests]

@@ -13,8 +13,15 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 from torch import nn
 
-from distill.evaluation.evaluate import Evaluation, evaluate, predict, wilson
-from distill.evaluation.metrics import BINS, MISTAKES, assess, calibrate
+from distill.evaluation.evaluate import evaluate, predict
+from distill.evaluation.metrics import (
+    BINS,
+    MISTAKES,
+    Evaluation,
+    calibrate,
+    compute_metrics,
+    wilson,
+)
 from tests.support.toys import COLORS, paint, paint_folder
 from zoo.errors import ImagesError
 from zoo.images.folder import read_images
@@ -63,7 +70,7 @@ def test_images_without_some_classes_of_the_student_are_matched_by_name(tmp_path
 
 def test_a_class_that_the_student_never_learned_is_named(tmp_path):
     images = read_images(paint_folder(tmp_path / "t"))
-    with pytest.raises(ImagesError, match=r"'blue'.*it knows red, green"):
+    with pytest.raises(ImagesError, match=r"'blue'.*its classes are red, green"):
         evaluate(ByColor(), images, ("red", "green"), LOOK)
 
 
@@ -126,16 +133,16 @@ def answers():
 
 def test_the_confusion_matrix_is_that_of_scikit_learn(answers):
     chances, truth, paths = answers
-    result = assess(chances, truth, NAMES, paths)
+    result = compute_metrics(chances, truth, NAMES, paths)
     known = confusion_matrix(truth, chances.argmax(axis=1), labels=range(4))
     assert np.array_equal(result.confusion, known)
     assert result.classes == NAMES
-    assert result.commonest == pytest.approx(np.bincount(truth).max() / 200)
+    assert result.majority_class_accuracy == pytest.approx(np.bincount(truth).max() / 200)
 
 
 def test_each_class_that_occurs_has_its_count_and_interval(answers):
     chances, truth, paths = answers
-    result = assess(chances, truth, NAMES, paths)
+    result = compute_metrics(chances, truth, NAMES, paths)
     assert [row.name for row in result.by_class] == ["a", "b", "c"]
     for index, row in enumerate(result.by_class):
         count, hits = int((truth == index).sum()), result.confusion[index][index]
@@ -148,7 +155,7 @@ def test_each_class_that_occurs_has_its_count_and_interval(answers):
 def test_confused_pairs_are_counted_the_most_frequent_first(answers):
     chances, truth, paths = answers
     said = chances.argmax(axis=1)
-    pairs = assess(chances, truth, NAMES, paths).confused
+    pairs = compute_metrics(chances, truth, NAMES, paths).confused
     counted = {}
     for one, other in zip(truth, said, strict=True):
         if one != other:
@@ -159,7 +166,7 @@ def test_confused_pairs_are_counted_the_most_frequent_first(answers):
 
 def test_the_calibration_error_is_that_of_a_slow_loop(answers):
     chances, truth, paths = answers
-    found = assess(chances, truth, NAMES, paths).calibration
+    found = compute_metrics(chances, truth, NAMES, paths).calibration
     assert found
     error, total = 0.0, 0
     for number in range(BINS):
@@ -190,35 +197,35 @@ def test_the_ends_of_the_bins_belong_to_the_lower_one():
     assert counts == [2, 0, 1, *[0] * 11, 1]
 
 
-def test_who_is_always_right_and_sure_has_no_calibration_error():
+def test_correct_predictions_of_full_confidence_have_no_calibration_error():
     assert calibrate(np.ones(9), np.ones(9, bool)).error == 0
     assert calibrate(np.ones(8), np.zeros(8, bool)).error == 1
 
 
-def test_the_most_certain_mistakes_come_first_and_are_few(answers):
+def test_the_most_confident_mistakes_come_first_and_are_few(answers):
     chances, truth, paths = answers
-    mistakes = assess(chances, truth, NAMES, paths).mistakes
+    mistakes = compute_metrics(chances, truth, NAMES, paths).mistakes
     wrong = [n for n in range(200) if chances[n].argmax() != truth[n]]
     known = sorted(wrong, key=lambda n: -chances[n].max())[:12]
     assert len(wrong) > MISTAKES == len(mistakes) == 12
     assert [mistake.path for mistake in mistakes] == [f"{n}.png" for n in known]
     for mistake, n in zip(mistakes, known, strict=True):
-        assert (mistake.truth, mistake.said) == (NAMES[truth[n]], NAMES[chances[n].argmax()])
-        assert mistake.probability == pytest.approx(float(chances[n].max()))
+        assert (mistake.label, mistake.predicted) == (NAMES[truth[n]], NAMES[chances[n].argmax()])
+        assert mistake.confidence == pytest.approx(float(chances[n].max()))
 
 
 def test_an_evaluation_can_be_written_whatever_the_files_are_called(answers):
     chances, truth, _ = answers
     paths = [Path(os.fsdecode(b"\xff.png"))] * 200
-    text = json.dumps(asdict(assess(chances, truth, NAMES, paths)), allow_nan=False)
+    text = json.dumps(asdict(compute_metrics(chances, truth, NAMES, paths)), allow_nan=False)
     assert "\\ufffd.png" in text
     text.encode()
 
 
-def test_evaluate_knows_whose_mistake_it_was(imgs):
+def test_evaluate_lists_path_label_and_prediction_of_a_mistake(imgs):
     paint(imgs / "red" / "0.png", COLORS["blue"], seed=50)
     result = evaluate(ByColor(), read_images(imgs), RGB, LOOK)
     (mistake,) = result.mistakes
-    assert (mistake.path, mistake.truth) == (str(imgs / "red" / "0.png"), "red")
-    assert (mistake.said, result.confused) == ("blue", [("red", "blue", 1)])
+    assert (mistake.path, mistake.label) == (str(imgs / "red" / "0.png"), "red")
+    assert (mistake.predicted, result.confused) == ("blue", [("red", "blue", 1)])
     assert result.confusion == ((3, 0, 1), (0, 4, 0), (0, 0, 4))

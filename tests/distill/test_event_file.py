@@ -37,7 +37,7 @@ def test_the_curves_are_those_of_the_history_beside_the_student(transfer):
     }
 
 
-def test_what_was_told_can_be_read_although_the_run_stopped(tmp_path):
+def test_what_was_recorded_can_be_read_although_the_run_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stop_half_way(tmp_path / "new/curves")
     assert read_curves(tmp_path / "new/curves") == {"loss/labels": {10: 2.0}, "rate": {10: 0.5}}
@@ -49,7 +49,7 @@ def test_without_a_folder_there_is_no_event_file_and_nothing_to_install(tmp_path
         assert record is None
 
 
-def test_without_tensorboard_one_line_says_what_to_install(transfer, monkeypatch):
+def test_without_tensorboard_one_line_names_what_to_install(transfer, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     line = transfer("--tensorboard", "curves").mistake
     assert "--tensorboard needs TensorBoard: pip install 'source-zoo[tensorboard]'" in line

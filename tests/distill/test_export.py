@@ -12,8 +12,15 @@ import pytest
 import torch
 from torch import nn
 
-from distill.export.onnx_file import OPSET, check_extra, convert, describe, onnx_answer, quantize
-from distill.export.parity import answer_all, compare, draw_noise, measure_latency
+from distill.export.onnx_file import (
+    OPSET,
+    add_metadata,
+    check_extra,
+    convert,
+    onnx_predictor,
+    quantize,
+)
+from distill.export.parity import draw_noise, measure_latency, measure_parity, predict_batches
 from tests.support.toys import build_teacher
 from zoo.errors import StudentError
 from zoo.teachers.card import Preprocessing, sha256_of
@@ -46,14 +53,14 @@ def by_hand(network, pixels, look):
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_the_file_normalizes_and_has_softmax_for_any_batch(network, converted, count):
     pixels = draw_noise(8, 8)[-count:]
-    found = onnx_answer(converted)(pixels)
+    found = onnx_predictor(converted)(pixels)
     assert found.shape == (count, 3)
     np.testing.assert_allclose(found, by_hand(network, pixels, LOOK), atol=1e-5)
 
 
-def test_the_file_takes_whole_numbers_only_and_says_its_opset(converted):
+def test_the_file_takes_uint8_only_and_states_its_opset(converted):
     with pytest.raises(Exception, match="uint8"):
-        onnx_answer(converted)(np.zeros((1, 3, 8, 8), dtype=np.float32))  # pyright: ignore
+        onnx_predictor(converted)(np.zeros((1, 3, 8, 8), dtype=np.float32))  # pyright: ignore
     model = onnx.load_from_string(converted)
     onnx.checker.check_model(model)
     assert [entry.version for entry in model.opset_import if not entry.domain] == [OPSET]
@@ -61,20 +68,20 @@ def test_the_file_takes_whole_numbers_only_and_says_its_opset(converted):
 
 def test_a_network_that_wants_blue_first_gets_it(network):
     pixels = draw_noise(8, 4)
-    found = onnx_answer(convert(network, replace(LOOK, channels="bgr")))(pixels)
+    found = onnx_predictor(convert(network, replace(LOOK, channels="bgr")))(pixels)
     np.testing.assert_allclose(found, by_hand(network, pixels[:, ::-1], LOOK), atol=1e-5)
 
 
-def test_the_metadata_say_how_to_prepare_images_and_what_comes_out(converted, tmp_path):
+def test_the_metadata_describe_input_and_output(converted, tmp_path):
     card = build_teacher(tmp_path / "s", "s", labels=("ü [b]", 'q "x"', "🙂"))
     folder = tmp_path / "s"
-    told = onnx.load_from_string(describe(converted, folder, card.labels, LOOK))
+    told = onnx.load_from_string(add_metadata(converted, folder, card.labels, LOOK))
     facts = {entry.key: entry.value for entry in told.metadata_props}
     assert json.loads(facts["classes"]) == list(card.labels)
     assert json.loads(facts["mean"]) == [0.4, 0.5, 0.6]
     assert json.loads(facts["std"]) == [0.2, 0.3, 0.4]
     assert (facts["image_size"], facts["crop_pct"], facts["crop_mode"]) == ("8", "0.9", "center")
-    assert (facts["interpolation"], facts["numbers"]) == ("bicubic", "float32")
+    assert (facts["interpolation"], facts["precision"]) == ("bicubic", "float32")
     assert (facts["architecture"], facts["license"]) == ("test_resnet", "mit")
     assert facts["weights_sha256"] == sha256_of(folder / "model.safetensors")
     assert "not normalized" in facts["input"]
@@ -84,7 +91,7 @@ def test_the_metadata_say_how_to_prepare_images_and_what_comes_out(converted, tm
 def test_int8_measures_its_ranges_on_the_images_and_stays_near(network, converted):
     pixels = draw_noise(8, 20)
     small = quantize(converted, pixels)
-    found, wanted = onnx_answer(small)(pixels), by_hand(network, pixels, LOOK)
+    found, wanted = onnx_predictor(small)(pixels), by_hand(network, pixels, LOOK)
     assert 0 < np.abs(found - wanted).max() < 0.1
     kinds = {node.op_type for node in onnx.load_from_string(small).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
@@ -101,7 +108,7 @@ def test_a_network_that_torch_cannot_export_is_one_line():
     assert len(str(caught.value)) < 400
 
 
-def test_neither_writing_nor_running_says_anything(network, capfd):
+def test_neither_conversion_nor_quantization_prints_anything(network, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         quantize(convert(network, LOOK), draw_noise(8))
@@ -119,18 +126,18 @@ def test_a_missing_extra_is_one_line_that_names_it(monkeypatch, name):
 def test_parity_is_the_largest_gap_and_the_share_of_equal_top_classes():
     one = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.5, 0.5]], dtype=np.float32)
     other = np.array([[0.8, 0.2], [0.4, 0.6], [0.2, 0.8], [0.6, 0.4]], dtype=np.float32)
-    found = compare(one, other)
+    found = measure_parity(one, other)
     assert found.difference == pytest.approx(0.2)
     assert (found.agreement, found.images) == (0.75, 4)
     other[2, 0] = np.nan
-    assert np.isnan(compare(one, other).difference)
+    assert np.isnan(measure_parity(one, other).difference)
     with pytest.raises(ValueError, match="cannot be compared"):
-        compare(one, other[:3])
+        measure_parity(one, other[:3])
     with pytest.raises(ValueError, match="cannot be compared"):
-        compare(one[:0], other[:0])
+        measure_parity(one[:0], other[:0])
 
 
-def test_answers_come_in_batches_and_in_order():
+def test_predictions_come_in_batches_and_in_order():
     sizes = []
 
     def answer(pixels):
@@ -138,7 +145,7 @@ def test_answers_come_in_batches_and_in_order():
         return pixels[:, :2, 0, 0].astype(np.float32)
 
     pixels = draw_noise(8, 10)
-    np.testing.assert_array_equal(answer_all(answer, pixels, batch=4), answer(pixels))
+    np.testing.assert_array_equal(predict_batches(answer, pixels, batch=4), answer(pixels))
     assert sizes == [4, 4, 2, 10]
 
 

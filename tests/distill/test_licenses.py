@@ -56,7 +56,7 @@ def test_of_all_licenses_in_the_zoo_only_these_are_permissive():
         ("", "unknown"),
     ],
 )
-def test_a_license_is_of_the_kind_that_a_reader_would_say(text, kind):
+def test_a_license_is_of_the_kind_that_a_reader_would_choose(text, kind):
     assert Claim("", text).kind == kind
 
 
@@ -92,14 +92,14 @@ def test_the_strictest_is_stated_if_all_are_permissive_and_other_if_not(licenses
 def test_the_section_names_the_strictest_and_what_makes_it_so():
     lines = license_lines(claims("mit", "research", "unknown", "mit"))
     text = "\n".join(lines)
-    assert "The strictest is unknown, because of thing 2: unknown." in text
-    assert "stated `other`" in text
+    assert "The strictest license is unknown (unknown), of thing 2." in text
+    assert "set to `other`" in text
     assert table_of(lines) == [
         ["unknown", "unknown", "thing 2"],
         ["research", "non-commercial", "thing 1"],
         ["mit", "permissive", "thing 0; thing 3"],
     ]
-    assert "stated `apache-2.0`" in "\n".join(license_lines(claims("mit", "apache-2.0")))
+    assert "the model's is `apache-2.0`" in "\n".join(license_lines(claims("mit", "apache-2.0")))
     assert "no license was chosen yet" in "\n".join(license_lines([]))
 
 
@@ -122,7 +122,7 @@ def test_what_an_embedded_teacher_started_from_counts_too():
     mri = find_card("brain_mri", cards)
     assert (mri.license, mri.data_license) == ("apache-2.0", "CC0")
     found = teacher_claims(["brain_mri"], cards)
-    assert "mini-ImageNet (data of objects, which teachers started from)" in {
+    assert "mini-ImageNet (data of objects, initial weights of teachers)" in {
         claim.what for claim in found
     }
     assert choose_license(found) == "other"
@@ -132,7 +132,7 @@ def test_what_an_embedded_teacher_started_from_counts_too():
     assert choose_license(teacher_claims(["brain_mri"], [elsewhere])) == "apache-2.0"
 
 
-def test_initial_weights_count_as_their_card_says():
+def test_initial_weights_count_as_on_their_card():
     assert start_claims("random", "mobilenetv3_small_100") == []
     embedded = start_claims("builtin", "mobilenetv3_small_100")
     assert [claim.license for claim in embedded] == ["apache-2.0", "ImageNet terms"]

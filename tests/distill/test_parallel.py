@@ -1,4 +1,4 @@
-"""Two processes teach the student that one process teaches."""
+"""Two processes train the student that one process trains."""
 
 import ast
 import json
@@ -13,17 +13,17 @@ from safetensors.torch import load_file
 
 from distill.recipe import Recipe
 from distill.training.batches import Batches
-from distill.training.parallel import check_batches, own_part
+from distill.training.parallel import check_batches, shard_batch
 from tests.support.toys import paint_folder
 from zoo.errors import StudentError
 from zoo.system.distributed import SINGLE, Processes
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def torchrun(count, folder, *words):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    env = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         [*command, "--nproc-per-node", str(count), *map(str, words)],
         capture_output=True, text=True, check=False, cwd=folder, env=env, timeout=300,
@@ -35,11 +35,11 @@ def torchrun(count, folder, *words):
 @pytest.mark.parametrize(
     ("objective", "arch"), [("target", "mobilenetv3_small_050"), ("source", "test_resnet")]
 )
-def test_two_processes_teach_the_student_of_one(tmp_path, objective, arch):
+def test_two_processes_train_the_student_of_one(tmp_path, objective, arch):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     found = []
     for count in (1, 2):
-        torchrun(count, tmp_path, HERE / "parallel_run.py", tmp_path, objective, arch)
+        torchrun(count, tmp_path, ROOT / "tests/support/parallel_run.py", tmp_path, objective, arch)
         weights = load_file(tmp_path / f"{count}-{objective}-{arch}.safetensors")
         found.append((weights, ast.literal_eval((tmp_path / f"{count}.txt").read_text())))
     (one, losses), (two, others) = found
@@ -61,13 +61,13 @@ def draw_batch(strong):
 @pytest.mark.parametrize("strong", [True, False])
 def test_the_parts_of_a_batch_are_its_images_each_kind_in_order(strong):
     whole = draw_batch(strong)
-    parts = [own_part(whole, Processes(rank, 2)) for rank in range(2)]
+    parts = [shard_batch(whole, Processes(rank, 2)) for rank in range(2)]
     assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
     assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)
     sizes = [2, 3, 3] if strong else [2, 3]
     kinds = zip(*(part.images.split(sizes) for part in parts), strict=True)
     assert torch.equal(torch.cat([image for kind in kinds for image in kind]), whole.images)
-    assert own_part(whole, SINGLE) is whole
+    assert shard_batch(whole, SINGLE) is whole
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_one_line():
@@ -92,7 +92,7 @@ def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     words = ("compare", "--target", "imgs", *STUDENT)
     said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words, "--method", "transfer")
-    assert said.stdout.count("Ship transfer") == 1
+    assert said.stdout.count("Best method: transfer") == 1
     first = json.loads((tmp_path / "comparison.json").read_text())["cells"]
     torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
     second = json.loads((tmp_path / "comparison.json").read_text())["cells"]

@@ -10,10 +10,11 @@ import pytest
 import timm
 import torch
 
-from distill.evaluation.evaluate import Evaluation
-from distill.evaluation.metrics import assess
+from distill.evaluation.metrics import Evaluation, compute_metrics
 from distill.recipe import Recipe
-from distill.report.report import Report, check_folder, model_card, save_student
+from distill.report.model_card import model_card
+from distill.report.report import Report
+from distill.report.student_folder import check_folder, save_student
 from distill.training.loop import Trained
 from tests.support.worlds import snapshot
 from zoo.errors import StudentError
@@ -106,31 +107,31 @@ def test_the_model_card_names_every_teacher_with_share_source_and_licenses(toy_z
     rows = [line for line in card.splitlines() if line.startswith("| ")]
     assert rows[1] == "| ant | 75.0% | builtin:ant | mit | noise (CC0) |"
     assert rows[2] == "| bee | 25.0% | builtin:bee | mit | noise (CC0) |"
-    assert "No teacher took part" not in card
+    assert "without teachers" not in card
 
 
-def test_the_model_card_says_what_ran_and_how_well_it_does(toy_zoo):
+def test_the_model_card_has_method_recipe_and_accuracy(toy_zoo):
     card = model_card(REPORT, toy_zoo)
     for text in (
         "license: mit",
         "library_name: timm",
         "pipeline_tag: image-classification",
         "# test_resnet for blue, grün [x]",
-        "method `weighted` from 8 labeled and 90 unlabeled images in 123 updates at 32 px",
+        "method `weighted` on 8 labeled and 90 unlabeled images in 123 updates at 32 px",
         "initial weights: random",
-        "Before any student was taught, the teachers' soft labels were right on 75.0% of the 8 "
-        "labeled images (95\u00a0% interval 40.9% to 92.9%), by cross-validation.",
+        "Cross-validated accuracy of the teachers' soft labels: 75.0% of 8 labeled images "
+        "(95\u00a0% interval 40.9% to 92.9%).",
         "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%).",
-        "The strictest is mit, because of bee: permissive.",
+        "The strictest license is mit (permissive), of bee.",
         'timm.create_model("local-dir:FOLDER", pretrained=True)',
     ):
         assert text in card
     assert card.startswith("---\n")
 
 
-def test_the_model_card_of_an_untested_student_without_teachers_says_so():
+def test_the_model_card_states_that_there_was_no_test_and_no_teacher():
     card = model_card(replace(REPORT, teachers={}, evaluation=None), ())
-    assert "No teacher took part." in card
+    assert "Trained without teachers." in card
     assert "Not evaluated on held-out images." in card
     assert "| teacher" not in card
 
@@ -207,7 +208,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo
     def fail(*_, **__):
         raise RuntimeError("no ink\nat all")
 
-    monkeypatch.setattr("distill.report.report.student_page", fail)
+    monkeypatch.setattr("distill.report.student_folder.student_page", fail)
     warning = save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
     assert (
         warning == f"{folder / 'report.html'} could not be written (no ink); the student is saved."
@@ -218,7 +219,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo
 
 def test_a_matrix_is_a_line_a_row_and_names_stay_as_they_are(trained, tmp_path):
     names = ("[\n1, 2\n]", "[1, 2]")
-    result = assess(np.eye(2, dtype=np.float32), np.array([0, 1]), names, [Path("x")] * 2)
+    result = compute_metrics(np.eye(2, dtype=np.float32), np.array([0, 1]), names, [Path("x")] * 2)
     report = replace(REPORT, teachers={}, classes=names, evaluation=result)
     save_student(trained, report, tmp_path / "s")
     text = (tmp_path / "s/report.json").read_text(encoding="utf-8")

@@ -79,7 +79,7 @@ def test_embed_then_classify_is_the_network(arch):
 def test_source_heads_stand_side_by_side_and_are_no_part_of_the_network():
     student = make(groups=[[3, 5], [4]])
     phi = student.embed(pictures())
-    assert [student.imitate(phi, group).shape for group in (0, 1)] == [(4, 8), (4, 4)]
+    assert [student.classify_source(phi, group).shape for group in (0, 1)] == [(4, 8), (4, 4)]
     assert not any("sources" in name for name in student.network.state_dict())
 
 
@@ -91,7 +91,7 @@ def test_short_names_of_the_mobilenets_are_known(alias, arch):
 
 def test_an_unknown_architecture_is_refused_with_close_ones():
     assert find_arch("resnet18") == "resnet18"
-    with pytest.raises(StudentError, match=r"'resnet18x'.* Close ones: .*resnet18"):
+    with pytest.raises(StudentError, match=r"'resnet18x'.* Close names: .*resnet18"):
         find_arch("resnet18x")
     with pytest.raises(StudentError, match="list_models"):
         find_arch("qqqqqqqqqqqqqq")
@@ -151,7 +151,7 @@ def test_a_start_that_does_not_exist_or_fit_is_refused_in_one_line(tmp_path):
         (tmp_path / "none", "cannot be read"),
         (tmp_path / "broken", "cannot be read"),
         (other, "do not fit"),
-        ("builtin", "No initial weights for 'test_resnet'.*--start hub.*--start random"),
+        ("builtin", "No embedded initial weights for 'test_resnet'.*--start hub.*--start random"),
     ):
         with pytest.raises(StudentError, match=why) as error:
             make(start=str(start))
@@ -233,7 +233,9 @@ def test_what_is_rounded_is_what_is_loaded_again(tmp_path):
 
 def test_a_network_that_takes_no_such_images_is_one_line_with_the_size_that_it_takes():
     check_size("vit_tiny_patch16_224", 224)
-    with pytest.raises(StudentError, match=r"no images of 64 px .*: try --image-size 224") as error:
+    with pytest.raises(
+        StudentError, match=r"not accept images of 64 px .*: try --image-size 224"
+    ) as error:
         check_size("vit_tiny_patch16_224", 64)
     assert "\n" not in str(error.value)
 

@@ -11,8 +11,8 @@ from sklearn.linear_model import Ridge
 
 from distill.training import targets as module
 from distill.training.targets import (
-    Answers,
     SoftLabels,
+    SourceProbabilities,
     group_heads,
     make_targets,
     soft_labels,
@@ -144,15 +144,17 @@ def test_in_the_classes_of_the_teachers_their_probabilities_stand_side_by_side()
     assert np.allclose(both.numpy(), np.hstack(expected)[rows], atol=1e-6)
 
 
-def test_of_very_many_classes_the_likeliest_are_kept_and_the_others_share_the_rest(monkeypatch):
-    monkeypatch.setattr(module, "KEPT", 4)
-    monkeypatch.setattr(module, "AT_ONCE", 5)
+def test_of_very_many_classes_the_most_probable_are_stored_and_the_others_share_the_rest(
+    monkeypatch,
+):
+    monkeypatch.setattr(module, "TOP_CLASSES", 4)
+    monkeypatch.setattr(module, "CHUNK", 5)
     logits = 2 * np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
     rows = torch.tensor([11, 3, 5])
-    whole, few = softmax(logits, axis=1), Answers.of(logits[:, :8])
+    whole, few = softmax(logits, axis=1), SourceProbabilities.from_logits(logits[:, :8])
     assert few.classes is None
     assert np.allclose(few.look_up(rows).numpy(), softmax(logits[rows, :8], axis=1), atol=1e-6)
-    told = Answers.of(logits)
+    told = SourceProbabilities.from_logits(logits)
     assert told.classes is not None
     assert (told.probabilities.shape, told.classes.shape) == ((12, 4), (12, 4))
     for found, right in zip(told.look_up(rows).numpy(), whole[rows], strict=True):
@@ -162,23 +164,23 @@ def test_of_very_many_classes_the_likeliest_are_kept_and_the_others_share_the_re
         assert np.allclose(others, (1 - right[likeliest].sum()) / 5, atol=1e-6)
 
 
-def test_answers_to_many_images_lie_in_a_file(monkeypatch, tmp_path):
+def test_probabilities_of_many_images_are_in_a_file(monkeypatch, tmp_path):
     logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
-    inside = Answers.of(logits).look_up(torch.arange(12))
+    inside = SourceProbabilities.from_logits(logits).look_up(torch.arange(12))
     monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "cache"))
-    assert torch.equal(Answers.of(logits).look_up(torch.arange(12)), inside)
+    assert torch.equal(SourceProbabilities.from_logits(logits).look_up(torch.arange(12)), inside)
     assert (tmp_path / "cache").exists()
 
 
 def test_heads_form_groups_that_one_update_can_afford(monkeypatch):
-    monkeypatch.setattr(module, "TOGETHER", 5)
+    monkeypatch.setattr(module, "GROUP_CLASSES", 5)
     assert group_heads([3, 2, 4, 7, 1]) == ((3, 2), (4,), (7,), (1,))
     assert group_heads([]) == ()
 
 
-def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_what_all_say(monkeypatch):
-    monkeypatch.setattr(module, "TOGETHER", 5)
+def test_a_group_is_drawn_by_its_share_and_the_mean_of_draws_is_that_of_all_teachers(monkeypatch):
+    monkeypatch.setattr(module, "GROUP_CLASSES", 5)
     rng, generator = np.random.default_rng(3), torch.Generator().manual_seed(0)
     features = {
         name: Features(np.ones((6, 2), np.float32), rng.normal(size=(6, width)).astype(np.float32))

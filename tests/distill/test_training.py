@@ -37,7 +37,7 @@ def test_one_update_is_the_formula(images, features):
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
     phi = student.embed((batch.images - mean) / std)
     loss = 0.3 * cross_entropy(student.classify(phi[:4]), batch.labels)
-    heads = student.imitate(phi[4:], 0).split([3, 2], dim=1)
+    heads = student.classify_source(phi[4:], 0).split([3, 2], dim=1)
     for (name, share), head in zip(SHARES.items(), heads, strict=True):
         told = torch.from_numpy(features[name].logits)[batch.rows].softmax(dim=1)
         loss = loss + 0.7 * share * -(told * head.log_softmax(dim=1)).sum(dim=1).mean()
@@ -64,10 +64,10 @@ CHANGES = {
     "warmup": 0.9,
     "label_weight": 0.9,
     "soft_label_decay": 0.5,
-    "agreement": 0.5,
-    "certainty": 0.999,
-    "consistency": 0.5,
-    "threshold": 0.999,
+    "pseudo_label_weight": 0.5,
+    "pseudo_label_threshold": 0.999,
+    "fixmatch_weight": 0.5,
+    "fixmatch_threshold": 0.999,
     "label_smoothing": 0.3,
     "min_area": 0.9,
     "flip": True,
@@ -82,7 +82,7 @@ def test_every_number_of_the_recipe_has_a_change_to_try():
 
 
 def test_every_number_of_the_recipe_changes_the_student(images, features):
-    recipe = replace(RECIPE, consistency=1.0, threshold=0.0)
+    recipe = replace(RECIPE, fixmatch_weight=1.0, fixmatch_threshold=0.0)
     usual = run(images, recipe, features=features, shares=SHARES)
     assert same(usual, run(images, recipe, features=features, shares=SHARES))
     for name, value in CHANGES.items():
@@ -120,7 +120,7 @@ def test_a_teacher_with_all_the_shares_is_that_teacher_alone(images, features):
 def test_a_run_without_teachers_sees_no_unlabeled_image(images):
     labeled = images.subset(np.flatnonzero(images.labels >= 0))
     assert same(run(images), run(labeled))
-    fixmatch = replace(RECIPE, consistency=1.0, threshold=0.0)
+    fixmatch = replace(RECIPE, fixmatch_weight=1.0, fixmatch_threshold=0.0)
     assert not same(run(images, fixmatch), run(labeled, fixmatch))
 
 
@@ -136,7 +136,7 @@ def test_transfer_learns_the_colors(images, test_imgs):
 def test_fixmatch_learns_the_colors(images, test_imgs):
     recipe = Recipe(
         updates=40, labeled_batch=16, unlabeled_batch=8, learning_rate=5e-3, ema_decay=0.9,
-        consistency=1.0,
+        fixmatch_weight=1.0,
     )  # fmt: skip
     trained = run(images, recipe)
     exam = read_images(test_imgs)
@@ -157,14 +157,14 @@ def test_a_student_imitates_its_teachers_ever_better(images, features, objective
 def test_history_has_an_entry_every_ten_updates_and_at_the_end(images, features):
     trained = run(images, replace(RECIPE, updates=23), features=features, shares=SHARES)
     assert [entry["update"] for entry in trained.history] == [10, 20, 23]
-    terms = {"labels", "target", "agreement", "consistency"}
+    terms = {"labels", "target", "agreement", "fixmatch"}
     assert set(trained.history[0]) == {"update", "rate", *terms}
     assert not trained.network.training
     assert trained.seconds > 0
     assert trained.warning == ""
 
 
-def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):
+def test_every_entry_of_the_history_is_recorded_at_once(images):
     told, known = [], []
     options = {"record": told.append, "progress": lambda *_: known.append(len(told))}
     trained = run(images, replace(RECIPE, updates=12), **options)
@@ -172,9 +172,7 @@ def test_every_entry_of_the_history_is_told_as_soon_as_it_is_there(images):
     assert known == [0] * 9 + [1, 1, 2]
 
 
-def test_what_the_soft_labels_are_worth_is_known_of_teachers_in_the_targets_classes(
-    images, features
-):
+def test_the_accuracy_of_the_soft_labels_is_that_of_the_target_objective_only(images, features):
     taught = {"features": features, "shares": SHARES}
     expected = soft_labels(features, SHARES, images.labels).accuracy
     assert run(images, **taught).soft_label_accuracy == expected is not None
@@ -199,7 +197,7 @@ def test_the_rate_climbs_and_then_falls_to_nearly_zero():
     assert optimizer.param_groups[0]["lr"] == rates[-1]
 
 
-def test_a_teacher_without_a_classifier_teaches_only_in_the_classes_of_the_target(images, features):
+def test_a_teacher_without_a_classifier_works_in_the_target_objective_only(images, features):
     mute = Features(features["ant"].embeddings, np.zeros((len(images), 0), np.float32))
     with pytest.raises(ZooError, match="'ant' has no classifier"):
         run(images, features={"ant": mute}, shares={"ant": 1.0}, objective="source")
@@ -212,5 +210,5 @@ def test_images_without_labels_cannot_train(images):
 
 
 def test_a_run_that_diverges_is_one_clear_line_and_no_student(images):
-    with pytest.raises(StudentError, match="training diverged"):
+    with pytest.raises(StudentError, match="Training diverged"):
         run(images, replace(RECIPE, learning_rate=1.0, weight_decay=10.0, updates=60))

@@ -55,7 +55,7 @@ def read_only(mount):
 def kept_often(monkeypatch):
     """The state of a run is written after every update."""
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoint, "BURDEN", 1e9)
+    monkeypatch.setattr(checkpoint, "MAX_OVERHEAD", 1e9)
 
 
 def grow(disk):
@@ -92,7 +92,7 @@ def test_a_full_cache_costs_time_and_no_result(
     assert "No space left on device" in line
     assert str(disk) in line
     lines = ones(distil())
-    assert len([line for line in lines if "The state of the run could not be kept" in line]) == 1
+    assert len([line for line in lines if "The checkpoint " in line]) == 1
     assert weights() == weights("right")
     assert not list(disk.rglob("*.part"))
 
@@ -162,7 +162,7 @@ def test_a_read_only_cache_costs_a_note_and_stays_as_it_is(
     lines = ones(command("rank", "--target", imgs))
     assert len([line for line in lines if "Read-only file system" in line]) == 1
     lines = ones(distil("--target", imgs))
-    assert len([line for line in lines if "The state of the run could not be kept" in line]) == 1
+    assert len([line for line in lines if "The checkpoint " in line]) == 1
     assert snapshot(cache) == before
 
 
@@ -186,7 +186,7 @@ def test_a_read_only_folder_to_work_in_is_one_line(command, imgs, toy_zoo, read_
     read_only(here)
     os.chdir(here)  # again: below the mount lies the old one
     line = command(*words).mistake
-    assert "Read-only file system" in line or "Nothing can be written in" in line
+    assert "Read-only file system" in line or "No permission to write" in line
     assert list(here.iterdir()) == []
 
 

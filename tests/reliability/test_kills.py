@@ -17,7 +17,7 @@ from tests.support.worlds import snapshot, weights
 STUDENT = ("distill", "--arch", "test_resnet", "--start", "random", "--image-size", 32)
 OFTEN = {
     "distill.training.checkpoint.EVERY_SECONDS": 0.0,
-    "distill.training.checkpoint.BURDEN": 1.0,
+    "distill.training.checkpoint.MAX_OVERHEAD": 1.0,
 }
 
 
@@ -100,7 +100,7 @@ def test_a_student_killed_at_random_moments_is_that_of_an_undisturbed_run(world)
 def test_a_student_killed_while_it_is_saved_is_saved_by_the_same_command(world):
     place, user = world
     distill = (*STUDENT, "--target", place / "imgs", "--baseline", "transfer", "--updates", 3)
-    stuck = user("here", **OFTEN, **{"distill.report.report.student_page": Stuck()})
+    stuck = user("here", **OFTEN, **{"distill.report.student_folder.student_page": Stuck()})
     running = stuck.start(*distill)
     while not list(stuck.home.glob("student/*.part/model.safetensors")):
         running.process.join(0.05)

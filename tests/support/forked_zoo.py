@@ -22,7 +22,7 @@ FORKS.set_forkserver_preload(
     [
         "distill.pipeline",
         "cli.zoo_app",
-        "distill.report.report",
+        "distill.report.student_folder",
         "distill.training.loop",
         "zoo.features.controls",
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.evaluation.metrics import assess
+from distill.evaluation.metrics import compute_metrics
 from distill.recipe import Recipe
 from distill.report.report import Report
 from selection import RankedTeacher, Ranking
@@ -79,7 +79,7 @@ def make_evaluation(paths, classes=NASTY, seed=0):
     random = np.random.default_rng(seed)
     chances = random.dirichlet(np.full(len(classes), 0.3), len(paths)).astype(np.float32)
     truth = random.integers(0, len(classes), len(paths))
-    return assess(chances, truth, tuple(classes), paths)
+    return compute_metrics(chances, truth, tuple(classes), paths)
 
 
 def make_report(paths: list[Path] | None = None, **changes):

@@ -29,9 +29,13 @@ def main():
         name: Features(*(rng.normal(size=(len(images), 5)).astype(np.float32) for _ in range(2)))
         for name in ("ant", "bee")
     }
-    distill.training.targets.TOGETHER = 5  # one head an update, the same in every process
+    distill.training.targets.GROUP_CLASSES = 5  # one head an update, the same in every process
     recipe = Recipe(
-        updates=2, labeled_batch=8, unlabeled_batch=8, learning_rate=1e-4, certainty=0.3
+        updates=2,
+        labeled_batch=8,
+        unlabeled_batch=8,
+        learning_rate=1e-4,
+        pseudo_label_threshold=0.3,
     )
     with join() as processes:
         trained = train(

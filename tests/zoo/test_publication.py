@@ -12,6 +12,7 @@ from tests.support.toys import build_teacher
 from zoo.errors import TeacherBroken
 from zoo.hub.publish import stage
 from zoo.teachers.card import TeacherCard
+from zoo.teachers.model_card import FRONT_MATTER
 
 README = """---
 license: other
@@ -120,7 +121,7 @@ def test_the_license_of_the_card_comes_before_that_of_the_config(teacher, stagin
 @pytest.mark.parametrize(
     ("text", "head", "body"),
     [
-        ("no front matter\n", ["library_name: timm", "pipeline_tag: image-classification"],
+        ("no front matter\n", FRONT_MATTER.splitlines(),
          "no front matter\n"),
         ("---\n---\ntext\n---\nmore\n", [], "text\n---\nmore\n"),
         ("---\nlicense: mit\n---", [], ""),
@@ -128,7 +129,7 @@ def test_the_license_of_the_card_comes_before_that_of_the_config(teacher, stagin
         ("---\nlicense:\n- mit\n- gpl\ntags:\n- a\n---\ntext\n", ["tags:", "- a"], "text\n"),
         ("---\nlicense:\n  - mit\ntags: [a]\n---\ntext\n", ["tags: [a]"], "text\n"),
         ("---\nlicense_name: mine\n---\ntext\n", ["license_name: mine"], "text\n"),
-        ("---\nnever closed\n", ["library_name: timm", "pipeline_tag: image-classification"],
+        ("---\nnever closed\n", FRONT_MATTER.splitlines(),
          "---\nnever closed\n"),
     ],
     ids=["none", "empty", "cut", "windows", "list", "indented list", "own name", "not closed"],

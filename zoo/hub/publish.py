@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
 from zoo.teachers.card import CARD_FILE, TeacherCard
 from zoo.teachers.config import CONFIG_FILE, find_weights, read_layout
+from zoo.teachers.model_card import set_license, teacher_model_card
 
 README = "README.md"
 
@@ -49,36 +49,12 @@ def _stage(folder: Path, staging: Path, license: str | None) -> None:
     text = (
         own.read_text(encoding="utf-8", errors="replace")
         if own.is_file()
-        else card and _model_card(card)
+        else card and teacher_model_card(card)
     )
     if not text:
         text = f"# {layout.network}\n\nClasses: {', '.join(layout.labels) or layout.classes}.\n"
-    _write(staging / README, _state_license(text, stated))
+    _write(staging / README, set_license(text, stated))
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _state_license(text: str, license: str) -> str:
-    """The model card with this license in its front matter."""
-    head = re.match(r"---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    kept = head[1] if head else "library_name: timm\npipeline_tag: image-classification\n"
-    # with the lines of a list or folded text below it
-    kept = re.sub(r"^license:.*\n(?:[ \t]+\S.*\n|- .*\n)*", "", kept, flags=re.MULTILINE)
-    return f"---\nlicense: {license}\n{kept}---\n{text[head.end() if head else 0 :]}"
-
-
-def _model_card(card: TeacherCard) -> str:
-    accuracy = "unknown"
-    if card.accuracy is not None:
-        accuracy = f"{card.accuracy:.1%} of {card.accuracy_images} held-out images"
-    return (
-        f"\n# {card.name}\n\nA teacher of source-zoo: {card.domain}.\n\n"
-        f"- network: `{card.network}`, {card.params / 1e6:.1f} M parameters\n"
-        f"- classes: {', '.join(card.labels) or 'none: used for its features'}\n"
-        f"- taught on: {card.data} ({card.data_license})\n- accuracy: {accuracy}\n"
-        f"- made by: `{card.recipe or 'unknown'}`\n\n"
-        "```python\nimport timm\n"
-        'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n```\n'
-    )

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from distill.recipe import Recipe
-from distill.training.losses import fixmatch_loss, label_loss, loss_terms, source_loss
-from distill.training.targets import Answers, SoftLabels, SourceTargets
+from distill.training.losses import fixmatch_loss, label_loss, make_losses, source_loss
+from distill.training.targets import SoftLabels, SourceProbabilities, SourceTargets
 
 
 def chances(row):
@@ -89,7 +89,7 @@ def test_the_fixmatch_loss_follows_only_confident_pseudo_labels(threshold):
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_fixmatch_loss_does_not_teach_through_the_weak_views():
+def test_the_fixmatch_loss_has_no_gradient_through_the_weak_views():
     weak, strong = draw(4, 3).requires_grad_(), draw(4, 3, seed=5).requires_grad_()
     fixmatch_loss(weak, strong, threshold=0.0).backward()
     assert weak.grad is None
@@ -97,24 +97,24 @@ def test_the_fixmatch_loss_does_not_teach_through_the_weak_views():
 
 
 def weights_of(targets, at, **numbers):
-    terms = loss_terms(Recipe(**numbers), targets, torch.device("cpu"))
+    terms = make_losses(Recipe(**numbers), targets, torch.device("cpu"))
     return {name: weight(at) for name, (weight, _) in terms.items()}
 
 
-def test_soft_labels_fade_while_labels_and_pseudo_labels_keep_their_weight():
+def test_soft_labels_decay_while_labels_and_pseudo_labels_keep_their_weight():
     soft = SoftLabels(torch.full((2, 3), 1 / 3), accuracy=0.5)
-    kept = {"labels": 0.5, "agreement": 0.5, "consistency": 1.0}
+    kept = {"labels": 0.5, "agreement": 0.5, "fixmatch": 1.0}
     assert weights_of(soft, 0.0) == {**kept, "target": 0.5}
     assert weights_of(soft, 1.0) == {**kept, "target": 0.0}
     assert weights_of(soft, 0.5, soft_label_decay=0.4)["target"] == pytest.approx(0.4)
-    assert weights_of(soft, 0.5, agreement=0) == {"labels": 0.5, "target": 0.25}
+    assert weights_of(soft, 0.5, pseudo_label_weight=0) == {"labels": 0.5, "target": 0.25}
 
 
-def test_only_labels_teach_without_teachers_and_the_source_objective_never_fades():
+def test_without_teachers_there_are_labels_only_and_the_source_loss_never_decays():
     assert weights_of(None, 0.5) == {"labels": 1.0}
-    fixmatch = weights_of(None, 0.5, consistency=1.0)
-    assert fixmatch == {"labels": 1.0, "consistency": 1.0}
-    source = SourceTargets((Answers.of(np.zeros((2, 3), np.float32)),), (1.0,))
+    fixmatch = weights_of(None, 0.5, fixmatch_weight=1.0)
+    assert fixmatch == {"labels": 1.0, "fixmatch": 1.0}
+    source = SourceTargets((SourceProbabilities.from_logits(np.zeros((2, 3), np.float32)),), (1.0,))
     assert weights_of(source, 1.0, label_weight=0.8) == pytest.approx(
         {"labels": 0.8, "source": 0.2}
     )

@@ -1,4 +1,4 @@
-"""Too little memory on a GPU: batches are halved, and nothing else changes."""
+"""Too little GPU memory: batches are split, and nothing else changes."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +10,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from distill.evaluation.evaluate import predict
 from distill.student import load_network
-from distill.training.accumulation import Halving
+from distill.training.accumulation import GradientAccumulation
 from tests.support.toys import build_teacher
 from tests.support.training_runs import RECIPE, SHARES, run, weights
 from zoo.errors import StudentError
@@ -40,7 +40,7 @@ def memory_for(limit):
 @pytest.mark.usefixtures("plain_numbers")
 @pytest.mark.parametrize("options", [{"features": 1, "objective": "target"},
                                      {"features": 1, "objective": "source"}, {}])  # fmt: skip
-def test_a_student_taught_in_parts_is_that_of_whole_updates(images, features, options):
+def test_gradient_accumulation_gives_the_student_of_whole_batches(images, features, options):
     # without batch norms, and with a rate at which Adam does not magnify rounding
     recipe = replace(RECIPE, updates=3, learning_rate=1e-4, labeled_batch=8, unlabeled_batch=8)
     taught = {**options, "features": features, "shares": SHARES} if options else {}
@@ -53,8 +53,8 @@ def test_a_student_taught_in_parts_is_that_of_whole_updates(images, features, op
     assert torch.allclose(weights(parts), weights(whole), atol=2e-5)
     assert parts.history[-1] == pytest.approx(whole.history[-1], rel=1e-3)
     assert whole.warning == ""
-    assert f"no memory for {batch} images at once" in parts.warning
-    assert f"in {parts_needed} parts" in parts.warning
+    assert f"Out of GPU memory with {batch} images per batch" in parts.warning
+    assert f"over {parts_needed} parts" in parts.warning
 
 
 def test_only_the_first_update_is_tried_too_large(images):
@@ -63,8 +63,8 @@ def test_only_the_first_update_is_tried_too_large(images):
     assert counts == [8, 4, 4, 4, 4, 4, 4]
 
 
-def test_an_update_that_no_halving_helps_is_one_line(images):
-    with memory_for(0), pytest.raises(StudentError, match=r"no memory for 2 images at .* --device"):
+def test_a_batch_that_never_fits_is_one_line(images):
+    with memory_for(0), pytest.raises(StudentError, match=r"GPU memory with 2 images .* --device"):
         run(images, replace(RECIPE, labeled_batch=8))
 
 
@@ -74,15 +74,15 @@ def test_what_cannot_be_split_evenly_is_not_split(labeled, processes):
 
     batch = Batch(torch.zeros(labeled, 3, 8, 8), torch.zeros(labeled), torch.zeros(0), 0)
 
-    def learn(_):
+    def backward(_):
         raise torch.cuda.OutOfMemoryError
 
-    halving = Halving(Processes(0, processes))
-    with pytest.raises(StudentError, match=f"no memory for {labeled} images"):
-        halving.gradient(learn, batch, torch.nn.Linear(1, 1))
+    accumulation = GradientAccumulation(Processes(0, processes))
+    with pytest.raises(StudentError, match=f"GPU memory with {labeled} images"):
+        accumulation.accumulate(backward, batch, torch.nn.Linear(1, 1))
 
 
-def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monkeypatch):
+def test_teachers_process_as_many_images_as_fit(toy_zoo, images, tmp_path, monkeypatch):
     from zoo.features.store import FeatureStore
 
     whole = extract_features(toy_zoo, images, store=FeatureStore(tmp_path / "one"))
@@ -96,7 +96,7 @@ def test_teachers_look_at_as_many_images_as_fit(toy_zoo, images, tmp_path, monke
             assert np.allclose(one, other, atol=0.02 * np.abs(one).max())
 
 
-def test_a_teacher_that_no_halving_helps_is_a_failure_of_one_line(toy_zoo, images):
+def test_a_teacher_that_never_fits_is_a_failure_of_one_line(toy_zoo, images):
     with memory_for(0):
         seen = extract_features(toy_zoo, images)
     assert seen.failures["ant"] == (
@@ -104,7 +104,7 @@ def test_a_teacher_that_no_halving_helps_is_a_failure_of_one_line(toy_zoo, image
     )
 
 
-def test_a_student_answers_for_as_many_images_as_fit(images, tmp_path):
+def test_a_student_predicts_as_many_images_as_fit(images, tmp_path):
     build_teacher(tmp_path / "student", "student")
     network, _, form = load_network(tmp_path / "student")
     whole = predict(network, images, form)

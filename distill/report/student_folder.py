@@ -1,0 +1,126 @@
+"""The folder of a saved student: weights, model card, report, history, ranking and page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.report.licenses import choose_license
+from distill.report.model_card import model_card, report_claims
+from distill.report.report import Report
+from distill.report.student_page import PAGE, student_page
+from distill.student import WEIGHTS_FILE, save_network
+from distill.training.checkpoint import delete_checkpoint
+from distill.training.loop import Trained
+from zoo.errors import StudentError, first_line
+from zoo.system.files import atomic_folder, is_unused, write_atomic
+from zoo.teachers.card import TeacherCard, sha256_of
+
+ONNX_FILES = ("model.onnx", "model.int8.onnx")
+"""Files of `zoo export`, which belong to the weights."""
+
+
+def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) -> None:
+    """Check that a student may be saved in a folder.
+
+    Raises:
+        StudentError: the folder is not empty, not writable or inside an image folder.
+    """
+    for place in images:
+        if folder.absolute().resolve().is_relative_to(place.absolute().resolve()):
+            raise StudentError(
+                f"{folder} is inside the image folder {place}, which stays unchanged: "
+                "choose another --save."
+            )
+    if folder.is_file():
+        raise StudentError(f"{folder} is a file: choose another --save.")
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not os.access(above, os.W_OK):
+        raise StudentError(f"No permission to write in {above}: choose another --save.")
+    if not overwrite and folder.is_dir() and not is_unused(folder):
+        raise StudentError(f"{folder} is not empty: pass --overwrite or choose another --save.")
+
+
+def save_student(
+    trained: Trained,
+    report: Report,
+    folder: Path,
+    *,
+    cards: Sequence[TeacherCard] = (),
+    ranking: Mapping[str, Any] | None = None,
+) -> str:
+    """Write the student, its model card, report, history and page.
+
+    Args:
+        trained: the student.
+        report: of the run.
+        folder: timm loads it as `local-dir:FOLDER`.
+        cards: of the teachers in the report.
+        ranking: source of the shares, written as ranking.json.
+
+    Returns:
+        Why the page could not be written; empty if it was.
+
+    Raises:
+        StudentError: the folder cannot be written.
+
+    Example:
+        >>> from distill import save_student
+        >>> save_student(trained, report, Path("student"), cards=list_cards())
+    """
+    history = "".join(json.dumps(entry) + "\n" for entry in trained.history)
+    document = _to_text(report.to_json())
+    # a line per list of numbers: a confusion matrix has many
+    document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
+    try:
+        with atomic_folder(folder) as part:
+            write_atomic(part / "metrics.jsonl", history)
+            # file names may hold bytes that are not UTF-8
+            write_atomic(part / "report.json", document.encode("utf-8", "replace"))
+            if ranking:
+                write_atomic(part / "ranking.json", _to_text(ranking))
+            write_atomic(part / "README.md", model_card(report, cards))
+            save_network(
+                trained.network,
+                part,
+                arch=report.arch,
+                labels=report.classes,
+                preprocessing=trained.preprocessing,
+                license=choose_license(report_claims(report, cards)),
+            )
+            warning = _write_page(
+                part / PAGE,
+                lambda: student_page(
+                    report,
+                    history=trained.history,
+                    cards=cards,
+                    ranking=ranking,
+                    sha256=sha256_of(part / WEIGHTS_FILE),
+                ),
+            )
+            for name in (PAGE, *ONNX_FILES):  # of a previous student
+                (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StudentError(
+            f"The student could not be saved in {folder}: {error.strerror or error}. "
+            "Free some disk space or choose another --save, and run again."
+        ) from error
+    delete_checkpoint(trained.state)
+    return warning and f"{folder / PAGE} {warning}"
+
+
+def _to_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write_page(path: Path, make: Callable[[], str]) -> str:
+    """Write the page; returns why it failed, empty if it did not."""
+    try:
+        write_atomic(path, make())
+    except Exception as error:  # the page is optional: no error of its own may lose the student
+        return f"could not be written ({first_line(error)}); the student is saved."
+    return ""
