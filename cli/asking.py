@@ -39,7 +39,7 @@ def choose_shares(
         zoo = plan.zoo or "builtin"
         ranking, notes = rank_target(task, images, bars, zoo=zoo, device=plan.device)
         notes = (*notes, "There was no ranking of these images, so the teachers were ranked first.")
-    notes = (*notes, *ranking.notes)
+    notes = (*notes, *ranking.warnings)
     if plan.method == "nearest":
         return {ranking.nearest(): 1.0}, ranking, notes
     return ranking.weights(plan.power), ranking, notes

@@ -129,7 +129,7 @@ def rank(
         )
     workflow.save_ranking(ranking, save)
     ahead.done(images)
-    notes = [*notes, *ranking.notes, watch.verdict]
+    notes = [*notes, *ranking.warnings, watch.verdict]
     if report:
         from distill.report.ranking_page import ranking_page
 

@@ -76,7 +76,7 @@ def ranking_verdict(ranking: Mapping[str, Any]) -> str:
     """Who is closest, in a sentence."""
     taught = [row for row in ranking["teachers"] if row["status"] == "ok"]
     metric = ranking["metric"].partition(",")[0]
-    first = [row for row in taught if row["place"] == 1]
+    first = [row for row in taught if row["rank"] == 1]
     if len(first) > 1:
         names = few([row["name"] for row in first])
         return (
@@ -117,7 +117,7 @@ def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None 
     return part(
         "ranking",
         "Ranking of the teachers",
-        tag("p", " ".join(ranking["reading"])),
+        tag("p", " ".join(ranking["explanation"])),
         table(
             "ranking-table",
             f"Teachers by closeness. On the line from {low:.3g} to {high:.3g}: a dot for the "
@@ -130,8 +130,8 @@ def ranking_part(ranking: Mapping[str, Any], shares: Mapping[str, float] | None 
 
 
 def _standing(row: Row) -> str:
-    place = f"place {row['place']}" if row["place"] else ""
-    return ", ".join(filter(None, [place, row["domain"]]))
+    rank = f"rank {row['rank']}" if row["rank"] else ""
+    return ", ".join(filter(None, [rank, row["domain"]]))
 
 
 def _score(row: Row, low: float, high: float) -> Html:

@@ -7,10 +7,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import check_input
+from selection.metrics.checks import Floats, Labels, check_input
 from zoo.features.store import Features
-
-Floats = NDArray[np.float64]
 
 UPDATES = 11
 """How often LogME's two precisions are updated at most, as in the authors' code."""
@@ -19,7 +17,7 @@ MARGIN = 1e-5
 """Keeps LogME's precisions finite where a fit is perfect, as in the authors' code."""
 
 
-def logme(features: Features, labels: NDArray[np.int64]) -> float:
+def logme(features: Features, labels: Labels) -> float:
     """Log maximum evidence, per image, mean over the classes; any number, no fixed chance level.
 
     The evidence of a Bayesian linear regression without intercept onto each one-hot class, at the
@@ -40,7 +38,7 @@ def logme(features: Features, labels: NDArray[np.int64]) -> float:
     return float(evidence.mean() / len(labeled))
 
 
-def hscore(features: Features, labels: NDArray[np.int64]) -> float:
+def hscore(features: Features, labels: Labels) -> float:
     """Shrunk H-score, from 0 to about C - 1; chance is below (C - 1) D / (L - 1).
 
     tr(cov_a(f)^-1 (1 - a) cov(E[f | y])): the share of the features' variance that lies between
@@ -72,7 +70,7 @@ def hscore(features: Features, labels: NDArray[np.int64]) -> float:
     return float((1 - shrinkage) * np.sum(left.T * solved))
 
 
-def _one_hot(known: NDArray[np.int64]) -> Floats:
+def _one_hot(known: Labels) -> Floats:
     """Rows are the classes that occur, in ascending order: [C, L]."""
     return (known == np.unique(known)[:, None]).astype(np.float64)
 
@@ -125,7 +123,7 @@ def _maximize_evidence(values: Floats, energies: Floats, sizes: Floats, count: i
     )
 
 
-def _mix_means(labels: NDArray[np.int64], labeled: NDArray[np.int64]) -> Floats:
+def _mix_means(labels: Labels, labeled: NDArray[np.int64]) -> Floats:
     """[C, N]: times the rows, the class means less their mean; its square is cov(E[f | y])."""
     members = _one_hot(labels[labeled])
     sizes = members.sum(axis=1, keepdims=True)
@@ -138,7 +136,7 @@ def _shrink(rows: Floats, gram: Floats) -> tuple[float, float]:
     """Ledoit and Wolf's shrinkage and mean variance, J. Multivariate Analysis 2004, lemma 3.2 ff.
 
     Args:
-        rows: [N, D], centerd.
+        rows: [N, D], centered.
         gram: X'X/N or XX'/N, whose squares sum to the same.
     """
     count, width = rows.shape

@@ -7,11 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import check_input
+from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
 from zoo.features.store import Features
-
-Floats = NDArray[np.float64]
 
 BLOCK = 1024
 """Rows of a kernel matrix that are held at a time."""
@@ -20,10 +18,10 @@ SAMPLE = 2048
 """Images, evenly spaced, whose distances give the width of the RBF kernel."""
 
 
-def cka(features: Features, labels: NDArray[np.int64]) -> float:
-    """Linear centerd kernel alignment of features and one-hot labels, from 0 to 1.
+def cka(features: Features, labels: Labels) -> float:
+    """Linear centered kernel alignment of features and one-hot labels, from 0 to 1.
 
-    |Y'X|^2 / (|X'X| |Y'Y|), all centerd (Kornblith et al., ICML 2019, section 3; the biased
+    |Y'X|^2 / (|X'X| |Y'Y|), all centered (Kornblith et al., ICML 2019, section 3; the biased
     estimate). 1 where the classes are points that are equally far from each other; chance is
     sqrt((C - 1) / (L - 1)) for L < D and falls with the features' effective width. Rotation, shift,
     scale and order do not matter.
@@ -35,7 +33,7 @@ def cka(features: Features, labels: NDArray[np.int64]) -> float:
     return _align(_center(features, labeled), _center_classes(labels[labeled]))
 
 
-def cka_rbf(features: Features, labels: NDArray[np.int64]) -> float:
+def cka_rbf(features: Features, labels: Labels) -> float:
     """CKA of an RBF kernel of the features and one-hot labels, from 0 to 1; chance as for `cka`.
 
     exp(-d^2 / (2 m)), m the median squared distance of two images (Kornblith et al., ICML 2019,
@@ -82,14 +80,14 @@ def cka_between(one: Features, other: Features) -> float:
     return _align(_read(one, everything), _read(other, everything))
 
 
-def rsa(features: Features, labels: NDArray[np.int64], reference: Features) -> float:
+def rsa(features: Features, labels: Labels, reference: Features) -> float:
     """Representation similarity with a reference network, from -1 to 1; chance is 0.
 
     Spearman correlation, over all pairs of images, of 1 - Pearson between rows of the teacher's
     features with the same of the reference's (Dwivedi and Roig, CVPR 2019). There the
     reference is a small network taught on the target. The classes are not used: labeled and
     unlabeled images all count. Scale and order do not matter; a rotation or a shift does, since
-    each row is centerd over the features.
+    each row is centered over the features.
 
     O(N^2 (D + log N)) time and about 60 N^2 bytes: meant for a few thousand images. Fails where the
     reference itself is poor.
@@ -101,7 +99,7 @@ def rsa(features: Features, labels: NDArray[np.int64], reference: Features) -> f
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
-def kite(features: Features, labels: NDArray[np.int64], reference: Features) -> float:
+def kite(features: Features, labels: Labels, reference: Features) -> float:
     """CKA with the labels over CKA with a random network, above 0; chance is CKA's over the other.
 
     KITE (Guo, arXiv 2405.01603, 2024): CKA(K, K_labels) / CKA(K, K_random), K_random of the same
@@ -121,7 +119,7 @@ def kite(features: Features, labels: NDArray[np.int64], reference: Features) -> 
 
 
 def _read(features: Features, chosen: NDArray[np.int64], whose: str = "its") -> Floats:
-    """Centerd rows of some images, once they are known to be finite and to vary."""
+    """Centered rows of some images, once they are known to be finite and to vary."""
     if not np.isfinite(features.embeddings[chosen]).all():
         raise RankingError(f"{whose} features hold numbers that are not finite")
     if not np.ptp(features.embeddings[chosen], axis=0).any():
@@ -133,7 +131,7 @@ def _center(features: Features, chosen: NDArray[np.int64]) -> Floats:
     return _center_rows(features.embeddings[chosen].astype(np.float64))
 
 
-def _center_classes(labels: NDArray[np.int64]) -> Floats:
+def _center_classes(labels: Labels) -> Floats:
     return _center_rows((labels[:, None] == np.unique(labels)).astype(np.float64))
 
 
@@ -142,7 +140,7 @@ def _center_rows(rows: Floats) -> Floats:
 
 
 def _align(one: Floats, other: Floats) -> float:
-    """Linear CKA of two sets of centerd rows, over the smaller matrices."""
+    """Linear CKA of two sets of centered rows, over the smaller matrices."""
     count, width, breadth = len(one), one.shape[1], other.shape[1]
     if count * (width + breadth) < width * width + breadth * breadth + width * breadth:
         first, second = one @ one.T, other @ other.T
@@ -163,7 +161,7 @@ def _square_distances(one: Floats, other: Floats) -> Floats:
 
 
 def _rank_distances(features: Features, whose: str) -> Floats:
-    """Centerd ranks, ties sharing the middle, of 1 - Pearson over all pairs: [N (N - 1) / 2]."""
+    """Centered ranks, ties sharing the middle, of 1 - Pearson over all pairs: [N (N - 1) / 2]."""
     rows = features.embeddings.astype(np.float64)
     if not np.isfinite(rows).all():
         raise RankingError(f"{whose} features hold numbers that are not finite")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import check_input
-from selection.metrics.mixture import assign_softly
+from selection.metrics.checks import Floats, Labels, check_input
+from selection.metrics.gaussian_mixture import assign_softly
 from zoo.errors import RankingError
 from zoo.features.components import decompose
 from zoo.features.store import Features
-
-Floats = NDArray[np.float64]
 
 ENERGY = 0.8
 """Share of the variance that N-LEEP's principal components keep."""
@@ -20,7 +18,7 @@ COMPONENTS = 5
 """Gaussians per target class in N-LEEP."""
 
 
-def nce(features: Features, labels: NDArray[np.int64]) -> float:
+def nce(features: Features, labels: Labels) -> float:
     """Negative conditional entropy of the labels, in nats, from -log C to 0.
 
     -H(Y | Z), Z the class that the teacher names: the mean log share of an image's class among
@@ -38,7 +36,7 @@ def nce(features: Features, labels: NDArray[np.int64]) -> float:
     return float(np.log(together[place] / np.bincount(named)[named]).mean())
 
 
-def leep(features: Features, labels: NDArray[np.int64]) -> float:
+def leep(features: Features, labels: Labels) -> float:
     """Log expected empirical prediction, in nats, at most 0; chance is -H(Y), or -log C.
 
     Mean log probability of the labels under sum_z P(y | z) P(z | x), P(z | x) the teacher's
@@ -54,13 +52,13 @@ def leep(features: Features, labels: NDArray[np.int64]) -> float:
     return _expect(shares / shares.sum(axis=1, keepdims=True), labels[labeled])
 
 
-def nleep(features: Features, labels: NDArray[np.int64]) -> float:
+def nleep(features: Features, labels: Labels) -> float:
     """LEEP with a mixture of Gaussians for the teacher's classes, at most 0; chance above -H(Y).
 
     The features are cut to the principal components that hold 80 % of their variance, and 5
     Gaussians per target class are fitted to them (Li et al., CVPR 2021). Their covariances are
-    full, as in the public implementations (`selection.metrics.mixture`). With 5 C images or fewer there
-    are C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
+    full, as in the public implementations (`gaussian_mixture`). With 5 C images or fewer there are
+    C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
     matters only through that and the 1e-6 added to variances, the order of images through the seed.
 
     Components and mixture are fitted on all rows, labeled or not. O(N D min(N, D)), then
@@ -78,7 +76,7 @@ def nleep(features: Features, labels: NDArray[np.int64]) -> float:
     return _expect(shares[labeled], labels[labeled])
 
 
-def _expect(shares: Floats, labels: NDArray[np.int64]) -> float:
+def _expect(shares: Floats, labels: Labels) -> float:
     """LEEP of probabilities of source classes [L, K] that sum to 1 per row."""
     known = np.unique(labels, return_inverse=True)[1]
     joint = np.eye(known.max() + 1)[known].T @ shares
