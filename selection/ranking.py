@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selection.messages import explain, find_warnings
-from selection.metrics import RENAMED, current_name
+from selection.metrics import current_name
 from selection.ranked_teacher import WORSE, RankedTeacher
 from selection.shares import SHAREABLE, normalize, share_by_power
 from zoo.errors import RankingError
@@ -160,19 +160,8 @@ def _or_null(item: Check) -> Check:
     return lambda value, key: None if value is None else item(value, key)
 
 
-def _read_metric(value: Any, key: str) -> str:
-    return current_name(text()(value, key))
-
-
-def _read_scores(value: Any, key: str) -> dict[str, float]:
-    scores = mapping(number())(value, key)
-    return {RENAMED.get(name, name): score for name, score in scores.items()}
-
-
-def _read_reason(value: Any, key: str) -> str:
-    reason = text()(value, key)
-    return WORSE if reason == "clearly worse than a control" else reason
-
+_REASONS = {"clearly worse than a control": WORSE}
+"""Reasons as version 0.1 wrote them, and as they are now."""
 
 _TEACHER: Schema = {
     "name": text(),
@@ -182,15 +171,15 @@ _TEACHER: Schema = {
     "high": _or_null(number()),
     "share": number(0),
     "status": choice("ok", "failed", "control"),
-    "reason": _read_reason,
+    "reason": text(),
     "chance": _or_null(number()),
     "rank": _or_null(integer(1)),
-    "scores": _read_scores,
+    "scores": mapping(number()),
 }
 _RANKING: Schema = {
     "target": text(),
     "zoo": text(),
-    "metric": _read_metric,
+    "metric": text(),
     "images": integer(),
     "labeled": integer(),
     "classes": integer(),
@@ -209,6 +198,10 @@ def _read_ranking(value: Any, key: str) -> Ranking:
     rank = "rank" if version == FORMAT else "place"
     teacher = {rank if name == "rank" else name: check for name, check in _TEACHER.items()}
     entries = record({**_RANKING, "teachers": listing(record(teacher))})(value, key)
-    rows = entries.pop("teachers")
-    teachers = tuple(RankedTeacher(rank=row.pop(rank), **row) for row in rows)
-    return Ranking(**entries, teachers=teachers)
+    entries["metric"] = current_name(entries["metric"])
+    for row in entries["teachers"]:
+        row["rank"] = row.pop(rank)
+        row["reason"] = _REASONS.get(row["reason"], row["reason"])
+        row["scores"] = {current_name(name): score for name, score in row["scores"].items()}
+    entries["teachers"] = tuple(RankedTeacher(**row) for row in entries["teachers"])
+    return Ranking(**entries)

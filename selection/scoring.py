@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -90,29 +90,27 @@ def rank(
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
     baselines = [row for name, row in scored.items() if name in controls]
-    worse = {name for name, row in teachers.items() if any(_is_better(b, row) for b in baselines)}
-    shares = _share(teachers, worse, metrics[0], power)
-    reasons = dict.fromkeys(worse, WORSE)
+    shares, without = _share(teachers, baselines, metrics[0], power)
     if top is not None:
         candidates, shares = shares, choose(shares, features, top)
-        reasons |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
-    order = _order(scored)
-    ranks = _compute_ranks({name: scored[name] for name in order if name in features})
+        without |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
+    ordered = {name: scored[name] for name in _order(scored)}
+    ranks = _compute_ranks({name: row for name, row in ordered.items() if name in features})
     rows = [
         RankedTeacher(
             name=name,
             domain=domains.get(name, ""),
-            score=_score(row := scored[name]),
+            score=_score(row),
             low=_percentile(row.bootstrap, 2.5),
             high=_percentile(row.bootstrap, 97.5),
             share=shares.get(name, 0.0),
             status="ok" if name in features else "control",
-            reason=reasons.get(name, ""),
+            reason=without.get(name, ""),
             chance=_percentile(row.permutations, 95),
             rank=ranks.get(name),
             scores=row.scores if len(metrics) > 1 else {},
         )
-        for name in order
+        for name, row in ordered.items()
     ]
     rows += [
         RankedTeacher(name, domains.get(name, ""), None, None, None, 0.0, "failed", reason)
@@ -225,10 +223,18 @@ def _is_better(one: ScoreSamples, other: ScoreSamples) -> bool:
 
 
 def _share(
-    teachers: Mapping[str, ScoreSamples], worse: Set[str], metric: str, power: float
-) -> dict[str, float]:
-    """Shares of the teachers that are not worse than a control; of all, where all are."""
+    teachers: Mapping[str, ScoreSamples],
+    baselines: Sequence[ScoreSamples],
+    metric: str,
+    power: float,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Shares of the teachers that are not worse than a control, or of all where all are.
+
+    Returns:
+        The shares above 0, and the reason of each teacher that is worse.
+    """
     scores = {name: _score(row) for name, row in teachers.items()}
+    worse = {name for name, row in teachers.items() if any(_is_better(b, row) for b in baselines)}
     rest = {name: score for name, score in scores.items() if name not in worse} or scores
     known = metric in SHAREABLE and max(rest.values()) > 0
-    return share_by_power(rest, power if known else 0.0)
+    return share_by_power(rest, power if known else 0.0), dict.fromkeys(worse, WORSE)

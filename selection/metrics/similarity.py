@@ -1,8 +1,9 @@
-"""Metrics that compare which images two descriptions put near each other: CKA, RSA and KITE."""
+"""Metrics that compare the similarities of images in two descriptions: CKA, RSA and KITE."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ def cka(features: Features, labels: Labels) -> float:
     nothing to do with the classes hold most of the variance.
     """
     labeled = check_input(features, labels)
-    return _align(_center(features, labeled), _center_classes(labels[labeled]))
+    return _align(_center(features.embeddings[labeled]), _center(_one_hot(labels[labeled])))
 
 
 def cka_rbf(features: Features, labels: Labels) -> float:
@@ -44,13 +45,13 @@ def cka_rbf(features: Features, labels: Labels) -> float:
     distances are alike; and where half of all pairs are duplicates there is no median distance.
     """
     labeled = check_input(features, labels)
-    rows = _center(features, labeled)
+    rows = _center(features.embeddings[labeled])
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
     distances = _square_distances(chosen, chosen)[np.triu_indices(len(chosen), k=1)]
     width = float(np.median(distances))
     if width <= 1e-12 * float(distances.max()):
         raise RankingError("half of its features are duplicates")
-    members = (labels[labeled][:, None] == np.unique(labels[labeled])).astype(np.float64)
+    members = _one_hot(labels[labeled])
     shares = members @ members.mean(axis=0)  # of each image's class
     squares = together = 0.0
     sums = np.empty(len(rows))
@@ -62,11 +63,11 @@ def cka_rbf(features: Features, labels: Labels) -> float:
         together += float(np.sum((kernel @ members) * members[part]))
     expected = 2 * float(sums @ shares) - float(sums.sum()) * float(shares.mean())
     spread = squares - 2 * float(sums @ sums) / len(rows) + (float(sums.sum()) / len(rows)) ** 2
-    return (together - expected) / (math.sqrt(spread) * _gram_norm(_center_rows(members)))
+    return (together - expected) / (math.sqrt(spread) * _gram_norm(_center(members)))
 
 
 def cka_between(one: Features, other: Features) -> float:
-    """Linear CKA of what two teachers say of the same N images, from 0 to 1: 1 is redundant.
+    """Linear CKA of two teachers' features of the same N images, from 0 to 1: 1 is redundant.
 
     Kornblith et al., ICML 2019, section 3. Chance is near 1 for N far below both widths and near 0
     for N far above them. Rotation, shift and scale of either do not matter. O(N D min(N, D)).
@@ -85,7 +86,7 @@ def rsa(features: Features, labels: Labels, reference: Features) -> float:
 
     Spearman correlation, over all pairs of images, of 1 - Pearson between rows of the teacher's
     features with the same of the reference's (Dwivedi and Roig, CVPR 2019). There the
-    reference is a small network taught on the target. The classes are not used: labeled and
+    reference is a small network trained on the target. The classes are not used: labeled and
     unlabeled images all count. Scale and order do not matter; a rotation or a shift does, since
     each row is centered over the features.
 
@@ -113,8 +114,8 @@ def kite(features: Features, labels: Labels, reference: Features) -> float:
     labeled = check_input(features, labels)
     if len(features) != len(reference):
         raise ValueError(f"{len(features)} images and {len(reference)} images")
-    rows = _center(features, labeled)
-    near = _align(rows, _center_classes(labels[labeled]))
+    rows = _center(features.embeddings[labeled])
+    near = _align(rows, _center(_one_hot(labels[labeled])))
     return near / _align(rows, _read(reference, labeled, "the reference's"))
 
 
@@ -124,18 +125,16 @@ def _read(features: Features, chosen: NDArray[np.int64], whose: str = "its") -> 
         raise RankingError(f"{whose} features hold numbers that are not finite")
     if not np.ptp(features.embeddings[chosen], axis=0).any():
         raise RankingError(f"{whose} features are the same for every image")
-    return _center(features, chosen)
+    return _center(features.embeddings[chosen])
 
 
-def _center(features: Features, chosen: NDArray[np.int64]) -> Floats:
-    return _center_rows(features.embeddings[chosen].astype(np.float64))
+def _one_hot(known: Labels) -> Floats:
+    """Columns are the classes that occur, in ascending order: [L, C]."""
+    return (known[:, None] == np.unique(known)).astype(np.float64)
 
 
-def _center_classes(labels: Labels) -> Floats:
-    return _center_rows((labels[:, None] == np.unique(labels)).astype(np.float64))
-
-
-def _center_rows(rows: Floats) -> Floats:
+def _center(rows: NDArray[Any]) -> Floats:
+    rows = rows.astype(np.float64)
     return rows - rows.mean(axis=0)
 
 

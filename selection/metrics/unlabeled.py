@@ -21,7 +21,10 @@ def agreement(features: Mapping[str, Features]) -> dict[str, float]:
     here as a vote of networks trained on different data. Fails where the features of most teachers
     lack what the task is about: the majority wins. O(T N^2 D + T^2 N k) for T teachers.
     """
-    found = {name: _neighbors(one) for name, one in features.items()}
+    found = {
+        name: find_nearest(one.embeddings, k=min(NEIGHBORS, len(one) - 1))
+        for name, one in features.items()
+    }
     if len(found) < 2:
         return dict.fromkeys(found, 0.0)
     return {
@@ -49,10 +52,6 @@ def confidence(features: Mapping[str, Features]) -> dict[str, float]:
     calibrated or have many classes. Teachers without classes get 0. O(N K).
     """
     return {name: _mean_confidence(one) for name, one in features.items()}
-
-
-def _neighbors(features: Features) -> NDArray[np.int64]:
-    return find_nearest(features.embeddings, k=min(NEIGHBORS, len(features) - 1))
 
 
 def _overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
