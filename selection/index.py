@@ -67,11 +67,11 @@ def find_centers(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDA
 
     Args:
         embeddings: [N, D], finite.
-        k: how many at most; fewer different images are their own centers.
+        k: how many at most; fewer distinct images are their own centers.
         seed: of the first centers.
 
     Returns:
-        [min(k, different images), D].
+        [min(k, distinct images), D].
     """
     import faiss
 

@@ -164,32 +164,19 @@ _REASONS = {"clearly worse than a control": WORSE}
 """Reasons as version 0.1 wrote them, and as they are now."""
 
 _TEACHER: Schema = {
-    "name": text(),
-    "domain": text(),
-    "score": _or_null(number()),
-    "low": _or_null(number()),
-    "high": _or_null(number()),
+    **dict.fromkeys(("name", "domain", "reason"), text()),
+    **dict.fromkeys(("score", "low", "high", "chance"), _or_null(number())),
     "share": number(0),
     "status": choice("ok", "failed", "control"),
-    "reason": text(),
-    "chance": _or_null(number()),
     "rank": _or_null(integer(1)),
     "scores": mapping(number()),
 }
 _RANKING: Schema = {
-    "target": text(),
-    "zoo": text(),
-    "metric": text(),
-    "images": integer(),
-    "labeled": integer(),
-    "classes": integer(),
-    "unlabeled": _or_null(text()),
-    "labels": _or_null(text()),
+    **dict.fromkeys(("target", "zoo", "metric", "digest"), text()),
+    **dict.fromkeys(("unlabeled", "labels"), _or_null(text())),
+    **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), integer()),
     "labels_per_class": _or_null(integer(1)),
-    "seed": integer(),
-    "digest": text(),
     "power": number(0),
-    "forward_passes": integer(),
 }
 
 

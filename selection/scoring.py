@@ -166,15 +166,16 @@ def _measure(
     resamples: int,
 ) -> ScoreSamples:
     """Scores of one teacher by each metric; `known` has those of metrics without labels."""
-    first = metrics[0]
-    score, bootstrap, permutations = known.get(first, 0.0), np.empty(0), np.empty(0)
-    if first not in known:
-        score, bootstrap, permutations = measure(
-            first, outputs, labels, resamples=resamples, seed=seed
-        )
-    scores = {first: score}
-    for other in metrics[1:]:
-        scores[other] = known[other] if other in known else METRICS[other](outputs, labels)
+    scores: dict[str, float] = {}
+    bootstrap = permutations = np.empty(0)
+    for name in metrics:
+        if name in known:
+            scores[name] = known[name]
+        elif not scores:
+            measured = measure(name, outputs, labels, resamples=resamples, seed=seed)
+            scores[name], bootstrap, permutations = measured
+        else:
+            scores[name] = METRICS[name](outputs, labels)
     if not all(math.isfinite(value) for value in scores.values()):
         raise RankingError("its score is not a finite number")
     return ScoreSamples(scores, bootstrap, permutations)

@@ -69,16 +69,13 @@ def compare(features: Mapping[str, Features]) -> NDArray[np.float64]:
 def divide(shares: Mapping[str, float], features: Mapping[str, Features]) -> dict[str, float]:
     """The shares, each over the number of redundant teachers, itself included.
 
-    share_i / sum_j CKA_ij^4, then normalized: ten copies of a teacher weigh as much as one.
-
-    Args:
-        shares: of teachers, above 0.
-        features: of each of them, for the same N images.
+    share_i / sum_j CKA_ij^4, then normalized: ten copies of a teacher weigh as much as one. Shares
+    are above 0; features are of each of their teachers, for the same N images.
     """
     alike = compare({name: features[name] for name in shares}) ** SHARPNESS
     copies = alike.sum(axis=1)
     return normalize(
-        {name: share / count for (name, share), count in zip(shares.items(), copies, strict=True)}
+        {name: shares[name] / count for name, count in zip(shares, copies, strict=True)}
     )
 
 
@@ -88,12 +85,8 @@ def choose(
     """The shares of a few teachers that have large shares and are not redundant.
 
     Greedy: the next teacher is that of the largest share_i (1 - max_j CKA_ij), over the j chosen
-    before. Their shares are then divided by the redundancy that is left (`divide`).
-
-    Args:
-        shares: of teachers, above 0.
-        features: of each of them, for the same N images.
-        count: how many to choose, at least 1.
+    before. Their shares are then divided by the redundancy that is left (`divide`, which takes the
+    same arguments). Of fewer than `count` teachers, at least 1, all are chosen.
     """
     names = [*shares]
     alike = compare({name: features[name] for name in names})

@@ -2,7 +2,8 @@
 
 To add a metric, write a function with the signature of `Metric` in the file of its family and add
 it to METRICS; one that needs no labels goes into UNLABELED. A label of -1 marks an unlabeled image:
-it may help to fit a projection or a scale and is never scored. A metric whose work does not depend
+it may help to fit a projection or a scale and is never scored. All metrics raise RankingError for
+labels or features that cannot be scored (`checks.check_input`). A metric whose work does not depend
 on the labels can share that work between all resamples: SCORERS.
 """
 

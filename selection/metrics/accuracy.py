@@ -22,9 +22,6 @@ def knn(features: Features, labels: Labels) -> float:
     features. Unlabeled rows play no part. The only image of its class is always a miss. Fails where
     classes differ along directions of little variance. O(L^2 D) for L labeled images.
 
-    Raises:
-        RankingError: labels or features that cannot be scored.
-
     Example:
         >>> rows = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
         >>> knn(Features(rows, rows), np.array([0, 0, 1, 1]))
@@ -42,9 +39,6 @@ def linear_probe(features: Features, labels: Labels) -> float:
     image of its class is always a miss. The i-th images of all classes go together, so the order of
     images matters a little. Fails to separate good teachers: with L < D many reach 1.
     O(N D + L D min(L, D)) for L labeled of N images.
-
-    Raises:
-        RankingError: labels or features that cannot be scored.
 
     Example:
         >>> rows = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]

@@ -41,6 +41,11 @@ def check_labels(labels: Labels) -> None:
         raise RankingError("No class has two labeled images. Label more images of each class.")
 
 
+def one_hot(known: Labels) -> Floats:
+    """Columns are the classes that occur, in ascending order: [L, C]."""
+    return (known[:, None] == np.unique(known)).astype(np.float64)
+
+
 def check_input(features: Features, labels: Labels) -> NDArray[np.int64]:
     """Row numbers of the labeled images, once labels and features can be scored.
 

@@ -41,9 +41,6 @@ def parc(features: Features, labels: Labels) -> float:
     published form. That form fails with few labels: N images standardized in N - 1 directions are
     all equally far. O(N D min(N, D) + M) for M pairs, at most MOST.
 
-    Raises:
-        RankingError: labels or features that cannot be scored.
-
     Example:
         >>> rows = np.array([[0, 0], [0, 1], [5, 2], [5, 3.5]], dtype=np.float32)
         >>> parc(Features(rows, rows), np.array([0, 0, 1, 1])) > 0.5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import Floats, Labels, check_input
+from selection.metrics.checks import Floats, Labels, check_input, one_hot
 from zoo.errors import RankingError
 from zoo.features.store import Features
 
@@ -23,15 +23,13 @@ def cka(features: Features, labels: Labels) -> float:
     """Linear centered kernel alignment of features and one-hot labels, from 0 to 1.
 
     |Y'X|^2 / (|X'X| |Y'Y|), all centered (Kornblith et al., ICML 2019, section 3; the biased
-    estimate). 1 where the classes are points that are equally far from each other; chance is
-    sqrt((C - 1) / (L - 1)) for L < D and falls with the features' effective width. Rotation, shift,
-    scale and order do not matter.
-
-    Unlabeled rows play no part. O(L D min(L, D)). Fails where a few wide directions that have
-    nothing to do with the classes hold most of the variance.
+    estimate). 1 for classes that are equally distant points; chance is sqrt((C - 1) / (L - 1)) for
+    L < D and falls with the features' effective width. Rotation, shift, scale and order do not
+    matter. Unlabeled rows play no part. O(L D min(L, D)). Fails where a few wide directions
+    unrelated to the classes hold most of the variance.
     """
     labeled = check_input(features, labels)
-    return _align(_center(features.embeddings[labeled]), _center(_one_hot(labels[labeled])))
+    return _align(_center(features.embeddings[labeled]), _center(one_hot(labels[labeled])))
 
 
 def cka_rbf(features: Features, labels: Labels) -> float:
@@ -39,10 +37,9 @@ def cka_rbf(features: Features, labels: Labels) -> float:
 
     exp(-d^2 / (2 m)), m the median squared distance of two images (Kornblith et al., ICML 2019,
     section 3, who try several fractions of the median: this is fraction 1). Of more than 2048
-    labeled images so many, evenly spaced, give the median.
-
-    Unlabeled rows play no part. O(L^2 D) time, O(L D) memory. Fails in very wide spaces, where all
-    distances are alike; and where half of all pairs are duplicates there is no median distance.
+    labeled images so many, evenly spaced, give the median. Unlabeled rows play no part. O(L^2 D)
+    time, O(L D) memory. Fails in very wide spaces, where all distances are alike; and where half of
+    all pairs are duplicates there is no median distance.
     """
     labeled = check_input(features, labels)
     rows = _center(features.embeddings[labeled])
@@ -51,7 +48,7 @@ def cka_rbf(features: Features, labels: Labels) -> float:
     width = float(np.median(distances))
     if width <= 1e-12 * float(distances.max()):
         raise RankingError("half of its features are duplicates")
-    members = _one_hot(labels[labeled])
+    members = one_hot(labels[labeled])
     shares = members @ members.mean(axis=0)  # of each image's class
     squares = together = 0.0
     sums = np.empty(len(rows))
@@ -71,27 +68,21 @@ def cka_between(one: Features, other: Features) -> float:
 
     Kornblith et al., ICML 2019, section 3. Chance is near 1 for N far below both widths and near 0
     for N far above them. Rotation, shift and scale of either do not matter. O(N D min(N, D)).
-
-    Raises:
-        RankingError: features that are not finite, or the same for every image.
     """
     if len(one) != len(other):
         raise ValueError(f"{len(one)} images and {len(other)} images")
-    everything = np.arange(len(one))
-    return _align(_read(one, everything), _read(other, everything))
+    every = np.arange(len(one))
+    return _align(_read(one, every), _read(other, every))
 
 
 def rsa(features: Features, labels: Labels, reference: Features) -> float:
     """Representation similarity with a reference network, from -1 to 1; chance is 0.
 
     Spearman correlation, over all pairs of images, of 1 - Pearson between rows of the teacher's
-    features with the same of the reference's (Dwivedi and Roig, CVPR 2019). There the
-    reference is a small network trained on the target. The classes are not used: labeled and
-    unlabeled images all count. Scale and order do not matter; a rotation or a shift does, since
-    each row is centered over the features.
-
-    O(N^2 (D + log N)) time and about 60 N^2 bytes: meant for a few thousand images. Fails where the
-    reference itself is poor.
+    features with the same of the reference's, there a small network trained on the target (Dwivedi
+    and Roig, CVPR 2019). Labels are not used. Scale and order do not matter; a rotation or a shift
+    does, since each row is centered over the features. O(N^2 (D + log N)) time and about 60 N^2
+    bytes: for a few thousand images. Fails where the reference is poor.
     """
     check_input(features, labels)
     if len(features) != len(reference):
@@ -105,17 +96,15 @@ def kite(features: Features, labels: Labels, reference: Features) -> float:
 
     KITE (Guo, arXiv 2405.01603, 2024): CKA(K, K_labels) / CKA(K, K_random), K_random of the same
     images in a network with random weights, which is the reference here. That ratio is what the
-    paper's public summaries state; its kernel and centring are not known to us, and both CKAs are
-    linear here (`cka`, `cka_between`) over the labeled images.
-
-    Unlabeled rows play no part. O(L D min(L, D)). Fails where `cka` does, and with few images,
-    where the CKA with a random network is biased upwards and the ratio falls.
+    paper's public summaries state, without kernel and centering; both CKAs are linear here (`cka`,
+    `cka_between`) over the labeled images. O(L D min(L, D)). Fails where `cka` does, and with few
+    images, where the CKA with a random network is biased upwards.
     """
     labeled = check_input(features, labels)
     if len(features) != len(reference):
         raise ValueError(f"{len(features)} images and {len(reference)} images")
     rows = _center(features.embeddings[labeled])
-    near = _align(rows, _center(_one_hot(labels[labeled])))
+    near = _align(rows, _center(one_hot(labels[labeled])))
     return near / _align(rows, _read(reference, labeled, "the reference's"))
 
 
@@ -126,11 +115,6 @@ def _read(features: Features, chosen: NDArray[np.int64], whose: str = "its") -> 
     if not np.ptp(features.embeddings[chosen], axis=0).any():
         raise RankingError(f"{whose} features are the same for every image")
     return _center(features.embeddings[chosen])
-
-
-def _one_hot(known: Labels) -> Floats:
-    """Columns are the classes that occur, in ascending order: [L, C]."""
-    return (known[:, None] == np.unique(known)).astype(np.float64)
 
 
 def _center(rows: NDArray[Any]) -> Floats:

@@ -1,4 +1,4 @@
-"""Metrics of how well a teacher's classes tell the target's: NCE, LEEP and N-LEEP."""
+"""Metrics of how well a teacher's classes predict the target's: NCE, LEEP and N-LEEP."""
 
 from __future__ import annotations
 
@@ -21,12 +21,10 @@ COMPONENTS = 5
 def nce(features: Features, labels: Labels) -> float:
     """Negative conditional entropy of the labels, in nats, from -log C to 0.
 
-    -H(Y | Z), Z the class that the teacher names: the mean log share of an image's class among
-    the images of its Z (Tran, Nguyen and Hassner, ICCV 2019). A teacher that always names
-    one class scores -H(Y); so does a random one with many images per Z, and more with few.
-
-    Unlabeled rows play no part. By counting: O(L K). Fails with L near K, where hardly two images
-    share a Z, and sees nothing but the name of the likeliest class.
+    -H(Y | Z), Z the teacher's most probable class: the mean log share of an image's class among the
+    images of its Z (Tran, Nguyen and Hassner, ICCV 2019). A constant Z scores -H(Y); so does a
+    random one with many images per Z, and more with few. Unlabeled rows play no part. O(L K). Fails
+    with L near K, where hardly two images share a Z, and ignores all but the most probable class.
     """
     labeled = check_input(features, labels)
     named = _read_logits(features, labeled).argmax(axis=1)
@@ -39,12 +37,10 @@ def nce(features: Features, labels: Labels) -> float:
 def leep(features: Features, labels: Labels) -> float:
     """Log expected empirical prediction, in nats, at most 0; chance is -H(Y), or -log C.
 
-    Mean log probability of the labels under sum_z P(y | z) P(z | x), P(z | x) the teacher's
-    softmax and P(y | z) counted with it (Nguyen et al., ICML 2020, eq. 2). Classes that get
-    no probability at all are 0/0 in the published form and are left out here.
-
-    Unlabeled rows play no part. O(L K C). Fails with L near K, like `nce`, and for teachers
-    whose softmax is nearly flat: they all score near chance.
+    Mean log probability of the labels under sum_z P(y | z) P(z | x), P(z | x) the teacher's softmax
+    and P(y | z) counted with it (Nguyen et al., ICML 2020, eq. 2). Classes of probability 0 are 0/0
+    in the published form and are left out here. Unlabeled rows play no part. O(L K C). Fails with L
+    near K, like `nce`, and for teachers whose softmax is nearly flat: all score near chance.
     """
     labeled = check_input(features, labels)
     logits = _read_logits(features, labeled)
@@ -63,7 +59,7 @@ def nleep(features: Features, labels: Labels) -> float:
 
     Components and mixture are fitted on all rows, labeled or not. O(N D min(N, D)), then
     O(N C R^2) per round of EM for R components: not for tens of thousands of images. Fails with few
-    rows: a Gaussian on a handful of images holds nothing but them, and every teacher nears 0.
+    rows, where a Gaussian fits a handful of images and every teacher nears 0.
     """
     labeled = check_input(features, labels)
     basis, values = decompose(features.embeddings)
