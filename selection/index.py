@@ -25,8 +25,8 @@ def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         Row numbers, [N, k]; a row never holds its own number.
 
     Example:
-        >>> find_nearest(np.array([[1, 0], [0, 1], [2, 0.1]], dtype=np.float32), k=1)
-        array([[2], [2], [0]])
+        >>> find_nearest(np.array([[1, 0], [0, 1], [2, 0.1]], dtype=np.float32), k=1).tolist()
+        [[2], [2], [0]]
     """
     count = len(embeddings)
     if not 1 <= k < count:

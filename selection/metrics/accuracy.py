@@ -34,7 +34,7 @@ def linear_probe(features: Features, labels: Labels) -> float:
     """Leave-one-out accuracy of a linear probe, from 0 to 1; chance is near 1/C.
 
     Ridge regression onto one-hot labels, leaving out one image of every class at a time
-    (`zoo.features.linear_probe.ridge_leave_one_out` says why; the identity behind it is PRESS of
+    (`zoo.features.linear_probe.ridge_leave_one_out` explains it; the identity behind it is PRESS of
     Allen, Technometrics 1974). Features are standardized over all rows, labeled or not. The only
     image of its class is always a miss. The i-th images of all classes go together, so the order of
     images matters a little. Fails to separate good teachers: with L < D many reach 1.

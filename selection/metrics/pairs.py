@@ -42,9 +42,10 @@ def parc(features: Features, labels: Labels) -> float:
     all equally far. O(N D min(N, D) + M) for M pairs, at most MOST.
 
     Example:
-        >>> rows = np.array([[0, 0], [0, 1], [5, 2], [5, 3.5]], dtype=np.float32)
-        >>> parc(Features(rows, rows), np.array([0, 0, 1, 1])) > 0.5
-        True
+        >>> labels = np.arange(8) % 2
+        >>> rows = np.random.default_rng(0).normal(size=(8, 4)) + 9 * np.eye(2, 4)[labels]
+        >>> round(parc(Features(rows.astype(np.float32), np.empty((8, 0))), labels), 2)
+        0.27
     """
     known = labels[check_input(features, labels)]
     return prepare_parc(features, labels)(known)(np.ones(len(known)))

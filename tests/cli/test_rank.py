@@ -124,6 +124,11 @@ def test_metric_chooses_the_score(rank, metric):
         assert (scores == usual) == METRIC.startswith(metric)
 
 
+def test_the_old_name_of_the_linear_probe_is_accepted(rank):
+    shown = rank("--metric", "probe", "--json").json
+    assert shown == rank("--metric", "linear_probe", "--json").json | {"forward_passes": 36}
+
+
 def test_several_metrics_stand_side_by_side(rank):
     ran = rank("--metric", "knn,parc")
     assert ran.code == 0
