@@ -49,18 +49,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 
 
 def _known_metrics(names: str | None) -> str | None:
-    from selection import METRICS, UNLABELED
+    from selection.metrics import parse_metrics
+    from zoo.errors import RankingError
 
-    if names is None:
-        return None
-    found = [name.strip() for name in names.split(",")]
-    for name in found:
-        if name not in METRICS | UNLABELED:
-            known = ", ".join([*METRICS, *UNLABELED])
-            raise typer.BadParameter(f"{name!r} is not one of {known}")
-        if found.count(name) > 1:
-            raise typer.BadParameter(f"{name!r} is there twice")
-    return names
+    try:
+        return None if names is None else ",".join(parse_metrics(names))
+    except RankingError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 Metrics = Annotated[

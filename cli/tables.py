@@ -30,15 +30,15 @@ CHOSEN = {
 
 
 def ranking_table(ranking: Ranking) -> None:
-    """Teachers by closeness, with intervals and shares; equal places are ties."""
+    """Teachers by closeness, with intervals and shares; equal ranks are ties."""
     first, *others = ranking.metric.split(",")
     teachers = ranking.teachers
-    placed = [""] if any(row.place for row in teachers) else []
+    ranked = ["rank>"] if any(row.rank for row in teachers) else []
     drawn = ["95 % interval~"] if any(row.low is not None for row in teachers) else []
-    columns = [*placed, "teacher", "domain", f"{first}>", *drawn, *(f"{n}>" for n in others)]
+    columns = [*ranked, "teacher", "domain", f"{first}>", *drawn, *(f"{n}>" for n in others)]
     rows = [
         [
-            *(str(row.place or "") for _ in placed),
+            *(str(row.rank or "") for _ in ranked),
             row.name,
             row.domain,
             "failed" if row.score is None else f"{row.score:.3f}",
@@ -56,7 +56,7 @@ def ranking_table(ranking: Ranking) -> None:
         f"{ranking.labeled} labeled of {ranking.images} images, {ranking.classes} classes; "
         f"{ranking.forward_passes} forward passes."
     )
-    for text in ranking.reading:
+    for text in ranking.explanation:
         terminal.say(text)
 
 

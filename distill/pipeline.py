@@ -46,7 +46,7 @@ class TeacherRanking(Protocol):
         ...
 
     @property
-    def notes(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Why it may mislead."""
         ...
 
@@ -395,7 +395,7 @@ def choose_shares(
             raise ValueError(f"the method {how.method!r} needs a ranking or a ranker")
         ranking = ranker(images, how.zoo or "builtin", runtime).run()
         runtime.warn("No ranking of these images was found: the teachers were ranked first.")
-    for message in ranking.notes:
+    for message in ranking.warnings:
         runtime.warn(message)
     if how.method == "nearest":
         return {ranking.nearest(): 1.0}, ranking

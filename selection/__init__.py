@@ -1,11 +1,11 @@
 """Selection: how close each teacher is to the target task."""
 
 from selection.index import find_nearest
-from selection.metrics import METRICS, knn, parc, probe
+from selection.metrics import METRICS, UNLABELED, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
-from selection.metrics.unlabeled import UNLABELED
 from selection.pipeline import RankingJob, rank_images, ranker
-from selection.ranking import RankedTeacher, Ranking
+from selection.ranked_teacher import RankedTeacher
+from selection.ranking import Ranking
 from selection.score_store import ScoreStore
 from selection.scoring import BLIND_METRIC, METRIC, rank
 from selection.shares import POWER
@@ -23,8 +23,8 @@ __all__ = [
     "check_labels",
     "find_nearest",
     "knn",
+    "linear_probe",
     "parc",
-    "probe",
     "rank",
     "rank_images",
     "ranker",

@@ -1,30 +1,30 @@
-"""Resamples and permutations: how far a score may be off, and what chance would score."""
+"""Bootstrap and permutation test of a score: its interval, and what chance would score."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics import METRICS, SCORERS, Floats, Labels
-from selection.metrics.checks import check_input
+from selection.metrics import METRICS, SCORERS
+from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
 from zoo.features.store import Features
 
 RESAMPLES = 200
 PERMUTATIONS = 40
 SLOW = 30
-"""Resamples of a metric that has to be computed anew for each."""
+"""Resamples of a metric that is not in SCORERS, and so is computed anew for each."""
 
 
 def measure(
     metric: str, features: Features, labels: Labels, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, Floats, Floats]:
-    """The score, its resamples and what the same features score with labels dealt at random.
+    """The score of a teacher, with its bootstrap and its scores for permuted labels.
 
     Metrics of `SCORERS` are bootstrapped: images drawn with replacement within each class. Others
     would take copies of an image for agreement, so they are scored on halves of each class drawn
-    without replacement, centerd on the score; the spread of such halves about the whole is that
-    of the whole about the truth. Every teacher meets the same draws, so differences between
+    without replacement, centered on the score; the spread of such halves about the whole is that
+    of the whole about the truth. Every teacher gets the same draws, so that differences between
     teachers can be compared resample by resample.
 
     Args:
@@ -35,7 +35,7 @@ def measure(
         seed: of all draws.
 
     Returns:
-        The score, the resamples and the permutations; the latter two may be empty, or hold NaN
+        The score, the bootstrap and the permutations; the latter two may be empty, or hold NaN
         where half of the images could not be scored.
 
     Raises:
@@ -47,21 +47,25 @@ def measure(
     if metric in SCORERS:
         scorer = SCORERS[metric](features, labels)
         score = scorer(known)
-        value = score(np.ones(len(known)))
-        drawn = [score(counts) for counts in draw_counts(known, rng, resamples)]
-        dealt = [
-            scorer(rng.permutation(known))(np.ones(len(known)))
-            for _ in range(min(resamples, PERMUTATIONS))
-        ]
-        return value, np.array(drawn), np.array(dealt)
+        once = np.ones(len(known))
+        value = score(once)
+        bootstrap = [score(counts) for counts in draw_counts(known, rng, resamples)]
+        trials = min(resamples, PERMUTATIONS)
+        permutations = [scorer(rng.permutation(known))(once) for _ in range(trials)]
+        return value, np.array(bootstrap), np.array(permutations)
+
+    def score_again(labels: Labels) -> float:
+        try:
+            return METRICS[metric](features, labels)
+        except RankingError:
+            return float("nan")
+
     value = METRICS[metric](features, labels)
-    few = min(resamples, SLOW)
-    halves = [_score_again(metric, features, _hide_half(labels, rng)) for _ in range(few)]
-    drawn = np.array(halves)
-    dealt = [_score_again(metric, features, _deal(labels, labeled, rng)) for _ in range(few)]
-    if not np.isfinite(drawn).any():
-        drawn = drawn[:0]
-    return value, value + drawn - np.nanmean(drawn) if len(drawn) else drawn, np.array(dealt)
+    few = range(min(resamples, SLOW))
+    halves = np.array([score_again(_hide_half(labels, rng)) for _ in few])
+    permutations = [score_again(_permute(labels, labeled, rng)) for _ in few]
+    bootstrap = value + halves - np.nanmean(halves) if np.isfinite(halves).any() else np.empty(0)
+    return value, bootstrap, np.array(permutations)
 
 
 def draw_counts(labels: Labels, rng: np.random.Generator, resamples: int) -> Floats:
@@ -76,15 +80,15 @@ def draw_counts(labels: Labels, rng: np.random.Generator, resamples: int) -> Flo
         for label in np.unique(labels):
             members = np.flatnonzero(labels == label)
             size = len(members)
-            drawn = rng.multinomial(size, np.full(size, 1 / size), size=len(rows))
-            counts[np.ix_(rows, members)] = drawn
-            paired |= np.count_nonzero(drawn, axis=1) > 1
+            draws = rng.multinomial(size, np.full(size, 1 / size), size=len(rows))
+            counts[np.ix_(rows, members)] = draws
+            paired |= np.count_nonzero(draws, axis=1) > 1
         rows = rows[~paired]
     return counts
 
 
 def _hide_half(labels: Labels, rng: np.random.Generator) -> Labels:
-    """The labels without half of each class; of two or three images two stay, one stays alone."""
+    """The labels without half of each class; at least two images of a class keep their label."""
     hidden = labels.copy()
     for label in np.unique(labels[labels >= 0]):
         members = rng.permutation(np.flatnonzero(labels == label))
@@ -92,14 +96,7 @@ def _hide_half(labels: Labels, rng: np.random.Generator) -> Labels:
     return hidden
 
 
-def _deal(labels: Labels, labeled: NDArray[np.int64], rng: np.random.Generator) -> Labels:
-    dealt = labels.copy()
-    dealt[labeled] = rng.permutation(labels[labeled])
-    return dealt
-
-
-def _score_again(metric: str, features: Features, labels: Labels) -> float:
-    try:
-        return METRICS[metric](features, labels)
-    except RankingError:
-        return float("nan")
+def _permute(labels: Labels, labeled: NDArray[np.int64], rng: np.random.Generator) -> Labels:
+    permuted = labels.copy()
+    permuted[labeled] = rng.permutation(labels[labeled])
+    return permuted

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 PLAIN = 50_000
-"""Images from which on FAISS searches."""
+"""Fewer images are searched by a plain matrix product, which is faster."""
 BLOCK = 1024
 
 
 def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """For each of N images the k others of highest cosine similarity, the nearest first.
 
-    A row of zeros has similarity 0 with all others. O(N^2 D) time, O(N (D + k)) memory. Below
-    `PLAIN` images a plain matrix product is faster than FAISS, and takes its place.
+    A row of zeros has similarity 0 with all others. O(N^2 D) time, O(N (D + k)) memory.
 
     Args:
         embeddings: [N, D], finite.
@@ -25,6 +23,10 @@ def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
     Returns:
         Row numbers, [N, k]; a row never holds its own number.
+
+    Example:
+        >>> find_nearest(np.array([[1, 0], [0, 1], [2, 0.1]], dtype=np.float32), k=1).tolist()
+        [[2], [2], [0]]
     """
     count = len(embeddings)
     if not 1 <= k < count:
@@ -46,13 +48,9 @@ def _multiply(unit: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def _search(unit: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    import faiss  # 0.2 s, and on macOS it has to come after torch
-
-    index = faiss.IndexFlatIP(unit.shape[1])
-    index.add(unit)
-    found: NDArray[np.int64] = index.search(unit, k + 1)[1]
+    found: NDArray[np.int64] = build_index(unit).search(unit, k + 1)[1]
     itself = found == np.arange(len(unit), dtype=np.int64)[:, None]
-    # Among duplicates FAISS may find k + 1 others: then the farthest goes.
+    # among duplicates FAISS may find k + 1 others: then the farthest is dropped
     itself[~itself.any(axis=1), -1] = True
     return found[~itself].reshape(len(unit), k)
 
@@ -69,11 +67,11 @@ def find_centers(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDA
 
     Args:
         embeddings: [N, D], finite.
-        k: how many at most; fewer different images are their own centers.
+        k: how many at most; fewer distinct images are their own centers.
         seed: of the first centers.
 
     Returns:
-        [min(k, different images), D].
+        [min(k, distinct images), D].
     """
     import faiss
 
@@ -89,35 +87,24 @@ def find_centers(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDA
     return unit_rows(means.centroids)
 
 
-@dataclass(frozen=True, eq=False)
-class FlatIndex:
-    """Vectors searched one and all by inner product."""
+def build_index(rows: NDArray[np.float32]) -> Any:
+    """An exact FAISS index of rows [T, A], by inner product."""
+    import faiss  # 0.2 s, and on macOS it has to come after torch
 
-    vectors: Any
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    return index
 
-    @classmethod
-    def build(cls, rows: NDArray[np.float32]) -> Self:
-        """The index of rows [T, A]."""
-        import faiss
 
-        index = faiss.IndexFlatIP(rows.shape[1])
-        index.add(rows)
-        return cls(index)
+def pack_index(index: Any) -> NDArray[np.uint8]:
+    """The bytes of an index, as FAISS writes it into a file."""
+    import faiss
 
-    @classmethod
-    def from_bytes(cls, content: NDArray[np.uint8]) -> Self:
-        """The index that `to_bytes` gave."""
-        import faiss
+    return faiss.serialize_index(index)
 
-        return cls(faiss.deserialize_index(content))
 
-    def to_bytes(self) -> NDArray[np.uint8]:
-        """The index as FAISS writes it into a file."""
-        import faiss
+def unpack_index(content: NDArray[np.uint8]) -> Any:
+    """The index that `pack_index` made bytes of."""
+    import faiss
 
-        return faiss.serialize_index(self.vectors)
-
-    def search(self, query: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """Numbers of the `count` rows whose product with a query [A] is largest, best first."""
-        found: NDArray[np.int64] = self.vectors.search(query[None], count)[1]
-        return found[0]
+    return faiss.deserialize_index(content)

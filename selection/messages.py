@@ -1,22 +1,15 @@
-"""What to tell people of a ranking: how to read its table, and when not to trust it."""
+"""Sentences about a ranking: how to read its table, and warnings that it may mislead."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from selection.metrics.unlabeled import UNLABELED
+from selection.metrics import UNLABELED
+from selection.ranked_teacher import LEFT_OUT, WORSE, RankedTeacher
 from selection.shares import SHAREABLE
 
-if TYPE_CHECKING:
-    from selection.ranking import RankedTeacher, Ranking
-
-BEATEN = "clearly worse than a control"
-LEFT_OUT = "left out by --top"
-"""Why a teacher that did not fail has no share."""
-
 FEW = 20
-"""Fewer images without labels than this say next to nothing."""
+"""With fewer images a ranking without labels is not reliable."""
 
 
 def name_all(names: Sequence[str]) -> str:
@@ -24,114 +17,76 @@ def name_all(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def warn(ranking: Ranking) -> list[str]:
-    """Why the ranking may mislead, a sentence or two each."""
-    rows = [row for row in ranking.teachers if row.status == "ok"]
+def find_warnings(
+    teachers: Sequence[RankedTeacher], metric: str, *, images: int, labeled: int
+) -> list[str]:
+    """Why a ranking may mislead, a sentence or two each.
+
+    Args:
+        teachers: rows of the ranking, at least one of them `ok`.
+        metric: that made the scores, or several with commas.
+        images: number of images.
+        labeled: how many of them are labeled.
+    """
+    rows = [row for row in teachers if row.status == "ok"]
     best = max(row.score for row in rows if row.score is not None)
-    return list(
-        filter(
-            None,
-            [
-                _warn_of_controls(ranking, best),
-                _warn_of_chance(rows),
-                _warn_of_metric(ranking, best),
-            ],
+    controls = {row.name: row.score or 0.0 for row in teachers if row.status == "control"}
+    control = max(controls, key=controls.__getitem__, default="")
+    found: list[str] = []
+    if control and best <= controls[control]:
+        found.append(
+            f"No teacher scored above the control {control!r}: teachers may not help here. "
+            "Compare with `zoo distill --baseline transfer`."
         )
-    )
-
-
-def read_table(ranking: Ranking) -> list[str]:
-    """How to read the table, a sentence or two each."""
-    metrics = ranking.metric.split(",")
-    rows = [row for row in ranking.teachers if row.status == "ok"]
-    return list(
-        filter(
-            None,
-            [
-                f"Order: mean rank over {name_all(metrics)}; shares: by {metrics[0]}."
-                if metrics[1:]
-                else "",
-                _read_places(rows),
-                _read_chance(rows, metrics[0]),
-                _read_controls(ranking),
-                _without_share(rows, BEATEN),
-                _without_share(rows, LEFT_OUT),
-            ],
+    if any(row.chance is not None for row in rows) and not _count_above_chance(rows):
+        found.append(
+            "No teacher scored above its permutation baseline: label more images before you trust "
+            "the order."
         )
-    )
-
-
-def _warn_of_controls(ranking: Ranking, best: float) -> str:
-    controls = {
-        row.name: row.score
-        for row in ranking.teachers
-        if row.status == "control" and row.score is not None
-    }
-    name = max(controls, key=controls.__getitem__, default="")
-    if not name or best > controls[name]:
-        return ""
-    return (
-        f"No teacher scored above the control {name!r}: teachers may be of no use here. "
-        "Compare with `zoo distill --baseline transfer`."
-    )
-
-
-def _warn_of_chance(rows: Sequence[RankedTeacher]) -> str:
-    if _above_chance(rows) != 0:
-        return ""
-    return (
-        "No teacher scored above what labels dealt at random give: label more images before you "
-        "trust the order."
-    )
-
-
-def _warn_of_metric(ranking: Ranking, best: float) -> str:
-    metric = ranking.metric.partition(",")[0]
+    metric = metric.partition(",")[0]
     if metric in UNLABELED:
+        few = f" Only {images} images: it is not reliable." if images < FEW else ""
         better = (
-            f"Leave out --metric to rank by your {ranking.labeled} labels."
-            if ranking.labeled
+            f"Leave out --metric to rank by your {labeled} labels."
+            if labeled
             else "Label a few images of each class to rank by them."
         )
-        few = f" Only {ranking.images} images: it says next to nothing." * (ranking.images < FEW)
-        return f"Ranked without labels, by {metric}: a weak guess.{few} {better}"
-    if metric not in SHAREABLE:
-        return f"Scores by {metric} have no zero, so unless edited, shares are equal."
-    return "" if best > 0 else "No teacher scored above 0: unless edited, shares are equal."
+        found.append(f"Ranked without labels, by {metric}: a weak estimate.{few} {better}")
+    elif metric not in SHAREABLE:
+        found.append(f"Scores by {metric} have no zero: unless edited, shares are equal.")
+    elif best <= 0:
+        found.append("No teacher scored above 0: unless edited, shares are equal.")
+    return found
 
 
-def _above_chance(rows: Sequence[RankedTeacher]) -> int | None:
-    """How many teachers score above their own chance; None where chance is unknown."""
+def explain(teachers: Sequence[RankedTeacher], metric: str) -> list[str]:
+    """How to read the table of a ranking, a sentence or two each."""
+    metrics = metric.split(",")
+    rows = [row for row in teachers if row.status == "ok"]
+    found: list[str] = []
+    if metrics[1:]:
+        found.append(f"Order: mean rank over {name_all(metrics)}; shares: by {metrics[0]}.")
+    ranks = [row.rank for row in rows if row.rank]
+    if len(ranks) > 1 and set(ranks) == {1}:
+        found.append("No teacher is significantly better than another; more labels may change it.")
+    elif ranks:
+        found.append("Teachers of the same rank do not differ significantly.")
+    if chances := [row.chance for row in rows if row.chance is not None]:
+        found.append(
+            f"Permutation baseline (95th percentile): {max(chances):.2f}; "
+            f"{_count_above_chance(rows)} of {len(rows)} teachers above their own."
+        )
+    if any(row.status == "control" for row in teachers):
+        tested = any(row.low is not None for row in teachers)
+        rule = "; significantly worse teachers get share 0" if tested else ""
+        found.append(f"Controls are domain-agnostic baselines{rule}.")
+    for reason in (WORSE, LEFT_OUT):
+        if names := [row.name for row in rows if row.reason == reason and not row.share]:
+            found.append(f"Share 0, {reason}: {name_all(names)}.")
+    return found
+
+
+def _count_above_chance(rows: Sequence[RankedTeacher]) -> int:
+    """How many teachers score above their own permutation baseline."""
     known = [(row.score, row.chance) for row in rows if row.chance is not None]
-    return sum(score is not None and score > chance for score, chance in known) if known else None
-
-
-def _read_places(rows: Sequence[RankedTeacher]) -> str:
-    places = [row.place for row in rows if row.place]
-    if len(places) > 1 and set(places) == {1}:
-        return "No teacher is clearly better than another: with more labels some may be."
-    return "Teachers of one place cannot be told apart." if places else ""
-
-
-def _read_chance(rows: Sequence[RankedTeacher], metric: str) -> str:
-    chances = [row.chance for row in rows if row.chance is not None]
-    if not chances:
-        return ""
-    return (
-        f"By chance, with the labels dealt at random, {metric} is up to {max(chances):.2f}; "
-        f"{_above_chance(rows)} of {len(rows)} teachers are above their own chance."
-    )
-
-
-def _read_controls(ranking: Ranking) -> str:
-    if not any(row.status == "control" for row in ranking.teachers):
-        return ""
-    told = any(row.low is not None for row in ranking.teachers)
-    return "Controls know nothing of any domain" + (
-        ": who is clearly worse has no share." if told else "."
-    )
-
-
-def _without_share(rows: Sequence[RankedTeacher], reason: str) -> str:
-    names = [row.name for row in rows if row.reason == reason and not row.share]
-    return f"No share, {reason}: {name_all(names)}." if names else ""
+    return sum(score is not None and score > chance for score, chance in known)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.fingerprints import largest_teachers, shortlist_teachers
-from selection.metrics import METRICS, SCORERS
+from selection.metrics import METRICS, SCORERS, parse_metrics
 from selection.ranking import Ranking
 from selection.score_store import ScoreStore
 from selection.scoring import BLIND_METRIC, METRIC, rank
@@ -296,7 +296,7 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(len(labels), RANDOM_WIDTH + RANDOM_CLASSES)).astype(np.float32)
     features = Features(rows[:, :RANDOM_WIDTH], rows[:, RANDOM_WIDTH:])
-    first = (metric or METRIC).partition(",")[0]
+    first = parse_metrics(metric or METRIC)[0]
     stamps = [timing.clock()]
     try:
         if not len(known) or first not in METRICS:

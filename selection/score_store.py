@@ -23,18 +23,18 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class ScoreSamples:
     """Scores of one teacher.
 
     Attributes:
         scores: by metric.
-        drawn: resamples of the first metric's score; empty without.
-        dealt: what the first metric scores with labels dealt at random; empty without.
+        bootstrap: [resamples] of the first metric's score; may be empty.
+        permutations: scores of the first metric for permuted labels; may be empty.
     """
 
     scores: dict[str, float]
-    drawn: Floats
-    dealt: Floats
+    bootstrap: Floats
+    permutations: Floats
 
 
 class ScoreStore:
@@ -46,16 +46,18 @@ class ScoreStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder() / "scores"
 
-    def recall(self, key: str, compute: Callable[[], Scored]) -> Scored:
+    def recall(self, key: str, compute: Callable[[], ScoreSamples]) -> ScoreSamples:
         """The scores kept under a key; else computed, and kept."""
         path = self.folder / f"{key}.safetensors"
         with suppress(OSError, ValueError):
             arrays, metadata = read_tensors(path)
-            return Scored(json.loads(metadata["scores"]), arrays["drawn"], arrays["dealt"])
+            return ScoreSamples(
+                json.loads(metadata["scores"]), arrays["bootstrap"], arrays["permutations"]
+            )
         scored = compute()
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            arrays = {"drawn": scored.drawn, "dealt": scored.dealt}
+            arrays = {"bootstrap": scored.bootstrap, "permutations": scored.permutations}
             write_tensors(path, arrays, {"scores": json.dumps(scored.scores)})
         return scored
 

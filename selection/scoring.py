@@ -1,41 +1,30 @@
-"""rank: score every teacher, say what is chance and what is a tie, and deal out shares."""
+"""rank: score teachers, test them against chance, controls and each other, compute shares."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selection.bootstrap import RESAMPLES, measure
-from selection.messages import BEATEN, LEFT_OUT
-from selection.metrics import METRICS, Labels
-from selection.metrics.checks import check_labels
-from selection.metrics.unlabeled import UNLABELED
-from selection.ranking import RankedTeacher, Ranking
-from selection.score_store import Scored, ScoreStore, score_key
+from selection.metrics import METRICS, UNLABELED, parse_metrics
+from selection.metrics.checks import Floats, Labels, check_labels
+from selection.ranked_teacher import LEFT_OUT, WORSE, RankedTeacher
+from selection.ranking import Ranking
+from selection.score_store import ScoreSamples, ScoreStore, score_key
 from selection.shares import POWER, SHAREABLE, choose, share_by_power
 from zoo.errors import RankingError
 from zoo.features.store import Features
 
-METRIC = "probe,logme"
+METRIC = "linear_probe,logme"
 """The default with labels, and without: docs/metrics.md has the table that chose them."""
 BLIND_METRIC = "agreement"
 
-
-@dataclass(frozen=True, eq=False)
-class _Row(Scored):
-    """A row in the making."""
-
-    name: str
-
-    @property
-    def score(self) -> float:
-        """By the first metric."""
-        return next(iter(self.scores.values()))
+CONFIDENT = 0.975
+"""Share of the resamples in which a significantly better teacher is ahead."""
 
 
 def rank(
@@ -55,10 +44,12 @@ def rank(
 ) -> Ranking:
     """Order teachers by how close they are to the task that labels describe.
 
-    Every teacher meets the same resamples, so its interval does not depend on who else is ranked.
-    Several metrics order by the mean of their ranks. Shares come from the first metric: who is
-    clearly worse than a control gets none, unless everybody is. Where no score is above 0, or
-    scores of this metric cannot become shares, shares are equal.
+    Every teacher gets the same resamples, so its interval does not depend on the other teachers.
+    Several metrics order by the mean of their ranks. A teacher's `rank` is 1 + the number of
+    teachers that are ahead of it in 97.5 % of the resamples, and at least that of the teacher
+    before it: teachers that share a rank do not differ significantly. Shares come from the first
+    metric: teachers significantly worse than a control get share 0, unless all are. Where no score
+    is above 0, or scores of this metric cannot become shares, shares are equal.
 
     Args:
         features: of each teacher for the same N images, by name.
@@ -66,62 +57,60 @@ def rank(
         metric: a name in `METRICS`, or in `UNLABELED` to do without labels, or several with
             commas between.
         power: the larger, the more the nearest teachers get; finite, 0 is equal shares.
-        top: give shares to so many teachers only, that are close and do not say the same; None
-            for all.
+        top: number of teachers that get a share, close and not redundant; None for all.
         seed: of the resamples.
-        resamples: for the intervals; 0 for none, and then nobody is clearly worse.
+        resamples: for the intervals; 0 for none, and then no teacher is significantly worse.
         domains: what each teacher's images show, by name.
         failures: why a teacher could not be run, by name; it becomes a failed row.
-        controls: features of the same images that know nothing of any domain, by name.
-        store: scores that are known, and where new ones go; None computes all and keeps none.
+        controls: features of the same images from domain-agnostic baselines, by name.
+        store: keeps scores between calls; None computes all of them.
         progress: called with (done, total) after each teacher.
 
     Raises:
-        RankingError: the labels can rank nobody, or every teacher failed.
+        RankingError: an unknown metric, labels that cannot rank, or every teacher failed.
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+        >>> labels = np.arange(8) % 2
+        >>> noise, good = Features(rows, rows), Features(rows + 9 * labels[:, None], rows)
+        >>> rank({"noise": noise, "good": good}, labels, metric="knn").nearest()
+        'good'
     """
-    metrics = [name.strip() for name in metric.split(",")]
-    for name in metrics:
-        if name not in METRICS | UNLABELED:
-            known = ", ".join([*METRICS, *UNLABELED])
-            raise RankingError(f"No metric is called {name!r}. Choose among {known}.")
+    metrics = parse_metrics(metric)
     if not (math.isfinite(power) and power >= 0):
         raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
     if not set(metrics) <= UNLABELED.keys():
         check_labels(labels)
-    everyone = {**features, **controls}
-    for name, outputs in everyone.items():
-        if len(outputs) != len(labels):
-            raise ValueError(f"{len(labels)} labels, but {len(outputs)} images seen by {name!r}")
-    failed = dict(failures)
-    scored: list[_Row] = []
-    blind = {name: UNLABELED[name](everyone) for name in metrics if name in UNLABELED}
-    for done, (name, outputs) in enumerate(everyone.items(), start=1):
-        try:
-            known = {metric: scores[name] for metric, scores in blind.items()}
-            given = (outputs, labels, metrics, known, seed, resamples)
-            compute = partial(_measure, *given)
-            found = store.recall(score_key(*given), compute) if store else compute()
-            scored.append(_Row(found.scores, found.drawn, found.dealt, name))
-        except RankingError as error:
-            failed[name] = str(error)
-        if progress:
-            progress(done, len(everyone))
-    teachers = [row for row in scored if row.name in features]
+    scored, broken = _score_all(
+        {**features, **controls}, labels, metrics, seed, resamples, store, progress
+    )
+    failed = {**failures, **broken}
+    teachers = {name: row for name, row in scored.items() if name in features}
     if not teachers:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
-    bars = [row for row in scored if row.name in controls]
-    beaten = {row.name for row in teachers if any(_is_clearly_better(bar, row) for bar in bars)}
-    shares = _share(teachers, metrics[0], power, beaten)
-    reasons = dict.fromkeys(beaten, BEATEN)
+    baselines = [row for name, row in scored.items() if name in controls]
+    shares, without = _share(teachers, baselines, metrics[0], power)
     if top is not None:
         candidates, shares = shares, choose(shares, features, top)
-        reasons |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
-    order = _order(scored)
-    places = _place([row for row in order if row.name in features])
+        without |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
+    ordered = {name: scored[name] for name in _order(scored)}
+    ranks = _compute_ranks({name: row for name, row in ordered.items() if name in features})
     rows = [
-        _row(row, domains, shares, places, metrics, reasons, control=row.name not in features)
-        for row in order
+        RankedTeacher(
+            name=name,
+            domain=domains.get(name, ""),
+            score=_score(row),
+            low=_percentile(row.bootstrap, 2.5),
+            high=_percentile(row.bootstrap, 97.5),
+            share=shares.get(name, 0.0),
+            status="ok" if name in features else "control",
+            reason=without.get(name, ""),
+            chance=_percentile(row.permutations, 95),
+            rank=ranks.get(name),
+            scores=row.scores if len(metrics) > 1 else {},
+        )
+        for name, row in ordered.items()
     ]
     rows += [
         RankedTeacher(name, domains.get(name, ""), None, None, None, 0.0, "failed", reason)
@@ -139,6 +128,35 @@ def rank(
     )
 
 
+def _score_all(
+    features: Mapping[str, Features],
+    labels: Labels,
+    metrics: list[str],
+    seed: int,
+    resamples: int,
+    store: ScoreStore | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, ScoreSamples], dict[str, str]]:
+    """Scores of each teacher and control by name, and why the others have none."""
+    for name, outputs in features.items():
+        if len(outputs) != len(labels):
+            raise ValueError(f"{len(labels)} labels, but {len(outputs)} images of {name!r}")
+    scored: dict[str, ScoreSamples] = {}
+    failed: dict[str, str] = {}
+    unlabeled = {name: UNLABELED[name](features) for name in metrics if name in UNLABELED}
+    for done, (name, outputs) in enumerate(features.items(), start=1):
+        try:
+            known = {metric: scores[name] for metric, scores in unlabeled.items()}
+            given = (outputs, labels, metrics, known, seed, resamples)
+            compute = partial(_measure, *given)
+            scored[name] = store.recall(score_key(*given), compute) if store else compute()
+        except RankingError as error:
+            failed[name] = str(error)
+        if progress:
+            progress(done, len(features))
+    return scored, failed
+
+
 def _measure(
     outputs: Features,
     labels: Labels,
@@ -146,84 +164,78 @@ def _measure(
     known: Mapping[str, float],
     seed: int,
     resamples: int,
-) -> Scored:
-    first = metrics[0]
-    score, drawn, dealt = known.get(first, 0.0), np.empty(0), np.empty(0)
-    if first not in known:
-        score, drawn, dealt = measure(first, outputs, labels, resamples=resamples, seed=seed)
-    scores = {first: score}
-    for other in metrics[1:]:
-        scores[other] = known[other] if other in known else METRICS[other](outputs, labels)
+) -> ScoreSamples:
+    """Scores of one teacher by each metric; `known` has those of metrics without labels."""
+    scores: dict[str, float] = {}
+    bootstrap = permutations = np.empty(0)
+    for name in metrics:
+        if name in known:
+            scores[name] = known[name]
+        elif not scores:
+            measured = measure(name, outputs, labels, resamples=resamples, seed=seed)
+            scores[name], bootstrap, permutations = measured
+        else:
+            scores[name] = METRICS[name](outputs, labels)
     if not all(math.isfinite(value) for value in scores.values()):
         raise RankingError("its score is not a finite number")
-    return Scored(scores, drawn, dealt)
+    return ScoreSamples(scores, bootstrap, permutations)
 
 
-def _order(scored: list[_Row]) -> list[_Row]:
-    """By the mean over metrics of the rank, then by the first score, then by name."""
-    table = np.array([[*row.scores.values()] for row in scored])
+def _score(row: ScoreSamples) -> float:
+    """By the first metric."""
+    return next(iter(row.scores.values()))
+
+
+def _percentile(samples: Floats, percent: float) -> float | None:
+    return float(np.nanpercentile(samples, percent)) if len(samples) else None
+
+
+def _order(scored: Mapping[str, ScoreSamples]) -> list[str]:
+    """Names by the mean over metrics of the rank, then by the first score, then by name."""
+    table = np.array([[*row.scores.values()] for row in scored.values()])
     # of equal scores each has the mean of their ranks
-    ranks = (table[:, None] < table[None]).sum(axis=1) + (table[:, None] == table[None]).sum(
-        axis=1
-    ) / 2
-    means = ranks.mean(axis=1)
-    by = sorted(range(len(scored)), key=lambda i: (means[i], -scored[i].score, scored[i].name))
-    return [scored[i] for i in by]
+    above = (table[:, None] < table).sum(axis=1)
+    ranks = above + (table[:, None] == table).sum(axis=1) / 2
+    means = dict(zip(scored, ranks.mean(axis=1).tolist(), strict=True))
+    return sorted(scored, key=lambda name: (means[name], -_score(scored[name]), name))
 
 
-def _place(order: list[_Row]) -> dict[str, int]:
-    """1 + the number of teachers that are clearly better: in 97.5 % of the resamples.
+def _compute_ranks(ordered: Mapping[str, ScoreSamples]) -> dict[str, int]:
+    """1 + the number of teachers that are significantly better, and never less than the one before.
 
-    None has a place without resamples.
+    Empty without resamples.
     """
-    if not all(len(row.drawn) for row in order):
+    if not all(len(row.bootstrap) for row in ordered.values()):
         return {}
-    places: dict[str, int] = {}
+    ranks: dict[str, int] = {}
     least = 1
-    for row in order:
-        better = sum(_is_clearly_better(other, row) for other in order)
-        places[row.name] = least = max(least, 1 + better)
-    return places
+    for name, row in ordered.items():
+        better = sum(_is_better(other, row) for other in ordered.values())
+        ranks[name] = least = max(least, 1 + better)
+    return ranks
 
 
-def _is_clearly_better(one: _Row, other: _Row) -> bool:
-    """In 97.5 % of the resamples that both met; never without resamples."""
-    if not (len(one.drawn) and len(other.drawn)):
+def _is_better(one: ScoreSamples, other: ScoreSamples) -> bool:
+    """Whether `one` is significantly better: ahead in 97.5 % of the resamples that both have."""
+    if not (len(one.bootstrap) and len(other.bootstrap)):
         return False
-    return bool(one.score > other.score and np.mean(one.drawn > other.drawn) >= 0.975)
+    ahead = np.mean(one.bootstrap > other.bootstrap)
+    return bool(_score(one) > _score(other) and ahead >= CONFIDENT)
 
 
-def _share(teachers: list[_Row], metric: str, power: float, beaten: Set[str]) -> dict[str, float]:
-    """Shares of those that no control beats; of all, where the controls beat everybody."""
-    scores = {row.name: row.score for row in teachers}
-    unbeaten = {name: score for name, score in scores.items() if name not in beaten} or scores
-    known = metric in SHAREABLE and max(unbeaten.values()) > 0
-    return share_by_power(unbeaten, power if known else 0.0)
+def _share(
+    teachers: Mapping[str, ScoreSamples],
+    baselines: Sequence[ScoreSamples],
+    metric: str,
+    power: float,
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Shares of the teachers that are not worse than a control, or of all where all are.
 
-
-def _row(
-    row: _Row,
-    domains: Mapping[str, str],
-    shares: Mapping[str, float],
-    places: Mapping[str, int],
-    metrics: list[str],
-    reasons: Mapping[str, str],
-    *,
-    control: bool,
-) -> RankedTeacher:
-    low, high = (
-        map(float, np.nanpercentile(row.drawn, (2.5, 97.5))) if len(row.drawn) else (None, None)
-    )
-    return RankedTeacher(
-        name=row.name,
-        domain=domains.get(row.name, ""),
-        score=row.score,
-        low=low,
-        high=high,
-        share=shares.get(row.name, 0.0),
-        status="control" if control else "ok",
-        reason=reasons.get(row.name, ""),
-        chance=float(np.nanpercentile(row.dealt, 95)) if len(row.dealt) else None,
-        place=places.get(row.name),
-        scores=row.scores if len(metrics) > 1 else {},
-    )
+    Returns:
+        The shares above 0, and the reason of each teacher that is worse.
+    """
+    scores = {name: _score(row) for name, row in teachers.items()}
+    worse = {name for name, row in teachers.items() if any(_is_better(b, row) for b in baselines)}
+    rest = {name: score for name, score in scores.items() if name not in worse} or scores
+    known = metric in SHAREABLE and max(rest.values()) > 0
+    return share_by_power(rest, power if known else 0.0), dict.fromkeys(worse, WORSE)

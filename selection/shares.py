@@ -1,4 +1,4 @@
-"""Shares of the teaching: numbers of 0 or more that sum to 1, from scores."""
+"""Shares: alpha, the weight of each teacher in distillation, from scores and redundancy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from zoo.errors import RankingError
 from zoo.features.store import Features
 
 POWER = 4.0
-"""Ours; the larger, the more the nearest teachers get. The paper's is recollected as 12."""
+"""The default; the larger, the more the nearest teachers get. The paper's is believed to be 12."""
 
 SHAREABLE = frozenset(
-    {"knn", "parc", "probe", "cka", "cka_rbf", "agreement", "clusters", "confidence"}
+    {"knn", "parc", "linear_probe", "cka", "cka_rbf", "agreement", "clusters", "confidence"}
 )
-"""Metrics whose scores lie in 0..1 wherever they say something; logarithms, for one, do not."""
+"""Metrics whose scores lie in 0..1 above chance; logarithms, for one, have no zero."""
+
+SHARPNESS = 4
+"""Power of CKA at which two teachers count as one: 0.9 is 0.66 of the same, 0.5 is 0.06."""
 
 
 def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float]:
     """Shares max(0, score)^power / sum: alpha of Borup et al., ICCV 2023.
 
-    Power 0 is equal shares, clipped or not; infinity is the nearest alone, or those equally near.
+    Power 0 is equal shares for all; infinity is the nearest alone, or those equally near.
 
     Raises:
         RankingError: the power is below 0, or above 0 with no score that is.
@@ -36,22 +39,18 @@ def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float
     if best <= 0:
         raise RankingError(
             "No teacher is closer to these images than chance: every score is 0 or less. "
-            "Distil without teachers: `zoo distill --baseline transfer`."
+            "Distill without teachers: `zoo distill --baseline transfer`."
         )
-    # Relative to the best, or a high power would make 0 of them all.
+    # relative to the best, or a high power would make all of them 0
     return normalize({name: max(0.0, score / best) ** power for name, score in scores.items()})
 
 
 def normalize(shares: Mapping[str, float]) -> dict[str, float]:
-    """The same shares with sum 1, without those that are 0; at least one has to be above."""
+    """The same shares with sum 1, without those that are 0; at least one has to be above 0."""
     largest = max(shares.values())
     relative = {name: share / largest for name, share in shares.items() if share / largest > 0}
     total = sum(relative.values())
     return {name: share / total for name, share in relative.items()}
-
-
-SHARPNESS = 4
-"""Power of CKA at which two teachers count as one: 0.9 is 0.66 of the same, 0.5 is 0.06."""
 
 
 def compare(features: Mapping[str, Features]) -> NDArray[np.float64]:
@@ -59,49 +58,42 @@ def compare(features: Mapping[str, Features]) -> NDArray[np.float64]:
 
     O(T^2) comparisons of O(N D min(N, D)).
     """
-    everyone = [*features.values()]
-    table = np.eye(len(everyone))
-    for row, one in enumerate(everyone):
+    teachers = [*features.values()]
+    table = np.eye(len(teachers))
+    for row, one in enumerate(teachers):
         for column in range(row):
-            table[row, column] = table[column, row] = cka_between(one, everyone[column])
+            table[row, column] = table[column, row] = cka_between(one, teachers[column])
     return table
 
 
 def divide(shares: Mapping[str, float], features: Mapping[str, Features]) -> dict[str, float]:
-    """The shares, each over the number of teachers that say the same, itself included.
+    """The shares, each over the number of redundant teachers, itself included.
 
-    share_i / sum_j CKA_ij^4, then normalized: ten copies of a teacher weigh as much as one.
-
-    Args:
-        shares: of teachers, above 0.
-        features: of each of them, for the same N images.
+    share_i / sum_j CKA_ij^4, then normalized: ten copies of a teacher weigh as much as one. Shares
+    are above 0; features are of each of their teachers, for the same N images.
     """
     alike = compare({name: features[name] for name in shares}) ** SHARPNESS
-    crowds = alike.sum(axis=1)
+    copies = alike.sum(axis=1)
     return normalize(
-        {name: share / crowd for (name, share), crowd in zip(shares.items(), crowds, strict=True)}
+        {name: shares[name] / count for name, count in zip(shares, copies, strict=True)}
     )
 
 
 def choose(
     shares: Mapping[str, float], features: Mapping[str, Features], count: int
 ) -> dict[str, float]:
-    """The shares of few teachers: each next one has a large share and says something new.
+    """The shares of a few teachers that have large shares and are not redundant.
 
     Greedy: the next teacher is that of the largest share_i (1 - max_j CKA_ij), over the j chosen
-    before. What is left of sameness divides their shares (`divide`).
-
-    Args:
-        shares: of teachers, above 0.
-        features: of each of them, for the same N images.
-        count: how many to choose, at least 1.
+    before. Their shares are then divided by the redundancy that is left (`divide`, which takes the
+    same arguments). Of fewer than `count` teachers, at least 1, all are chosen.
     """
     names = [*shares]
     alike = compare({name: features[name] for name in names})
     chosen: list[int] = []
     while len(chosen) < min(count, len(names)):
-        news = 1 - alike[:, chosen].max(axis=1, initial=0.0)
-        worth = np.array([shares[name] for name in names]) * news
+        novelty = 1 - alike[:, chosen].max(axis=1, initial=0.0)
+        worth = np.array([shares[name] for name in names]) * novelty
         worth[chosen] = -1
         chosen.append(int(worth.argmax()))
     return divide({names[index]: shares[names[index]] for index in chosen}, features)

@@ -1,10 +1,10 @@
-"""Which of very many teachers live near a target: fingerprints in one index, none of them run.
+"""Shortlist: the nearest of very many teachers to a target by their fingerprints, none of them run.
 
 A teacher is close when each part of the target has a prototype of it nearby: `closeness`. That
-costs a product with every prototype, so a linear stand-in comes first: how well each teacher
+costs a product with every prototype, so a linear approximation comes first: how well each teacher
 covers a thousand anchors, one vector a teacher, in one flat FAISS index. Only the best by that
-are measured; a zoo of up to MEASURED teachers is measured whole. Both kinds of vectors are cut to
-their widest directions, which is what makes a search fast.
+are measured; a zoo of up to MEASURED teachers is measured whole. Both kinds of vectors are
+projected onto their principal directions, which makes a search fast.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.index import FlatIndex, find_centers, unit_rows
+from selection.index import build_index, find_centers, pack_index, unit_rows, unpack_index
 from zoo.system.tensors import read_tensors, write_tensors
 
 FORMAT = "2"
+ARRAYS = ("starts", "axes", "prototypes", "anchors", "mixing")
+"""Attributes that are saved as tensors."""
 CENTERS = 16
-"""Parts that the target is seen as."""
+"""Parts that the target is divided into."""
 ANCHORS = 1024
 SHARPNESS = 80.0
 """How fast the weight of an anchor falls with its distance from a center of the target."""
@@ -41,7 +44,7 @@ FULL = 32767
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Images as a few parts.
+    """The images of a task, divided into a few parts.
 
     Attributes:
         centers: [C, D], unit length.
@@ -72,7 +75,8 @@ class Shortlist:
         prototypes: [starts[T], W] int16, along the axes, FULL times their values.
         anchors: [A, W], along the axes.
         mixing: [A, V], the widest directions of the coverages.
-        coverage: of each teacher, the similarity of its nearest prototype to each anchor, mixed.
+        coverage: FAISS index, for each teacher the similarity of its nearest prototype to each
+            anchor, mixed.
         key: of what it was built from.
         refused: teachers whose fingerprints could not be used.
     """
@@ -83,7 +87,7 @@ class Shortlist:
     prototypes: NDArray[np.int16]
     anchors: NDArray[np.float32]
     mixing: NDArray[np.float32]
-    coverage: FlatIndex
+    coverage: Any
     key: str = ""
     refused: tuple[str, ...] = ()
 
@@ -91,7 +95,8 @@ class Shortlist:
         """The `count` teachers closest to a target and their closeness in -1..1, best first."""
         wanted = min(max(count, MEASURED), len(self.names))
         if wanted < len(self.names):
-            likely = self.coverage.search(self._weights(target) @ self.mixing, wanted)
+            query = self._weights(target) @ self.mixing
+            likely = self.coverage.search(query[None], wanted)[1][0]
         else:
             likely = np.arange(len(self.names))
         close = self.closeness(target, likely)
@@ -115,20 +120,14 @@ class Shortlist:
         return target.shares @ (heat / heat.sum(axis=1, keepdims=True))
 
     def save(self, path: Path) -> None:
-        """Write it as one file, whole or not at all.
+        """Write it as one file, atomically.
 
         Raises:
             OSError: it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {
-            "starts": self.starts,
-            "axes": self.axes,
-            "prototypes": self.prototypes,
-            "anchors": self.anchors,
-            "mixing": self.mixing,
-            "faiss": self.coverage.to_bytes(),
-        }
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays["faiss"] = pack_index(self.coverage)
         names = {"names": json.dumps(self.names), "refused": json.dumps(self.refused)}
         write_tensors(path, arrays, {"format": FORMAT, "key": self.key, **names})
 
@@ -144,15 +143,11 @@ class Shortlist:
         if (metadata.get("format"), metadata.get("key")) != (FORMAT, key):
             raise ValueError(f"{path} is of other fingerprints")
         return cls(
-            tuple(json.loads(metadata["names"])),
-            arrays["starts"],
-            arrays["axes"],
-            arrays["prototypes"],
-            arrays["anchors"],
-            arrays["mixing"],
-            FlatIndex.from_bytes(arrays["faiss"]),
-            key,
-            tuple(json.loads(metadata["refused"])),
+            **{name: arrays[name] for name in ARRAYS},
+            names=tuple(json.loads(metadata["names"])),
+            coverage=unpack_index(arrays["faiss"]),
+            key=key,
+            refused=tuple(json.loads(metadata["refused"])),
         )
 
 
@@ -180,7 +175,7 @@ def build_shortlist(
         coverage[begin:end] = np.maximum.reduceat(near, starts[begin:end] - starts[begin], axis=0)
     coverage -= coverage.mean(axis=0)
     mixing = _widest(coverage[:: 1 + len(coverage) // SAMPLE], COVERED)
-    index = FlatIndex.build(coverage @ mixing)
+    index = build_index(coverage @ mixing)
     return Shortlist(
         tuple(fingerprints), starts, axes, rows, anchors, mixing, index, key, tuple(refused)
     )

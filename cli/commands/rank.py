@@ -99,14 +99,14 @@ def rank(
         ranking.save(save)
     if plan:
         plan.saved.delete()
-    warnings = [*messages, *ranking.notes, deadline.overrun]
+    warnings = [*messages, *ranking.warnings, deadline.overrun]
     if report:
         from distill.report.ranking_page import ranking_page
 
         page = ranking_page(ranking.to_json(), command=command_line(), notes=warnings)
         with saving("page", report, "--report"):
             write_atomic(report, page)
-    for text in (*ranking.notes, deadline.overrun):
+    for text in (*ranking.warnings, deadline.overrun):
         terminal.note(text)
     if as_json:
         terminal.print_json(ranking.to_json())

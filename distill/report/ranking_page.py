@@ -64,7 +64,7 @@ def ranking_verdict(ranking: Mapping[str, Any]) -> str:
     """The closest teachers, in a sentence."""
     teachers = [row for row in ranking["teachers"] if row["status"] == "ok"]
     metric = ranking["metric"].partition(",")[0]
-    first = [row for row in teachers if row["place"] == 1]
+    first = [row for row in teachers if row["rank"] == 1]
     if len(first) > 1:
         names = join_names([row["name"] for row in first])
         return f"{len(first)} of {len(teachers)} teachers are tied for rank 1: {names}."
@@ -88,7 +88,7 @@ def ranking_context(ranking: Mapping[str, Any], shares: Mapping[str, float]) -> 
     low, high = _find_limits(ranking["teachers"])
     metrics = ranking["metric"].split(",")
     return {
-        "explanation": " ".join(ranking["reading"]),
+        "explanation": " ".join(ranking["explanation"]),
         "limits": f"{low:.3g} to {high:.3g}",
         "metrics": metrics,
         "largest_share": max(shares.values(), default=0.0),
@@ -105,7 +105,7 @@ def _row(
         return None if row[name] is None else (row[name] - low) / (high - low)
 
     scored = row["score"] is not None
-    rank = f"rank {row['place']}" if row["place"] else ""
+    rank = f"rank {row['rank']}" if row["rank"] else ""
     return {
         "name": row["name"],
         "detail": ", ".join(filter(None, [rank, row["domain"]])),

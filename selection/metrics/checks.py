@@ -1,6 +1,8 @@
-"""What labels and features must be like before a metric scores them."""
+"""What a metric takes: types of its input, and checks before it scores."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +10,23 @@ from numpy.typing import NDArray
 from zoo.errors import RankingError
 from zoo.features.store import Features
 
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Scorer = Callable[[Labels], Callable[[Floats], float]]
+"""Given labels [L], the score of a resample that holds image i counts[i] times, counts [L]."""
 
-def check_labels(labels: NDArray[np.int64]) -> None:
+
+def check_labels(labels: Labels) -> None:
     """Refuse labels from which no metric can tell teachers apart.
+
+    Args:
+        labels: [N] of integers, -1 for an unlabeled image.
 
     Raises:
         RankingError: nothing is labeled, all is one class, or no class has two images.
+
+    Example:
+        >>> check_labels(np.array([0, 0, 1, -1]))
     """
     if not np.issubdtype(labels.dtype, np.integer) or (labels < -1).any():
         raise ValueError("labels are classes 0, 1, 2, ... or -1 for an unlabeled image")
@@ -28,7 +41,12 @@ def check_labels(labels: NDArray[np.int64]) -> None:
         raise RankingError("No class has two labeled images. Label more images of each class.")
 
 
-def check_input(features: Features, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def one_hot(known: Labels) -> Floats:
+    """Columns are the classes that occur, in ascending order: [L, C]."""
+    return (known[:, None] == np.unique(known)).astype(np.float64)
+
+
+def check_input(features: Features, labels: Labels) -> NDArray[np.int64]:
     """Row numbers of the labeled images, once labels and features can be scored.
 
     Raises:

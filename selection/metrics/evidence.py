@@ -7,10 +7,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import check_input
+from selection.metrics.checks import Floats, Labels, check_input
 from zoo.features.store import Features
-
-Floats = NDArray[np.float64]
 
 UPDATES = 11
 """How often LogME's two precisions are updated at most, as in the authors' code."""
@@ -19,15 +17,14 @@ MARGIN = 1e-5
 """Keeps LogME's precisions finite where a fit is perfect, as in the authors' code."""
 
 
-def logme(features: Features, labels: NDArray[np.int64]) -> float:
+def logme(features: Features, labels: Labels) -> float:
     """Log maximum evidence, per image, mean over the classes; any number, no fixed chance level.
 
     The evidence of a Bayesian linear regression without intercept onto each one-hot class, at the
-    precisions found by MacKay's fixed point from 1 and 1 (You et al., ICML 2021,
-    algorithm 1; stopped as the authors' code stops: ratio settled within 1 %, at most 11 updates,
-    1e-5 added to both squared errors). As published, neither rotation nor order matters, but a
-    scale or a shift of the features does. Noise scores above 0 where C is large, since one-hot
-    columns are mostly zeros: compare it only within one target.
+    precisions found by MacKay's fixed point from 1 and 1 (You et al., ICML 2021, algorithm 1;
+    stopped as in the authors' code: ratio settled within 1 %, at most 11 updates, 1e-5 added to
+    both squared errors). Rotation and order do not matter, scale and shift do. Noise scores above 0
+    where C is large, since one-hot columns are mostly zeros: compare it only within one target.
 
     Unlabeled rows play no part. One eigendecomposition of the smaller Gram matrix serves all
     classes: O(L D min(L, D) + L D C) for L labeled images. Fails with L < D, where nearly every
@@ -40,18 +37,18 @@ def logme(features: Features, labels: NDArray[np.int64]) -> float:
     return float(evidence.mean() / len(labeled))
 
 
-def hscore(features: Features, labels: NDArray[np.int64]) -> float:
+def hscore(features: Features, labels: Labels) -> float:
     """Shrunk H-score, from 0 to about C - 1; chance is below (C - 1) D / (L - 1).
 
     tr(cov_a(f)^-1 (1 - a) cov(E[f | y])): the share of the features' variance that lies between
-    classes, summed over whitened directions (Bao et al., ICIP 2019), with the
-    covariance of Ledoit and Wolf, a their shrinkage (Ibrahim, Ponomareva and Mazumder, "Newer is
-    not always better", 2021). As in the code that is in use, the between-class covariance is over
-    L - 1 and the other over N. Neither rotation, shift, scale nor order of images matters.
+    classes, summed over whitened directions (Bao et al., ICIP 2019), with the covariance of Ledoit
+    and Wolf, a their shrinkage (Ibrahim, Ponomareva and Mazumder, "Newer is not always better",
+    2021). As in the code in use, the between-class covariance is over L - 1 and the other over N.
+    Rotation, shift, scale and order do not matter.
 
     Covariance and shrinkage are fitted on all rows, labeled or not; class means on the labeled.
-    No pseudo-inverse: one linear system of the smaller side, O(N D min(N, D)). Fails with few
-    labels: the mean of few images is mostly noise, and noise in narrow directions counts full.
+    One linear system of the smaller side, O(N D min(N, D)). Fails with few labels: the mean of few
+    images is mostly noise, and noise in narrow directions counts full.
     """
     labeled = check_input(features, labels)
     rows = features.embeddings.astype(np.float64)
@@ -72,7 +69,7 @@ def hscore(features: Features, labels: NDArray[np.int64]) -> float:
     return float((1 - shrinkage) * np.sum(left.T * solved))
 
 
-def _one_hot(known: NDArray[np.int64]) -> Floats:
+def _one_hot(known: Labels) -> Floats:
     """Rows are the classes that occur, in ascending order: [C, L]."""
     return (known == np.unique(known)[:, None]).astype(np.float64)
 
@@ -125,7 +122,7 @@ def _maximize_evidence(values: Floats, energies: Floats, sizes: Floats, count: i
     )
 
 
-def _mix_means(labels: NDArray[np.int64], labeled: NDArray[np.int64]) -> Floats:
+def _mix_means(labels: Labels, labeled: NDArray[np.int64]) -> Floats:
     """[C, N]: times the rows, the class means less their mean; its square is cov(E[f | y])."""
     members = _one_hot(labels[labeled])
     sizes = members.sum(axis=1, keepdims=True)
@@ -138,7 +135,7 @@ def _shrink(rows: Floats, gram: Floats) -> tuple[float, float]:
     """Ledoit and Wolf's shrinkage and mean variance, J. Multivariate Analysis 2004, lemma 3.2 ff.
 
     Args:
-        rows: [N, D], centerd.
+        rows: [N, D], centered.
         gram: X'X/N or XX'/N, whose squares sum to the same.
     """
     count, width = rows.shape

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import check_input
+from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
 from zoo.features.components import decompose
 from zoo.features.store import Features
-
-Floats = NDArray[np.float64]
 
 WIDTH = 64
 """Principal components that GBC and NCTI look at."""
@@ -25,17 +23,15 @@ DISTINCT = 1e-4
 """Standard deviations, relative, below which NCTI's discriminant takes a direction for rounding."""
 
 
-def gbc(features: Features, labels: NDArray[np.int64]) -> float:
+def gbc(features: Features, labels: Labels) -> float:
     """Gaussian Bhattacharyya coefficient, from -C (C - 1) to 0; chance is near the former.
 
     Minus the sum of exp(-Bhattacharyya distance) over all ordered pairs of classes, each class a
-    spherical Gaussian after PCA to 64 dimensions (Pandy et al., CVPR 2022). Spherical
-    is the default of the authors' code, as is the floor of 1e-4 under each variance. That code
-    takes the logarithm of the one variance once, not once per dimension: here the distance is the
-    paper's. Rotation, shift and order do not matter; scale does only where the floor is reached.
-
-    PCA is fitted on all rows, labeled or not, classes on the labeled. O(N D min(N, D)). Fails
-    with many dimensions per image: spheres of few images hardly overlap, and all teachers near 0.
+    spherical Gaussian after PCA to 64 dimensions (Pandy et al., CVPR 2022), with the authors' floor
+    of 1e-4 under each variance. Their code takes the logarithm of the variance once, not once per
+    dimension: here the distance is the paper's. Rotation, shift and order do not matter; scale does
+    only where the floor is reached. PCA is fitted on all rows, labeled or not, classes on the
+    labeled. O(N D min(N, D)). Fails with many dimensions per image, where every score nears 0.
     """
     labeled = check_input(features, labels)
     rows = _reduce(features)[labeled]
@@ -50,17 +46,15 @@ def gbc(features: Features, labels: NDArray[np.int64]) -> float:
     return float(np.trace(overlap) - overlap.sum())
 
 
-def transrate(features: Features, labels: NDArray[np.int64]) -> float:
+def transrate(features: Features, labels: Labels) -> float:
     """Mutual information of features and labels as coding rates, in nats; chance is above 0.
 
-    R(Z) - mean over classes of R(Z_c), R(Z) = log det(I + Z'Z / (n e)) / 2, Z centerd over all
-    classes, n its own number of rows, e = 1e-4 (Huang et al., ICML 2022). Classes
-    count equally, as in the authors' listing; the equation weighs them by size, which is the same
-    where all are of one size, and only then is the score never below 0. No normalization of the
-    features: rotation, shift and order do not matter, but their scale does.
-
-    Unlabeled rows play no part. O(L D min(L, D)). Fails with L near D or below, where chance is
-    high, and prefers features of large scale.
+    R(Z) - mean over classes of R(Z_c), R(Z) = log det(I + Z'Z / (n e)) / 2, Z centered over all
+    classes, n its own number of rows, e = 1e-4 (Huang et al., ICML 2022). Classes count equally, as
+    in the authors' listing; the equation weighs them by size, and only where all are of one size is
+    the score never below 0. Rotation, shift and order do not matter, scale does. Unlabeled rows
+    play no part. O(L D min(L, D)). Fails with L near D or below, where chance is high, and prefers
+    features of large scale.
     """
     labeled = check_input(features, labels)
     rows = features.embeddings[labeled].astype(np.float64)
@@ -70,33 +64,32 @@ def transrate(features: Features, labels: NDArray[np.int64]) -> float:
     return _rate(rows) - float(np.mean(within))
 
 
-def ncti(features: Features, labels: NDArray[np.int64]) -> float:
+def ncti(features: Features, labels: Labels) -> float:
     """Nearness to neural collapse, any number; chance depends on N and C.
 
     Wang et al., ICCV 2023: the spread of the class centers towards a simplex, plus the nearness of
     each image to its own center, less the spread within classes. The paper scales each term to
     [0, 1] over the teachers at hand; a score of one teacher cannot. Here the three are joined as
     logarithms, log(spread) + log(nearness) - log(spread within), which weighs equal ratios
-    equally and does not grow with the number of images. `ncti_terms` has the published terms.
+    equally and does not grow with the number of images.
 
     O(N D min(N, D) + L C min(L, C)). Fails with less than a few times 64 images, where a
-    discriminant of 64 dimensions parts any classes.
+    discriminant of 64 dimensions separates any classes.
     """
     simplex, nearest, variability = ncti_terms(features, labels)
     return float(np.log(simplex) + np.log(nearest) - variability)
 
 
-def ncti_terms(features: Features, labels: NDArray[np.int64]) -> tuple[float, float, float]:
+def ncti_terms(features: Features, labels: Labels) -> tuple[float, float, float]:
     """NCTI's three terms as the authors' code has them, before they are scaled over teachers.
 
     PCA to 64 dimensions (on all rows, labeled or not), then linear discriminant analysis on the
-    labeled ones, its within-class covariance shrunk by exp(-variance of 32 components). Their
-    score is simplex + nearest - variability, each scaled to [0, 1] over the zoo. The shrinkage
-    makes all three depend on the scale of the features.
+    labeled ones, its within-class covariance shrunk by exp(-variance of 32 components), so that all
+    three depend on the scale of the features.
 
     Returns:
-        The nuclear norm of the centerd discriminant coordinates; the mean probability of an image's
-        own class; the log of the nuclear norms of each class's probabilities, summed.
+        The nuclear norm of the centered discriminant coordinates; the mean probability of an
+        image's own class; the log of the nuclear norms of each class's probabilities, summed.
     """
     labeled = check_input(features, labels)
     every = _reduce(features)
@@ -118,7 +111,7 @@ def _reduce(features: Features) -> Floats:
     return basis * np.sqrt(values)
 
 
-def _average(rows: Floats, labels: NDArray[np.int64]) -> tuple[Floats, NDArray[np.intp]]:
+def _average(rows: Floats, labels: Labels) -> tuple[Floats, NDArray[np.intp]]:
     """Mean of each class [C, R], and the classes numbered 0..C-1 [L]."""
     known = np.unique(labels, return_inverse=True)[1]
     members = np.eye(known.max() + 1)[known]

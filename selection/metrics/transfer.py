@@ -1,17 +1,15 @@
-"""Metrics of how well a teacher's classes tell the target's: NCE, LEEP and N-LEEP."""
+"""Metrics of how well a teacher's classes predict the target's: NCE, LEEP and N-LEEP."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import check_input
-from selection.metrics.mixture import assign_softly
+from selection.metrics.checks import Floats, Labels, check_input
+from selection.metrics.gaussian_mixture import assign_softly
 from zoo.errors import RankingError
 from zoo.features.components import decompose
 from zoo.features.store import Features
-
-Floats = NDArray[np.float64]
 
 ENERGY = 0.8
 """Share of the variance that N-LEEP's principal components keep."""
@@ -20,15 +18,13 @@ COMPONENTS = 5
 """Gaussians per target class in N-LEEP."""
 
 
-def nce(features: Features, labels: NDArray[np.int64]) -> float:
+def nce(features: Features, labels: Labels) -> float:
     """Negative conditional entropy of the labels, in nats, from -log C to 0.
 
-    -H(Y | Z), Z the class that the teacher names: the mean log share of an image's class among
-    the images of its Z (Tran, Nguyen and Hassner, ICCV 2019). A teacher that always names
-    one class scores -H(Y); so does a random one with many images per Z, and more with few.
-
-    Unlabeled rows play no part. By counting: O(L K). Fails with L near K, where hardly two images
-    share a Z, and sees nothing but the name of the likeliest class.
+    -H(Y | Z), Z the teacher's most probable class: the mean log share of an image's class among the
+    images of its Z (Tran, Nguyen and Hassner, ICCV 2019). A constant Z scores -H(Y); so does a
+    random one with many images per Z, and more with few. Unlabeled rows play no part. O(L K). Fails
+    with L near K, where hardly two images share a Z, and ignores all but the most probable class.
     """
     labeled = check_input(features, labels)
     named = _read_logits(features, labeled).argmax(axis=1)
@@ -38,15 +34,13 @@ def nce(features: Features, labels: NDArray[np.int64]) -> float:
     return float(np.log(together[place] / np.bincount(named)[named]).mean())
 
 
-def leep(features: Features, labels: NDArray[np.int64]) -> float:
+def leep(features: Features, labels: Labels) -> float:
     """Log expected empirical prediction, in nats, at most 0; chance is -H(Y), or -log C.
 
-    Mean log probability of the labels under sum_z P(y | z) P(z | x), P(z | x) the teacher's
-    softmax and P(y | z) counted with it (Nguyen et al., ICML 2020, eq. 2). Classes that get
-    no probability at all are 0/0 in the published form and are left out here.
-
-    Unlabeled rows play no part. O(L K C). Fails with L near K, like `nce`, and for teachers
-    whose softmax is nearly flat: they all score near chance.
+    Mean log probability of the labels under sum_z P(y | z) P(z | x), P(z | x) the teacher's softmax
+    and P(y | z) counted with it (Nguyen et al., ICML 2020, eq. 2). Classes of probability 0 are 0/0
+    in the published form and are left out here. Unlabeled rows play no part. O(L K C). Fails with L
+    near K, like `nce`, and for teachers whose softmax is nearly flat: all score near chance.
     """
     labeled = check_input(features, labels)
     logits = _read_logits(features, labeled)
@@ -54,18 +48,18 @@ def leep(features: Features, labels: NDArray[np.int64]) -> float:
     return _expect(shares / shares.sum(axis=1, keepdims=True), labels[labeled])
 
 
-def nleep(features: Features, labels: NDArray[np.int64]) -> float:
+def nleep(features: Features, labels: Labels) -> float:
     """LEEP with a mixture of Gaussians for the teacher's classes, at most 0; chance above -H(Y).
 
     The features are cut to the principal components that hold 80 % of their variance, and 5
     Gaussians per target class are fitted to them (Li et al., CVPR 2021). Their covariances are
-    full, as in the public implementations (`selection.metrics.mixture`). With 5 C images or fewer there
-    are C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
+    full, as in the public implementations (`gaussian_mixture`). With 5 C images or fewer there are
+    C Gaussians less until they fit, as there. k-means starts from one seed: a rotation or scale
     matters only through that and the 1e-6 added to variances, the order of images through the seed.
 
     Components and mixture are fitted on all rows, labeled or not. O(N D min(N, D)), then
     O(N C R^2) per round of EM for R components: not for tens of thousands of images. Fails with few
-    rows: a Gaussian on a handful of images holds nothing but them, and every teacher nears 0.
+    rows, where a Gaussian fits a handful of images and every teacher nears 0.
     """
     labeled = check_input(features, labels)
     basis, values = decompose(features.embeddings)
@@ -78,7 +72,7 @@ def nleep(features: Features, labels: NDArray[np.int64]) -> float:
     return _expect(shares[labeled], labels[labeled])
 
 
-def _expect(shares: Floats, labels: NDArray[np.int64]) -> float:
+def _expect(shares: Floats, labels: Labels) -> float:
     """LEEP of probabilities of source classes [L, K] that sum to 1 per row."""
     known = np.unique(labels, return_inverse=True)[1]
     joint = np.eye(known.max() + 1)[known].T @ shares

@@ -1,11 +1,8 @@
-"""Rank teachers without any label: weaker than with labels, and the output says so.
-
-To add a score, write a function of all teachers' features and name it in UNLABELED.
-"""
+"""Metrics that need no labels, but all teachers at once: weaker than those with labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +12,19 @@ from zoo.features.store import Features
 
 NEIGHBORS = 10
 
-Score = Callable[[Mapping[str, Features]], dict[str, float]]
-
 
 def agreement(features: Mapping[str, Features]) -> dict[str, float]:
-    """How far a teacher's neighbors are those that the other teachers see, from 0 to 1.
+    """How far a teacher's nearest neighbors are those of the other teachers, from 0 to 1.
 
     Mean over images and over the other teachers of the share of common nearest neighbors, k = 10
-    by cosine; chance is k / (N - 1). What several networks that learned from different data agree
-    on is in the images (mutual k-nearest-neighbor alignment of Huh et al., ICML 2024, here as a
-    vote). Fails where most of the zoo is blind to what the task is about: the majority wins.
-    O(T N^2 D + T^2 N k) for T teachers.
+    by cosine; chance is k / (N - 1). Mutual k-nearest-neighbor alignment of Huh et al., ICML 2024,
+    here as a vote of networks trained on different data. Fails where the features of most teachers
+    lack what the task is about: the majority wins. O(T N^2 D + T^2 N k) for T teachers.
     """
-    found = {name: _neighbors(one) for name, one in features.items()}
+    found = {
+        name: find_nearest(one.embeddings, k=min(NEIGHBORS, len(one) - 1))
+        for name, one in features.items()
+    }
     if len(found) < 2:
         return dict.fromkeys(found, 0.0)
     return {
@@ -42,8 +39,8 @@ def clusters(features: Mapping[str, Features]) -> dict[str, float]:
     """How well a teacher's features fall into clusters, from 0 to 1; chance is near 0.
 
     Mean cosine of an image to the nearest of 10 k-means centers, less the same after shuffling each
-    column of the features. A teacher whose features part the images into groups sees something in
-    them; whether those are the user's classes nobody knows. O(T N D) per step of k-means.
+    column of the features. Fails where the clusters are not the classes of the task, which cannot
+    be checked without labels. O(T N D) per step of k-means.
     """
     return {name: _clusterability(one) for name, one in features.items()}
 
@@ -51,14 +48,10 @@ def clusters(features: Mapping[str, Features]) -> dict[str, float]:
 def confidence(features: Mapping[str, Features]) -> dict[str, float]:
     """Mean largest class probability of a teacher, from 1/K to 1, rescaled to 0..1.
 
-    A teacher that is sure of its classes has seen something like the images, or is badly
-    calibrated: the many-class teachers of a zoo are rarely sure. Teachers without classes get 0.
+    High where the images resemble the training data of a teacher. Fails for teachers that are badly
+    calibrated or have many classes. Teachers without classes get 0. O(N K).
     """
-    return {name: _certainty(one) for name, one in features.items()}
-
-
-def _neighbors(features: Features) -> NDArray[np.int64]:
-    return find_nearest(features.embeddings, k=min(NEIGHBORS, len(features) - 1))
+    return {name: _mean_confidence(one) for name, one in features.items()}
 
 
 def _overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
@@ -77,7 +70,7 @@ def _cohesion(rows: NDArray[np.float32]) -> float:
     return float((unit @ centers.T).max(axis=1).mean())
 
 
-def _certainty(features: Features) -> float:
+def _mean_confidence(features: Features) -> float:
     classes = features.logits.shape[1]
     if classes < 2:
         return 0.0
@@ -85,10 +78,3 @@ def _certainty(features: Features) -> float:
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     largest = float((1 / odds.sum(axis=1)).mean())
     return (largest - 1 / classes) / (1 - 1 / classes)
-
-
-UNLABELED: dict[str, Score] = {
-    "agreement": agreement,
-    "clusters": clusters,
-    "confidence": confidence,
-}

@@ -18,7 +18,18 @@ from selection import METRICS
 from tests.support import published_metrics as published
 from zoo.features.store import Features
 
-REFERENCES = ("parc", "knn", "probe", "logme", "hscore", "nce", "leep", "gbc", "transrate", "cka")
+REFERENCES = (
+    "parc",
+    "knn",
+    "linear_probe",
+    "logme",
+    "hscore",
+    "nce",
+    "leep",
+    "gbc",
+    "transrate",
+    "cka",
+)
 LARGE = {"rows": 50_000, "width": 2048, "classes": 100}
 LIMIT = 8.0
 """Peak memory at --large, GiB."""

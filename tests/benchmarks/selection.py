@@ -29,8 +29,8 @@ from zoo.features.linear_probe import fit_ridge, ridge_leave_one_out, standardiz
 from zoo.system.files import write_atomic
 
 COMBINED = (
-    "parc,knn", "parc,logme", "probe,logme", "knn,logme", "cka,logme", "leep,logme", "knn,probe",
-    "parc,knn,logme",
+    "parc,knn", "parc,logme", "linear_probe,logme", "knn,logme", "cka,logme", "leep,logme",
+    "knn,linear_probe", "parc,knn,logme",
 )  # fmt: skip
 """Combinations that are tried, by the mean of ranks."""
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cli.shortlisting import embed, read_index
 from scipy.stats import spearmanr
 
-from cli.shortlisting import embed, read_index
 from selection import shortlist as module
-from selection.index import unit_rows
+from selection.index import pack_index, unit_rows
 from selection.shortlist import Target, build_shortlist
 from zoo import read_images
 from zoo.teachers.catalogue import list_cards
@@ -101,7 +101,7 @@ def measure(zoo, sets, measured):
     began = time.perf_counter()
     shortlist = build_shortlist(zoo)
     built = time.perf_counter() - began
-    index, prototypes = shortlist.coverage.to_bytes().nbytes, shortlist.prototypes.nbytes
+    index, prototypes = pack_index(shortlist.coverage).nbytes, shortlist.prototypes.nbytes
     targets = [Target.of_images(embeddings) for embeddings in sets]
     truths = closeness_of_all(zoo, targets)
     for count in measured:

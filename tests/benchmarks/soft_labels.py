@@ -19,7 +19,7 @@ from selection.shares import share_by_power
 from zoo import extract_features, list_cards, read_images
 from zoo.features.controls import extract_controls
 
-METRIC = "probe"
+METRIC = "linear_probe"
 """The one that makes the shares by default."""
 
 LEAST = 30
@@ -34,7 +34,7 @@ def shares_by_rule(ranking):
     controls = [row.score for row in ranking.teachers if row.status == "control"]
     above = {name: score for name, score in scores.items() if score > max(controls)}
     rules = {f"power {power:g}": share_by_power(scores, power) for power in POWERS}
-    rules["not clearly worse than a control"] = ranking.weights()
+    rules["not significantly worse than a control"] = ranking.weights()
     rules["above every control"] = share_by_power(above or scores, ranking.power)
     return rules
 

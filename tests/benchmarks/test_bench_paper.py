@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks.paper import METHODS, parse, path_of, shares_of, unpack
 from tests.benchmarks.paper_tables import complete, gather, interval, paired, show
-from tests.selection.test_ranking import make_ranking
+from tests.support.scoring_tasks import make_ranking
 
 PARC = {"ant": 0.4, "bee": 0.2, "cow": -0.1}
 RANKING = make_ranking([0.5, 0.4, 0.3], [0.5, 0.3, 0.2])

@@ -13,8 +13,8 @@ from tests.support.toys import paint_folder
 from tests.support.worlds import snapshot
 
 KEYS = {
-    "notes",
-    "reading",
+    "warnings",
+    "explanation",
     "format",
     "target",
     "metric",
@@ -25,7 +25,7 @@ KEYS = {
 }
 ROW = {"name", "domain", "score", "low", "high", "share", "status", "reason"} | {
     "chance",
-    "place",
+    "rank",
     "scores",
 }
 
@@ -53,10 +53,10 @@ def test_rank_prints_the_document_that_it_saves(rank, imgs):
 def test_rank_shows_people_a_table_and_where_it_is_saved(rank):
     ran = rank()
     assert ran.code == 0
-    assert {"probe", "logme"} <= {*ran.out.split()}
+    assert {"linear_probe", "logme"} <= {*ran.out.split()}
     assert "12 labeled of 18 images, 3 classes; 36 forward passes" in ran.out
-    assert "labels dealt at random" in ran.out
-    assert "mean rank over probe and logme; shares: by probe" in ran.out
+    assert "Permutation baseline (95th percentile): " in ran.out
+    assert "mean rank over linear_probe and logme; shares: by linear_probe" in ran.out
     assert "ranking.json" in ran.out
 
 
@@ -122,6 +122,11 @@ def test_metric_chooses_the_score(rank, metric):
     assert shown["metric"] == metric
     if metric in METRIC.split(","):
         assert (scores == usual) == METRIC.startswith(metric)
+
+
+def test_the_old_name_of_the_linear_probe_is_accepted(rank):
+    shown = rank("--metric", "probe", "--json").json
+    assert shown == rank("--metric", "linear_probe", "--json").json | {"forward_passes": 36}
 
 
 def test_several_metrics_stand_side_by_side(rank):
@@ -257,7 +262,7 @@ def test_the_ranking_and_its_page_are_two_files(rank):
 
 def test_a_metric_that_is_named_twice_is_a_usage_error(rank):
     ran = rank("--metric", "knn,parc, knn")
-    assert (ran.code, "'knn' is there twice" in ran.err) == (2, True)
+    assert (ran.code, "'knn' is named twice" in ran.err) == (2, True)
 
 
 def test_a_narrow_terminal_cuts_no_number(rank, monkeypatch):

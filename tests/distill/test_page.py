@@ -207,7 +207,7 @@ def test_the_ranking_has_intervals_chance_controls_and_the_shares_that_taught(pa
     part = Page(page).by_id("ranking").text
     for words in ("0.8000.70", "0.70 to 0.90", "rank 1, ants", "control", "failed: broken <file>"):
         assert words in part.replace("0.800 ", "0.800")
-    assert "up to 0.41" in part
+    assert "baseline (95th percentile): 0.41" in part
     assert "75.0%" in part
     nearest = make_page(make_report(teachers={"bee": 1.0}), ranking=make_ranking().to_json())
     assert "100.0%" in Page(nearest).by_id("ranking").text
@@ -237,7 +237,7 @@ def test_a_ranking_has_a_page_of_its_own():
     assert read.keys == ["ranking", "again"]
     text = read.all("main")[0].text.replace("\u00a0", " ")
     for words in (
-        "ant is the closest of 2 teachers: probe 0.800 (95 % interval 0.70 to 0.90).",
+        "ant is the closest of 2 teachers: linear_probe 0.800 (95 % interval 0.70 to 0.90).",
         "ant (75%) and bee (25%)",
         "a <note>",
         "zoo rank --target '<x>'",
@@ -250,11 +250,11 @@ def test_a_ranking_has_a_page_of_its_own():
 def test_teachers_of_the_first_place_share_the_verdict():
     ranking = make_ranking().to_json()
     for row in ranking["teachers"][:2]:
-        row["place"] = 1
+        row["rank"] = 1
     assert ranking_verdict(ranking).endswith("tied for rank 1: ant and bee.")
     for row in ranking["teachers"]:
-        row |= {"place": None, "low": None, "high": None}
-    assert ranking_verdict(ranking) == "ant is the closest of 2 teachers: probe 0.800."
+        row |= {"rank": None, "low": None, "high": None}
+    assert ranking_verdict(ranking) == "ant is the closest of 2 teachers: linear_probe 0.800."
 
 
 def test_scores_that_are_logarithms_lie_on_their_line(toy_zoo):

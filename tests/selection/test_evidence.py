@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from selection.metrics.evidence import hscore, logme
-from tests.selection.test_metrics import draw_task, separate, wrap
 from tests.support import published_metrics as published
+from tests.support.scoring_tasks import draw_task, separate, wrap
 from zoo.errors import RankingError
 
 SHAPES = [(60, 40, 5), (20, 90, 2), (200, 6, 9), (80, 80, 40)]

@@ -3,52 +3,19 @@
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.extmath import svd_flip
 
-from selection.metrics import METRICS, SCORERS, knn, parc, probe
+from selection.metrics import METRICS, SCORERS, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
+from tests.support.scoring_tasks import compare_pairs_slowly, draw_task, separate, wrap
 from zoo.errors import RankingError
 from zoo.features.linear_probe import STRENGTHS, deal_folds
-from zoo.features.store import Features
 
 every_metric = pytest.mark.parametrize(
     "metric", [METRICS[name] for name in SCORERS], ids=SCORERS.keys()
 )
-
-
-def wrap(rows):
-    rows = np.asarray(rows, dtype=np.float32)
-    return Features(rows, np.zeros((len(rows), 0), dtype=np.float32))
-
-
-def draw_task(seed=0, images=60, width=40, classes=5, signal=0.5):
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(images) % classes)
-    centers = signal * rng.normal(size=(classes, width))
-    return wrap(rng.normal(size=(images, width)) + centers[labels] + 1), labels
-
-
-def separate(images=40, classes=4):
-    labels = np.arange(images) % classes
-    noise = 1e-3 * np.random.default_rng(0).normal(size=(images, classes - 1))
-    return wrap(np.eye(classes)[labels, 1:] + noise), labels
-
-
-def compare_pairs_slowly(rows, labels):
-    """Distances and "two classes" of every pair, as the authors of PARC compute them."""
-    rank = np.linalg.matrix_rank(rows - rows.mean(axis=0), rtol=1e-6)
-    pca = PCA(n_components=min(32, rank), svd_solver="full")
-    projected = pca.fit_transform(rows.astype(np.float64))
-    projected, _ = svd_flip(projected, pca.components_, u_based_decision=True)
-    projected = StandardScaler().fit_transform(projected)[labels >= 0]
-    known = labels[labels >= 0]
-    upper = np.triu_indices(len(known), k=1)
-    distances = (1 - np.corrcoef(projected))[upper]
-    return np.round(distances, 10), (known[:, None] != known[None, :])[upper]
 
 
 # --- PARC
@@ -116,7 +83,7 @@ def test_knn_does_not_see_unlabeled_images():
     assert knn(features, labels) == knn(features.rows(np.arange(20, 60)), labels[20:])
 
 
-# --- Probe
+# --- Linear probe
 
 
 @pytest.mark.parametrize("width", [5, 40, 90])
@@ -134,11 +101,11 @@ def test_the_probe_equals_ridge_regressions_refitted_without_each_fold(width):
             slow = Ridge(alpha=strength * unit, solver="svd").fit(rows[seen], targets[seen])
             scores[fold] = slow.predict(rows[fold])
         errors[np.square(scores - targets).mean()] = (scores.argmax(axis=1) == known).mean()
-    assert probe(features, labels) == pytest.approx(errors[min(errors)])
+    assert linear_probe(features, labels) == pytest.approx(errors[min(errors)])
 
 
 def test_the_probe_of_noise_is_at_chance_with_few_balanced_labels():
-    scores = [probe(*draw_task(seed, 40, 64, 10, signal=0)) for seed in range(50)]
+    scores = [linear_probe(*draw_task(seed, 40, 64, 10, signal=0)) for seed in range(50)]
     assert 0.07 < np.mean(scores) < 0.13
 
 
@@ -147,8 +114,8 @@ def test_the_probe_scales_features_by_unlabeled_images_too():
     rows = features.embeddings * np.geomspace(1, 1e3, 40, dtype=np.float32)
     rows[:30, :20] *= 50
     labels[:30] = -1
-    alone = probe(wrap(rows[30:]), labels[30:])
-    assert probe(wrap(rows), labels) != alone
+    alone = linear_probe(wrap(rows[30:]), labels[30:])
+    assert linear_probe(wrap(rows), labels) != alone
 
 
 # --- All of them
@@ -199,7 +166,7 @@ def test_classes_of_one_image_are_allowed_beside_larger_ones(metric):
     assert np.isfinite(metric(features, labels))
 
 
-@pytest.mark.parametrize("metric", [knn, probe])
+@pytest.mark.parametrize("metric", [knn, linear_probe])
 def test_the_only_image_of_its_class_is_a_miss(metric):
     features, labels = separate()
     labels[0] = 9

@@ -7,37 +7,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from selection import rank as scoring
+from selection import scoring
 from selection.bootstrap import measure
 from selection.metrics import METRICS, SCORERS
-from selection.ranking import RankedTeacher, Ranking
 from selection.scoring import METRIC, rank
+from tests.support.scoring_tasks import LABELS, make_features, make_zoo
 from zoo.errors import RankingError
 from zoo.features.store import Features
-
-LABELS = np.arange(40) % 4
-
-
-def make_features(signal, seed=0, rows=40):
-    rng = np.random.default_rng(seed)
-    embeddings = rng.normal(size=(rows, 12)) + signal * np.eye(4, 12)[np.arange(rows) % 4]
-    return Features(embeddings.astype(np.float32), np.zeros((rows, 0), np.float32))
-
-
-def make_zoo():
-    return {"far": make_features(0.9), "near": make_features(4), "middle": make_features(1.8)}
-
-
-def make_ranking(scores, shares=None, **changes):
-    shares = shares or [1.0] * len(scores)
-    rows = [
-        RankedTeacher(name, "d", score, None, None, share, "ok")
-        for name, score, share in zip("abcdefgh", scores, shares, strict=False)
-    ]
-    start = Ranking(
-        metric="parc", images=9, labeled=8, classes=2, teachers=tuple(rows), seed=0, power=12.0
-    )
-    return replace(start, **changes)
 
 
 @pytest.mark.parametrize("metric", SCORERS)
@@ -52,7 +28,7 @@ def test_teachers_come_in_order_of_their_score(metric):
 
 
 def test_the_default_is_what_the_benchmark_chose():
-    assert METRIC == "probe,logme"
+    assert METRIC == "linear_probe,logme"
     assert rank(make_zoo(), LABELS) == rank(make_zoo(), LABELS, metric=METRIC)
 
 
@@ -92,10 +68,10 @@ def test_the_interval_holds_the_middle_95_percent_of_the_resamples():
     assert row.score is not None
     assert row.low is not None
     assert row.high is not None
-    _, drawn, _ = measure("knn", make_zoo()["middle"], LABELS, resamples=1000)
-    assert np.mean(drawn < row.low) <= 0.025
-    assert np.mean(drawn > row.high) <= 0.025
-    assert np.mean((drawn >= row.low) & (drawn <= row.high)) >= 0.95
+    _, bootstrap, _ = measure("knn", make_zoo()["middle"], LABELS, resamples=1000)
+    assert np.mean(bootstrap < row.low) <= 0.025
+    assert np.mean(bootstrap > row.high) <= 0.025
+    assert np.mean((bootstrap >= row.low) & (bootstrap <= row.high)) >= 0.95
     assert row.low < row.score < row.high
 
 
@@ -105,13 +81,13 @@ def test_the_number_of_resamples_is_heeded_and_none_makes_no_interval():
     )
     assert few != many
     row = rank(make_zoo(), LABELS, resamples=0).teachers[0]
-    assert (row.low, row.high, row.chance, row.place) == (None, None, None, None)
+    assert (row.low, row.high, row.chance, row.rank) == (None, None, None, None)
 
 
 def test_a_teachers_row_does_not_depend_on_the_company():
     alone = rank({"middle": make_features(1.8)}, LABELS).teachers[0]
     among = rank(make_zoo(), LABELS).teachers[1]
-    assert replace(alone, share=0, place=1) == replace(among, share=0, place=1)
+    assert replace(alone, share=0, rank=1) == replace(among, share=0, rank=1)
 
 
 def test_domains_are_written_beside_their_teachers():
@@ -155,15 +131,26 @@ def test_labels_that_can_rank_nobody_are_refused_before_any_teacher(labels):
     assert not seen
 
 
-def test_progress_is_told_after_each_teacher():
+def test_progress_is_reported_after_each_teacher():
     seen = []
     rank(make_zoo(), LABELS, progress=lambda *step: seen.append(step))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_an_unknown_metric_is_refused_with_the_known_ones():
-    with pytest.raises(RankingError, match=r"'park'.*parc, knn, probe"):
+    with pytest.raises(RankingError, match=r"'park'.*parc, knn, linear_probe"):
         rank(make_zoo(), LABELS, metric="park")
+
+
+def test_the_old_name_of_the_linear_probe_is_accepted():
+    new = rank(make_zoo(), LABELS, metric="linear_probe,knn")
+    assert rank(make_zoo(), LABELS, metric="probe, knn") == new
+    assert new.metric == "linear_probe,knn"
+
+
+def test_a_metric_that_is_named_twice_is_refused():
+    with pytest.raises(RankingError, match="'linear_probe' is named twice"):
+        rank(make_zoo(), LABELS, metric="probe,linear_probe")
 
 
 @pytest.mark.parametrize("power", [-1, math.nan, math.inf])
@@ -172,7 +159,7 @@ def test_a_power_that_a_file_cannot_hold_is_refused(power):
         rank(make_zoo(), LABELS, power=power)
 
 
-def test_scores_that_are_all_below_chance_give_equal_shares_and_a_note(monkeypatch):
+def test_scores_that_are_all_below_chance_give_equal_shares_and_a_warning(monkeypatch):
     scores = iter([-0.1, -0.3, 0.0])
     nothing = np.empty(0)
     monkeypatch.setattr(scoring, "measure", lambda *_, **__: (next(scores), nothing, nothing))
@@ -180,32 +167,32 @@ def test_scores_that_are_all_below_chance_give_equal_shares_and_a_note(monkeypat
     monkeypatch.undo()
     assert [row.share for row in ranking.teachers] == pytest.approx([1 / 3] * 3)
     assert [row.score for row in ranking.teachers] == [0.0, -0.1, -0.3]
-    assert "No teacher scored above 0" in " ".join(ranking.notes)
-    assert rank(make_zoo(), LABELS, metric="knn").notes == []
+    assert "No teacher scored above 0" in " ".join(ranking.warnings)
+    assert rank(make_zoo(), LABELS, metric="knn").warnings == []
 
 
-def test_teachers_that_cannot_be_told_apart_share_a_place():
+def test_teachers_that_do_not_differ_significantly_share_a_rank():
     near = make_features(4)
     twin = Features(near.embeddings * 1.0001, near.logits)
     ranking = rank({**make_zoo(), "near": near, "twin": twin, "none": make_features(0)}, LABELS)
-    places = {row.name: row.place for row in ranking.teachers}
-    assert places["near"] == places["twin"] == 1
-    assert places["none"] == 5
-    assert [*places.values()] == sorted(place for place in places.values() if place)
+    ranks = {row.name: row.rank for row in ranking.teachers}
+    assert ranks["near"] == ranks["twin"] == 1
+    assert ranks["none"] == 5
+    assert [*ranks.values()] == sorted(value for value in ranks.values() if value)
 
 
-def test_who_is_clearly_worse_than_a_control_has_no_share_and_says_so():
+def test_a_teacher_significantly_worse_than_a_control_gets_share_0_and_the_reason():
     controls = {"noise": make_features(1.8)}
     zoo = {"far": make_features(0.2), "near": make_features(4), "good": make_features(3)}
     rows = {row.name: row for row in rank(zoo, LABELS, metric="parc", controls=controls).teachers}
     assert rows["noise"].status == "control"
-    assert (rows["noise"].share, rows["noise"].place) == (0, None)
-    assert (rows["far"].share, rows["far"].reason) == (0, "clearly worse than a control")
+    assert (rows["noise"].share, rows["noise"].rank) == (0, None)
+    assert (rows["far"].share, rows["far"].reason) == (0, "significantly worse than a control")
     assert rows["near"].share + rows["good"].share == pytest.approx(1)
     assert rows["near"].share > rows["good"].share > 0
 
 
-def test_who_is_as_good_as_a_control_as_far_as_one_can_tell_keeps_its_share():
+def test_a_teacher_not_significantly_worse_than_a_control_keeps_its_share():
     zoo = {"even": make_features(1.7, seed=1), "near": make_features(4)}
     ranking = rank(zoo, LABELS, metric="parc", controls={"noise": make_features(1.8)})
     assert [row.name for row in ranking.teachers] == ["near", "noise", "even"]
@@ -213,10 +200,10 @@ def test_who_is_as_good_as_a_control_as_far_as_one_can_tell_keeps_its_share():
     assert ranking.teachers[-1].reason == ""
 
 
-def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_note_says_so():
+def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_warning_tells():
     ranking = rank({"far": make_features(0.9)}, LABELS, controls={"noise": make_features(4)})
     assert ranking.weights() == {"far": 1.0}
-    assert "No teacher scored above the control 'noise'" in " ".join(ranking.notes)
+    assert "No teacher scored above the control 'noise'" in " ".join(ranking.warnings)
     assert ranking.nearest() == "far"
 
 

@@ -2,15 +2,17 @@
 
 import json
 import math
+import os
 from dataclasses import fields, replace
 
 import pytest
 
-from selection import ranking as module
-from selection.ranking import RankedTeacher, Ranking
-from selection.scoring import rank
-from tests.selection.test_ranking import LABELS, make_ranking, make_zoo
+from selection import RankedTeacher, Ranking, rank
+from tests.support.scoring_tasks import LABELS, make_ranking, make_zoo
 from zoo.errors import RankingError
+
+ENTRIES = {field.name for field in fields(Ranking)} - {"teachers"}
+ENTRIES_OF_A_TEACHER = {field.name for field in fields(RankedTeacher)}
 
 
 def write_edited(folder, **changes):
@@ -48,7 +50,7 @@ def test_the_file_is_one_flat_json_object_that_people_can_read():
         "classes",
         "teachers",
     ]
-    assert document["format"] == 2
+    assert document["format"] == 3
     assert document["teachers"] == [
         {
             "name": "a",
@@ -60,19 +62,13 @@ def test_the_file_is_one_flat_json_object_that_people_can_read():
             "status": "ok",
             "reason": "",
             "chance": None,
-            "place": None,
+            "rank": None,
             "scores": {},
         }
     ]
-    words = {"notes", "reading"}
-    assert document.keys() == {"format", *(field.name for field in fields(Ranking)), *words}
+    sentences = {"warnings", "explanation"}
+    assert document.keys() == {"format", *(field.name for field in fields(Ranking)), *sentences}
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-
-
-def test_every_entry_is_checked_when_a_file_is_read():
-    entries = {field.name for field in fields(Ranking)} - {"teachers"}
-    assert module._RANKING.keys() == entries
-    assert module._TEACHER.keys() == {field.name for field in fields(RankedTeacher)}
 
 
 def test_shares_edited_by_hand_are_honored(tmp_path):
@@ -84,12 +80,43 @@ def test_shares_edited_by_hand_are_honored(tmp_path):
     assert weights == pytest.approx({"a": 0.9, "b": 0.1})
 
 
+def test_a_ranking_of_version_0_1_is_read_with_the_names_of_today(tmp_path):
+    near, control, far = (
+        {"name": name, "domain": "", "score": score, "low": score, "high": score, "share": share,
+         "status": status, "reason": reason, "chance": 0.4, "place": place,
+         "scores": {"probe": score, "logme": -0.5}}
+        for name, score, share, status, reason, place in (
+            ("near", 1.0, 1.0, "ok", "", 1),
+            ("noise", 0.75, 0.0, "control", "", None),
+            ("far", 0.25, 0.0, "ok", "clearly worse than a control", 2),
+        )
+    )  # fmt: skip
+    document = {
+        "format": 2, "target": "imgs", "zoo": "builtin", "metric": "probe,logme", "images": 40,
+        "labeled": 40, "classes": 4, "teachers": [near, control, far], "unlabeled": None,
+        "labels": None, "labels_per_class": None, "seed": 0, "digest": "ab", "power": 4.0,
+        "forward_passes": 9, "notes": ["old"], "reading": ["Teachers of one place are alike."],
+    }  # fmt: skip
+    (tmp_path / "old.json").write_text(json.dumps(document), encoding="utf-8")
+    ranking = Ranking.load(tmp_path / "old.json")
+    assert ranking.metric == "linear_probe,logme"
+    assert [row.rank for row in ranking.teachers] == [1, None, 2]
+    assert ranking.teachers[2].scores == {"linear_probe": 0.25, "logme": -0.5}
+    assert ranking.teachers[2].reason == "significantly worse than a control"
+    assert ranking.weights(2.0) == {"near": 1.0}
+    ranking.save(tmp_path / "new.json")
+    assert Ranking.load(tmp_path / "new.json") == ranking
+    saved = json.loads((tmp_path / "new.json").read_text(encoding="utf-8"))
+    assert saved["format"] == 3
+    assert not saved.keys() & {"notes", "reading"}
+
+
 def test_entries_that_people_added_are_ignored(tmp_path):
     assert Ranking.load(write_edited(tmp_path, why="birds look odd")) == make_ranking([0.5, 0.25])
 
 
 def test_a_missing_file_names_the_command_that_makes_one(tmp_path):
-    with pytest.raises(RankingError, match=r"There is no ranking .*nope\.json.*zoo rank --target"):
+    with pytest.raises(RankingError, match=r"nope\.json does not exist\. .*zoo rank --target"):
         Ranking.load(tmp_path / "nope.json")
 
 
@@ -100,48 +127,57 @@ def test_a_missing_file_names_the_command_that_makes_one(tmp_path):
 def test_a_file_that_is_no_ranking_is_refused_in_one_line(tmp_path, text):
     path = tmp_path / "ranking.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(RankingError, match=r"ranking\.json cannot be used: .*zoo rank") as caught:
+    with pytest.raises(RankingError, match=r"ranking\.json is not valid: .*zoo rank") as caught:
         Ranking.load(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_in_place_of_the_file_is_refused(tmp_path):
-    with pytest.raises(RankingError, match="cannot be used"):
+    with pytest.raises(RankingError, match="cannot be read: Is a directory"):
         Ranking.load(tmp_path)
 
 
-@pytest.mark.parametrize("entry", ["format", "teachers", *module._RANKING])
+def test_a_pipe_and_a_very_large_file_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(RankingError, match="not a regular file"):
+        Ranking.load(tmp_path / "pipe.json")
+    (tmp_path / "large.json").write_bytes(b" " * (17 << 20))
+    with pytest.raises(RankingError, match="larger than 17 MB"):
+        Ranking.load(tmp_path / "large.json")
+
+
+@pytest.mark.parametrize("entry", ["format", "teachers", *sorted(ENTRIES)])
 def test_a_missing_entry_is_named(tmp_path, entry):
     path = write_edited(tmp_path)
     document = json.loads(path.read_text(encoding="utf-8"))
     del document[entry]
     path.write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(RankingError, match=f"the file lacks '{entry}'"):
+    with pytest.raises(RankingError, match=f" {entry}: missing"):
         Ranking.load(path)
 
 
-@pytest.mark.parametrize("entry", module._TEACHER)
+@pytest.mark.parametrize("entry", sorted(ENTRIES_OF_A_TEACHER))
 def test_a_missing_entry_of_a_teacher_is_named_with_its_row(tmp_path, entry):
     rows = make_ranking([0.5, 0.25]).to_json()["teachers"]
     del rows[1][entry]
-    with pytest.raises(RankingError, match=f"teacher 2 lacks '{entry}'"):
+    with pytest.raises(RankingError, match=rf"teachers\[1\]\.{entry}: missing"):
         Ranking.load(write_edited(tmp_path, teachers=rows))
 
 
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"format": 1}, "its format is 1, not 2"),
-        ({"format": "1"}, "'format' of the file cannot be '1'"),
-        ({"zoo": None}, "'zoo' of the file cannot be None"),
-        ({"target": 3}, "'target' of the file cannot be 3"),
-        ({"images": 3.5}, "'images' of the file"),
-        ({"images": True}, "'images' of the file cannot be True"),
-        ({"labels": 3}, "'labels' of the file"),
-        ({"power": math.inf}, "'power' of the file cannot be inf"),
-        ({"power": None}, "'power' of the file"),
-        ({"teachers": {}}, "'teachers' of the file"),
-        ({"teachers": [3]}, "teacher 1 is no JSON object"),
+        ({"format": 1}, "format: expected a whole number between 2 and 3, found 1"),
+        ({"format": "1"}, "format: expected a whole number between 2 and 3, found '1'"),
+        ({"zoo": None}, "zoo: expected text, found None"),
+        ({"target": 3}, "target: expected text, found 3"),
+        ({"images": 3.5}, "images: expected a whole number of 0 or more, found 3.5"),
+        ({"images": True}, "images: expected a whole number of 0 or more, found True"),
+        ({"labels": 3}, "labels: expected text, found 3"),
+        ({"power": math.inf}, "Infinity is not a number"),
+        ({"power": None}, "power: expected a number of 0 or more, found None"),
+        ({"teachers": {}}, "teachers: expected a list"),
+        ({"teachers": [3]}, r"teachers\[0\]: expected an object, found 3"),
         ({"teachers": []}, "no teacher has a share above 0"),
     ],
 )
@@ -153,19 +189,21 @@ def test_a_wrong_entry_is_named(tmp_path, changes, what):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"share": -0.1}, "the share of 'b' is not a number of 0 or more"),
-        ({"share": math.nan}, "'share' of teacher 2 cannot be nan"),
-        ({"share": math.inf}, "'share' of teacher 2 cannot be inf"),
-        ({"share": 10**400}, "too large"),
-        ({"share": "1"}, "'share' of teacher 2 cannot be '1'"),
-        ({"share": None}, "'share' of teacher 2 cannot be None"),
-        ({"score": math.nan}, "'score' of teacher 2 cannot be nan"),
+        ({"share": -0.1}, "share: expected a number of 0 or more, found -0.1"),
+        ({"share": math.nan}, "NaN is not a number"),
+        ({"share": math.inf}, "Infinity is not a number"),
+        ({"share": 10**400}, "share: expected a number of 0 or more, found 1000"),
+        ({"share": "1"}, "share: expected a number of 0 or more, found '1'"),
+        ({"share": None}, "share: expected a number of 0 or more, found None"),
+        ({"score": math.nan}, "NaN is not a number"),
         ({"score": None}, "status of 'b' does not fit its score"),
         ({"status": "failed"}, "status of 'b' does not fit its score"),
         ({"status": "failed", "score": None}, "'b' has a share, but its status is 'failed'"),
-        ({"status": "fine"}, "is not 'ok', 'failed' or 'control'"),
+        ({"status": "fine"}, "status: expected one of 'ok', 'failed', 'control', found 'fine'"),
         ({"name": "a"}, "'a' is in it twice"),
-        ({"name": 7}, "'name' of teacher 2 cannot be 7"),
+        ({"name": 7}, r"teachers\[1\]\.name: expected text, found 7"),
+        ({"rank": 0}, r"teachers\[1\]\.rank: expected a whole number of 1 or more, found 0"),
+        ({"scores": {"knn": "x"}}, r"teachers\[1\]\.scores\.knn: expected a number, found 'x'"),
     ],
 )
 def test_a_wrong_entry_of_a_teacher_is_named(tmp_path, changes, what):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from selection.metrics.separation import gbc, ncti, ncti_terms, transrate
-from tests.selection.test_metrics import draw_task, separate, wrap
 from tests.support import published_metrics as published
+from tests.support.scoring_tasks import draw_task, separate, wrap
 from zoo.errors import RankingError
 
 METRICS = [gbc, transrate, ncti]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from selection.metrics.similarity import cka, cka_between, cka_rbf, kite, rsa
-from tests.selection.test_metrics import draw_task, wrap
 from tests.support import published_metrics as published
+from tests.support.scoring_tasks import draw_task, wrap
 from zoo.errors import RankingError
 
 SHAPES = [(60, 40, 5), (20, 90, 2), (200, 6, 9)]

@@ -78,7 +78,7 @@ def test_a_ranking_by_it_needs_no_labels_and_says_that_it_is_weak(zoo, name):
     ranking = rank(zoo, np.full(60, -1), metric=name)
     assert ranking.teachers[-1].name == "blind"
     assert (ranking.labeled, ranking.classes) == (0, 0)
-    assert "without labels" in " ".join(ranking.notes)
+    assert "without labels" in " ".join(ranking.warnings)
     assert sum(ranking.weights().values()) == pytest.approx(1)
 
 

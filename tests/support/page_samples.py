@@ -109,7 +109,7 @@ def make_report(paths: list[Path] | None = None, **changes):
 
 def make_ranking():
     """A ranking of two teachers, one that failed and a control, by two metrics."""
-    ant, bee, noise = ({"probe": score, "k": -score} for score in (0.8, 0.6, 0.3))
+    ant, bee, noise = ({"linear_probe": score, "k": -score} for score in (0.8, 0.6, 0.3))
     rows = (
         RankedTeacher("ant", "ants", 0.8, 0.7, 0.9, 0.75, "ok", "", 0.4, 1, ant),
         RankedTeacher("bee", "<i>", 0.6, 0.5, 0.7, 0.25, "ok", "", 0.41, 2, bee),
@@ -118,7 +118,7 @@ def make_ranking():
     )
     return Ranking(
         target="/data/<imgs>",
-        metric="probe,k",
+        metric="linear_probe,k",
         images=98,
         labeled=8,
         classes=4,

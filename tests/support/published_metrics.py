@@ -33,7 +33,7 @@ def knn(rows, labels):
     return np.mean(labels[nearest] == labels)
 
 
-def probe(rows, labels):
+def linear_probe(rows, labels):
     """Ridge regressions refitted without each fold."""
     rows = StandardScaler().fit_transform(rows)
     targets = np.eye(labels.max() + 1)[labels]

@@ -56,4 +56,4 @@ def test_a_ranking_shows_the_controls_without_place_or_share(world, tmp_path, mo
     rows = {row.name: row for row in ranking.teachers}
     assert rows.keys() == {"ant", *NAMES}
     for name in NAMES:
-        assert (rows[name].status, rows[name].share, rows[name].place) == ("control", 0, None)
+        assert (rows[name].status, rows[name].share, rows[name].rank) == ("control", 0, None)

@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from selection.bootstrap import PERMUTATIONS, draw_counts, measure
 from selection.metrics import METRICS, SCORERS
-from tests.selection.test_metrics import compare_pairs_slowly, draw_task
+from tests.support.scoring_tasks import compare_pairs_slowly, draw_task
 
 SOME = (*SCORERS, "logme", "hscore", "gbc", "cka")
 
@@ -47,16 +47,16 @@ def test_bootstrapped_parc_equals_spearman_over_explicit_copies(ties):
         assert score == pytest.approx(spearmanr(distances, different)[0], abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["knn", "probe"])
-def test_bootstrapped_accuracy_is_that_of_the_images_drawn(name):
+@pytest.mark.parametrize("name", ["knn", "linear_probe"])
+def test_bootstrapped_accuracy_is_that_of_the_images_counts(name):
     features, labels = draw_task(20, images=30, signal=0.3)
     labels[:6] = -1
     known = labels[6:]
     _, fast, _ = measure(name, features, labels, resamples=1000, seed=5)
-    drawn = draw_counts(known, np.random.default_rng(5), 1000)
+    counts = draw_counts(known, np.random.default_rng(5), 1000)
     # 24 unknown hits, 1000 equations: the hits are found, and they are hits of this score.
-    hits = np.linalg.lstsq(drawn, fast * 24, rcond=None)[0]
-    assert np.allclose(drawn @ hits / 24, fast)
+    hits = np.linalg.lstsq(counts, fast * 24, rcond=None)[0]
+    assert np.allclose(counts @ hits / 24, fast)
     assert METRICS[name](features, labels) == pytest.approx(fast.mean(), abs=0.02)
 
 
@@ -74,17 +74,17 @@ def test_every_metric_has_resamples_that_follow_their_seed(name):
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_labels_dealt_at_random_score_less_than_true_ones(name):
+def test_permuted_labels_score_less_than_true_ones(name):
     features, labels = draw_task(22, images=60, signal=3)
     labels[:10] = -1
-    score, _, dealt = measure(name, features, labels)
-    assert len(dealt) in (PERMUTATIONS, 30)
-    assert score > np.nanpercentile(dealt, 95)
+    score, _, permuted = measure(name, features, labels)
+    assert len(permuted) in (PERMUTATIONS, 30)
+    assert score > np.nanpercentile(permuted, 95)
 
 
 @pytest.mark.parametrize("name", SCORERS)
-def test_a_kept_geometry_scores_dealt_labels_as_the_metric_does(name):
+def test_a_kept_geometry_scores_permuted_labels_as_the_metric_does(name):
     features, labels = draw_task(23, images=40)
-    dealt = np.random.default_rng(0).permutation(labels)
-    kept = SCORERS[name](features, labels)(dealt)(np.ones(40))
-    assert kept == pytest.approx(METRICS[name](features, dealt), abs=1e-12)
+    permuted = np.random.default_rng(0).permutation(labels)
+    kept = SCORERS[name](features, labels)(permuted)(np.ones(40))
+    assert kept == pytest.approx(METRICS[name](features, permuted), abs=1e-12)

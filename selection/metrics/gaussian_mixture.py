@@ -7,10 +7,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from selection.metrics.checks import Floats
 
 FLOOR = 1e-6
-"""Added to every variance; where it would be lost in rounding, 1e-10 of the total variance is."""
+"""Added to every variance; 1e-10 of the total variance where 1e-6 would be lost in rounding."""
 
 
 def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int = 0) -> Floats:

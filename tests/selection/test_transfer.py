@@ -5,10 +5,10 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from selection.metrics.mixture import assign_softly
+from selection.metrics.gaussian_mixture import assign_softly
 from selection.metrics.transfer import leep, nce, nleep
-from tests.selection.test_metrics import draw_task, wrap
 from tests.support import published_metrics as published
+from tests.support.scoring_tasks import draw_task, wrap
 from zoo.errors import RankingError
 from zoo.features.store import Features
 
