@@ -127,5 +127,5 @@ def ask(
     seen = extract_together(cards, images, bars, processes, device=plan.device)
     for name, reason in seen.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot teach: {reason}")
-    told = [text for text in (*notes, mute, *seen.notes) if text]
+    told = [text for text in (*notes, mute, *seen.warnings) if text]
     return Asked(cards, shares, ranking, seen.features, told)

@@ -15,7 +15,7 @@ from cli.teachers import pull
 from cli.workflow import Bars, Task, ranked_cards
 from zoo.budget import Asking, Outlook, Step, Watch, choose_probe, measuring_time, scoring_step
 from zoo.errors import ZooError
-from zoo.images.folder import LABELED, Images
+from zoo.images.folder import MAX_LABELED, Images
 from zoo.system.files import cache_folder, write_atomic
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import list_cards
@@ -116,10 +116,10 @@ class RankingAhead:
         Raises:
             ZooError: the budget is too small.
         """
-        whole = images.probe(pool=pool, seed=self.task.seed)
+        whole = images.sample(max_unlabeled=pool, seed=self.task.seed)
         steps, fetching, notes = self._measure(images, whole, bars)
         begun = Step("read and measure", len(images), "images", self.watch.spent)
-        labeled, chosen = LABELED, {}
+        labeled, chosen = MAX_LABELED, {}
         if self.watch.budget:
             memory = self._memory(images)
             kept = memory.recall("labeled", "probe")
@@ -164,7 +164,7 @@ class RankingAhead:
         scoring = measure_scoring(whole.labels, metric=self.metric)
 
         def steps(labeled: int, pool: int) -> list[Step]:
-            probe = images.probe(labeled=labeled, pool=pool, seed=self.task.seed)
+            probe = images.sample(max_labeled=labeled, max_unlabeled=pool, seed=self.task.seed)
             student = controls.step("ask the controls", probe.digests, unit="images")
             # the other controls take about as long as the initial student
             asked = replace(student, seconds=len(NAMES) * (student.seconds or 0.0))

@@ -41,9 +41,9 @@ def export(
 
     check_extra()
     images = read_images(target, progress=bars("reading images")) if target else None
-    terminal.note(images.skipped_note if images else "")
+    terminal.note(images.skipped_warning if images else "")
     bar = bars("exporting")
-    sample = images and images.probe()
+    sample = images and images.sample()
     return export_student(student, path, images=sample, int8=int8, progress=bar)
 
 

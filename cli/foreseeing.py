@@ -203,7 +203,7 @@ def _before(
     if not rankings:
         asked = asking.step("ask the teachers", images.digests)
         return [*fetching, *([asked] if asked.count else [])], [], notes
-    probe = images.probe(seed=task.seed)
+    probe = images.sample(seed=task.seed)
     scoring = measure_scoring(probe.labels)
     sure = [
         asking.step("ask for the ranking", probe.digests),

@@ -49,7 +49,7 @@ def fingerprint(images: Images, bars: Bars, device: Any = "cpu") -> Fingerprint:
 
     from selection.index import find_centers
 
-    shown = images.probe()
+    shown = images.sample()
     centers = find_centers(embed(shown, bars, device), PROTOTYPES)
     return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(shown))
 

@@ -223,7 +223,7 @@ def evaluate(
 
     with terminal.progress_bars() as bars:
         result, images = evaluate_student(student, target, labels, bars, device=device)
-    terminal.note(images.skipped_note)
+    terminal.note(images.skipped_warning)
     if as_json:
         terminal.print_json(asdict(result))
     else:

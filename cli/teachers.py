@@ -14,7 +14,7 @@ from zoo.teachers.catalogue import find_card, list_cards
 if TYPE_CHECKING:  # numpy and all that needs it load in the commands that do: `zoo list` is quick
     from cli.workflow import Bars
     from zoo.teachers.card import TeacherCard
-    from zoo.teachers.verify import Verdict
+    from zoo.teachers.verify import Verification
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ def pull(cards: Sequence[TeacherCard], bars: Bars, *, dry_run: bool) -> list[Pul
     return rows
 
 
-def verify_all(cards: Sequence[TeacherCard], say: Callable[[int, int], None]) -> list[Verdict]:
+def verify_all(cards: Sequence[TeacherCard], say: Callable[[int, int], None]) -> list[Verification]:
     """Check each teacher; the first time that a pulled one loads, note what it answers."""
     from zoo.teachers.verify import measure, verify
 
-    verdicts: list[Verdict] = []
+    verdicts: list[Verification] = []
     for done, card in enumerate(cards, start=1):
         verdict = verify(card)
         if card.repo and card.folder and not verdict.problem and not card.golden:

@@ -86,7 +86,7 @@ def verify(
     if as_json:
         terminal.print_json([asdict(verdict) for verdict in verdicts])
     else:
-        terminal.verdict_table(verdicts)
+        terminal.verification_table(verdicts)
     if any(verdict.problem for verdict in verdicts):
         sys.exit(1)
 

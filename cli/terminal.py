@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from distill.report.report import Report
     from zoo.images.folder import Images
     from zoo.teachers.card import TeacherCard
-    from zoo.teachers.verify import Verdict
+    from zoo.teachers.verify import Verification
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -152,7 +152,7 @@ def pull_table(rows: Sequence[Pulled]) -> None:
     say(f"{total:.1f} MB, {len(rows) - failed} of {len(rows)} teachers.")
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> None:
+def verification_table(verdicts: Sequence[Verification]) -> None:
     """What was checked of each teacher, and what is wrong."""
     table = _table("teacher", "", "checked~")
     for row in verdicts:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from cli.shortlisting import choose_nearest
 from selection import BLIND_METRIC, METRIC, POWER, Ranking, ScoreStore, rank
 from zoo.errors import ImagesError, ZooError
-from zoo.images.decoding import Progress
-from zoo.images.folder import LABELED, POOL, Images, read_images
+from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images, read_images
 from zoo.system.files import write_atomic
+from zoo.system.runtime import Progress
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import absolute_zoo, list_cards
 
@@ -82,7 +82,7 @@ class Task:
         images.check_labels()
         if self.labels_per_class is None:
             return images
-        return images.hide_labels(self.labels_per_class, self.seed)
+        return images.keep_labels(self.labels_per_class, self.seed)
 
 
 def rank_target(
@@ -94,8 +94,8 @@ def rank_target(
     metric: str | None = None,
     power: float = POWER,
     top: int | None = None,
-    labeled: int = LABELED,
-    pool: int = POOL,
+    labeled: int = MAX_LABELED,
+    pool: int = MAX_UNLABELED,
     shortlist: int | None = None,
     device: str = "cpu",
 ) -> tuple[Ranking, Sequence[str]]:
@@ -120,7 +120,7 @@ def rank_target(
     from zoo.features.controls import extract_controls
     from zoo.system.distributed import join
 
-    probe = images.probe(labeled=labeled, pool=pool, seed=task.seed)
+    probe = images.sample(max_labeled=labeled, max_unlabeled=pool, seed=task.seed)
     notes: tuple[str, ...] = ()
     if shortlist is None:
         cards, absent = fetch_missing(ranked_cards(zoo), bars)
@@ -154,7 +154,7 @@ def rank_target(
         digest=images.digest,
         forward_passes=seen.forward_passes,
     )
-    return described, (*notes, *seen.notes)
+    return described, (*notes, *seen.warnings)
 
 
 def extract_together(

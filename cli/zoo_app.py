@@ -95,7 +95,7 @@ def rank(
     if budget and probe is not None:
         raise typer.BadParameter("--budget chooses the images: leave out --probe")
     from cli import budgeting, workflow
-    from zoo.images.folder import LABELED, POOL
+    from zoo.images.folder import MAX_LABELED, MAX_UNLABELED
 
     task = workflow.Task(target, unlabeled, labels, labels_per_class, seed)
     workflow.check_output(save, task)
@@ -105,7 +105,7 @@ def rank(
         workflow.check_replaced(report, b"source-zoo, ranking", "page", "--report")
         if report.absolute() == save.absolute():
             raise typer.BadParameter("--report and --save are one file: name two")
-    labeled, pool = LABELED, POOL if probe is None else probe
+    labeled, pool = MAX_LABELED, MAX_UNLABELED if probe is None else probe
     ahead = budgeting.RankingAhead(task, zoo, metric, shortlist, device, watch)
     with terminal.progress_bars() as bars:
         images = terminal.read_task(task, bars, blind=True)

@@ -100,7 +100,7 @@ def rank(
             known = {metric: scores[name] for metric, scores in blind.items()}
             given = (outputs, labels, metrics, known, seed, resamples)
             compute = partial(_measure, *given)
-            found = store.recall(score_key(*given), compute) if store else compute()
+            found = store.load_or_compute(score_key(*given), compute) if store else compute()
             scored.append(_Row(found.scores, found.drawn, found.dealt, name))
         except RankingError as error:
             failed[name] = str(error)

@@ -1,4 +1,4 @@
-"""The zoo: teachers, images, and what teachers say of images."""
+"""The zoo: teachers, images, and the features that teachers compute from images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.errors import ZooError
     from zoo.features.extraction import TeacherOutputs, extract_features
-    from zoo.features.inference import Teacher, load_teacher
     from zoo.features.store import Features, FeatureStore
     from zoo.images.folder import Images, read_images
     from zoo.system.memory import keep_freed_memory
     from zoo.teachers.card import Preprocessing, TeacherCard
     from zoo.teachers.catalogue import find_card, list_cards
+    from zoo.teachers.loading import Teacher, load_teacher
 
 __version__ = "0.1.0"
 
@@ -34,26 +34,21 @@ __all__ = [
     "read_images",
 ]
 
-_HOME = {
-    "FeatureStore": "features.store",
-    "Features": "features.store",
-    "Images": "images.folder",
-    "TeacherOutputs": "features.extraction",
-    "Preprocessing": "teachers.card",
-    "Teacher": "features.inference",
-    "TeacherCard": "teachers.card",
-    "ZooError": "errors",
-    "find_card": "teachers.catalogue",
-    "keep_freed_memory": "system.memory",
-    "list_cards": "teachers.catalogue",
-    "load_teacher": "features.inference",
-    "extract_features": "features.extraction",
-    "read_images": "images.folder",
+_NAMES = {
+    "errors": "ZooError",
+    "features.extraction": "TeacherOutputs extract_features",
+    "features.store": "Features FeatureStore",
+    "images.folder": "Images read_images",
+    "system.memory": "keep_freed_memory",
+    "teachers.card": "Preprocessing TeacherCard",
+    "teachers.catalogue": "find_card list_cards",
+    "teachers.loading": "Teacher load_teacher",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, its file imported at first use: torch and timm are slow."""
-    if name not in _HOME:
+    """A public name, its module imported at first use: torch and timm are slow."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

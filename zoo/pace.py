@@ -12,12 +12,13 @@ import torch
 
 from zoo.budget import Asking, Pace
 from zoo.errors import TeacherBroken
-from zoo.features.inference import Teacher, embed, load_teacher, to_device
+from zoo.features.inference import embed
 from zoo.features.store import FeatureStore, unseen
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
-from zoo.system.devices import choose_device
+from zoo.system.devices import choose_device, to_device
 from zoo.teachers.card import Preprocessing, TeacherCard
+from zoo.teachers.loading import Teacher, load_teacher
 
 SAMPLE = 32
 """Images in a batch, and images decoded; a quarter where they are large."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distill.evaluation.evaluate import wilson
 from zoo.errors import ImagesError
-from zoo.features.linear_probe import deal_folds
+from zoo.features.linear_probe import assign_folds
 from zoo.images.folder import Images
 
 FORMAT = 1
@@ -147,7 +147,7 @@ def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
             "by cross-validation needs 3: label more, or pass --test."
         )
     dealt: list[Sequence[NDArray[np.int64]]] = [[] for _ in range(folds)]
-    for turn, fold in enumerate(deal_folds(images.labels[known])):
+    for turn, fold in enumerate(assign_folds(images.labels[known])):
         dealt[turn % folds] = [*dealt[turn % folds], known[fold]]
     held = [np.sort(np.concatenate(rows)) for rows in dealt]
     everyone = np.arange(len(images))

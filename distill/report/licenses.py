@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.train_zoo import JOBS
 from zoo.errors import TeacherBroken
 from zoo.teachers.card import CARD_FILE, TeacherCard
 from zoo.teachers.catalogue import BUILTIN, student_start
@@ -90,7 +89,7 @@ class Claim:
 def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[Claim]:
     """Two for each teacher, its weights and its data; a teacher without a card is unknown.
 
-    What embedded teachers started from is counted too.
+    What they were initialized from (`TeacherCard.base`) is counted too.
 
     Args:
         names: of the teachers that took part.
@@ -100,17 +99,14 @@ def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[C
     claims: list[Claim] = []
     for name in names:
         claims += _card_claims(known[name], name) if name in known else [Claim(name, UNKNOWN)]
-    began = {_parent(known[name]) for name in names if name in known} - {None}
-    for folder in sorted(folder for folder in began if folder and folder.name not in names):
-        parent = TeacherCard.load(folder)
-        claims += _card_claims(parent, f"{parent.name}, which teachers started from")
+    bases = {known[name].base for name in names if name in known} - {""}
+    for base in sorted(base for base in bases if Path(base).name not in names):
+        what = f"{Path(base).name}, which teachers started from"
+        try:
+            claims += _card_claims(TeacherCard.load(BUILTIN.parent / base), what)
+        except TeacherBroken:  # a card may name any base
+            claims.append(Claim(what, UNKNOWN))
     return claims
-
-
-def _parent(card: TeacherCard) -> Path | None:
-    """Folder of the network that an embedded teacher started from."""
-    lesson = JOBS.get(card.source.removeprefix("builtin:"))
-    return None if lesson is None or lesson.start == "random" else BUILTIN.parent / lesson.start
 
 
 def start_claims(start: str, arch: str) -> list[Claim]:

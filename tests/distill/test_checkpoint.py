@@ -121,7 +121,7 @@ def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(
         {"arch": "test_efficientnet"},
     ):
         killed(images, kept_often, **{"at": 1, "features": {}, "shares": {}, **options})
-    killed(images.hide_labels(2, 0), kept_often, features=features, shares=SHARES)
+    killed(images.keep_labels(2, 0), kept_often, features=features, shares=SHARES)
     assert len(list(kept_often.iterdir())) == 7
 
 

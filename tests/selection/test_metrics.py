@@ -12,7 +12,7 @@ from sklearn.utils.extmath import svd_flip
 from selection.metrics import METRICS, SCORERS, knn, parc, probe
 from selection.metrics.checks import check_labels
 from zoo.errors import RankingError
-from zoo.features.linear_probe import STRENGTHS, deal_folds
+from zoo.features.linear_probe import STRENGTHS, assign_folds
 from zoo.features.store import Features
 
 every_metric = pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_the_probe_equals_ridge_regressions_refitted_without_each_fold(width):
     errors = {}
     for strength in STRENGTHS:
         scores = np.zeros((50, 5))
-        for fold in deal_folds(known):
+        for fold in assign_folds(known):
             seen = np.setdiff1d(np.arange(50), fold)
             slow = Ridge(alpha=strength * unit, solver="svd").fit(rows[seen], targets[seen])
             scores[fold] = slow.predict(rows[fold])

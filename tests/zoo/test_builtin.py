@@ -80,7 +80,7 @@ def test_a_misspelt_teacher_gets_a_suggestion():
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "name": "x"}'])
 def test_a_card_that_is_none_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "card.json").write_text(text)
-    with pytest.raises(TeacherBroken, match=r"card\.json cannot be used") as caught:
+    with pytest.raises(TeacherBroken, match=r"card\.json is not valid") as caught:
         TeacherCard.load(tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -101,7 +101,7 @@ def test_a_line_that_brings_nothing_is_a_clear_row_and_another_day_it_goes_on(hu
     hub.faults[NAME] = Fault(cut_after=1000, times=99)
     status, reason = user.pull_one(NAME)
     assert (status, len(user.ranges(NAME))) == ("failed", 4)
-    assert reason == "the connection broke: the same command goes on where it ended."
+    assert reason == "the connection broke: run the same command again to resume."
     assert not user.folder(NAME).exists()
     hub.faults.clear()
     assert user.pull_one(NAME) == ("pulled", "")

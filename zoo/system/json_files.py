@@ -6,9 +6,11 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from zoo.errors import ZooError
 from zoo.system.files import write_atomic
@@ -52,6 +54,17 @@ def choice(*values: str) -> Check:
         if type(value) is not str or value not in values:
             raise _unexpected(key, f"one of {', '.join(map(repr, values))}", value)
         return value
+
+    return check
+
+
+def constant(expected: str | int) -> Check:
+    """Exactly this value, such as the version of a file format."""
+
+    def check(value: Any, key: str) -> str | int:
+        if type(value) is not type(expected) or value != expected:
+            raise _unexpected(key, repr(expected), value)
+        return expected
 
     return check
 
@@ -103,7 +116,7 @@ def mapping(item: Check, *, most: int = ITEMS) -> Check:
     def check(value: Any, key: str) -> dict[str, Any]:
         if type(value) is not dict or len(value) > most:
             raise _unexpected(key, f"an object of at most {most} entries", value)
-        return {name: item(entry, f"{key}.{name[:80]}") for name, entry in value.items()}
+        return {name: item(entry, _join(key, name)) for name, entry in value.items()}
 
     return check
 
@@ -118,34 +131,92 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
 
     def check(value: Any, key: str) -> dict[str, Any]:
         if type(value) is not dict:
-            raise _unexpected(key or "the file", "an object", value)
+            raise _unexpected(key, "an object", value)
         if strict and (unknown := sorted(value.keys() - schema.keys())):
-            raise ValueError(f"{_join(key, unknown[0][:80])}: unknown key")
+            raise ValueError(f"{_join(key, unknown[0])}: unknown key")
         found: dict[str, Any] = {}
         for name, entry in schema.items():
             if name in value:
                 found[name] = entry(value[name], _join(key, name))
-            elif isinstance(entry, _Optional):
-                found[name] = entry.default
-            else:
+            elif not isinstance(entry, _Optional):
                 raise ValueError(f"{_join(key, name)}: missing")
+            elif entry.default is not OMIT:
+                found[name] = entry.default
         return found
 
     return check
 
 
-def optional(item: Check, default: Any = None) -> Check:
-    """What may be null or absent; then it is the default."""
-    return _Optional(item, default)
+def instance(
+    cls: type, *, leave: Collection[str] = (), more: Schema | None = None, strict: bool = True
+) -> Check:
+    """An object with the fields of a dataclass, as one; each value is checked by its type.
+
+    Fields with a default may be absent. A ValueError of the class gets the key.
+
+    Args:
+        cls: a dataclass of texts, numbers, flags, literals, tuples, mappings and dataclasses.
+        leave: fields that are not in the file.
+        more: keys of the file that are no fields, such as the version of its format.
+        strict: whether unknown keys are refused.
+    """
+    hints = get_type_hints(cls)
+    schema: dict[str, Check] = dict(more or {})
+    for entry in fields(cls):
+        if entry.name not in leave:
+            check = _check_of(hints[entry.name])
+            needed = entry.default is MISSING and entry.default_factory is MISSING
+            schema[entry.name] = check if needed else optional(check, OMIT, null=False)
+    read = record(schema, strict=strict)
+
+    def check(value: Any, key: str) -> Any:
+        entries = read(value, key)
+        try:
+            return cls(**{name: entries[name] for name in entries if name not in (more or ())})
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}" if key else str(error)) from error
+
+    return check
+
+
+def _check_of(hint: Any) -> Check:
+    kinds = {str: text(), int: integer(-(2**62)), float: number(), bool: flag, Any: any_json}
+    if hint in kinds:
+        return kinds[hint]
+    if is_dataclass(hint):
+        return instance(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return choice(*inner)
+    if origin is tuple:
+        return listing(_check_of(inner[0]), most=ITEMS if inner[-1] is ... else len(inner))
+    if origin is UnionType:
+        return nullable(_check_of(inner[0]))
+    return mapping(_check_of(inner[1]))
+
+
+def nullable(item: Check) -> Check:
+    """What may be null."""
+    return lambda value, key: None if value is None else item(value, key)
+
+
+OMIT = object()
+"""A default for `optional`: the record then lacks the absent key."""
+
+
+def optional(item: Check, default: Any = None, *, null: bool = True) -> Check:
+    """What may be absent, and null unless `null` is false; then it is the default."""
+    return _Optional(item, default, null)
 
 
 class _Optional:
-    def __init__(self, item: Check, default: Any) -> None:
+    def __init__(self, item: Check, default: Any, null: bool) -> None:
         self.item = item
         self.default = default
+        self.null = null
 
     def __call__(self, value: Any, key: str) -> Any:
-        return self.default if value is None else self.item(value, key)
+        return self.default if value is None and self.null else self.item(value, key)
 
 
 def any_json(value: Any, key: str) -> Any:
@@ -228,7 +299,8 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
+    shown = name if name.isprintable() else repr(name)
+    return f"{key}.{shown[:80]}" if key else shown[:80]
 
 
 def _within(kind: str, low: float, high: float) -> str:
@@ -241,4 +313,5 @@ def _within(kind: str, low: float, high: float) -> str:
 
 def _unexpected(key: str, expected: str, value: Any) -> ValueError:
     shown = repr(value)
-    return ValueError(f"{key}: expected {expected}, found {shown[:60]}{'...' * (len(shown) > 60)}")
+    more = "..." * (len(shown) > 60)
+    return ValueError(f"{key or 'document'}: expected {expected}, found {shown[:60]}{more}")
