@@ -247,7 +247,7 @@ def test_a_folder_that_may_not_be_read_is_named(toy_zoo, own, monkeypatch):
     def fail(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.is_file", fail)
+    monkeypatch.setattr("pathlib.Path.exists", fail)
     with pytest.raises(TeacherBroken, match="The folder mine cannot be read: Permission denied"):
         list_cards("mine")
 

@@ -144,7 +144,7 @@ def test_an_error_names_the_file_the_key_and_what_was_expected(read, change, why
     assert f"card.json is not valid: {why}" in mistake(read, GOOD | change)
 
 
-@pytest.mark.parametrize("name", [name for name in GOOD])
+@pytest.mark.parametrize("name", list(GOOD))
 def test_a_missing_key_is_named(read, name):
     line = mistake(read, {key: GOOD[key] for key in GOOD if key != name})
     assert f"card.json is not valid: {name}: missing." in line

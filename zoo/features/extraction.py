@@ -100,30 +100,21 @@ def extract_features(
                     _compute(partial, rows[new], pixels[new], store, device, warnings, progress)
                 except TeacherBroken as error:
                     failures[partial.card.name] = str(error)
-    return TeacherOutputs(
-        {
-            partial.card.name: _spread(partial.features, again, store)
-            for partial in partials
-            if partial.features and partial.card.name not in failures
-        },
-        failures,
-        sum(partial.computed for partial in partials if partial.card.name not in failures),
-        tuple(dict.fromkeys(warnings)),
-    )
+    partials = [partial for partial in partials if partial.card.name not in failures]
+    found: dict[str, Features] = {}
+    for name, features in ((partial.card.name, partial.features) for partial in partials):
+        if features is not None:
+            found[name] = features
+            if len(features) < len(again):  # copies of images have a row each
+                found[name] = Features.blank(len(again), features, store.folder)
+                found[name].put(np.arange(len(again)), features.rows(again))
+    passes = sum(partial.computed for partial in partials)
+    return TeacherOutputs(found, failures, passes, tuple(dict.fromkeys(warnings)))
 
 
 @dataclass(eq=False)
 class _Partial:
-    """Features of a teacher, known for some of N images.
-
-    Attributes:
-        card: the teacher.
-        key: of the teacher in the store.
-        digests: [N] of the images.
-        known: [N], which images the store has features of.
-        features: rows for all images; None as long as there is none.
-        computed: number of images that were computed.
-    """
+    """Features of a teacher for N images; the store has the rows of `known` [N]."""
 
     card: TeacherCard
     key: str
@@ -131,15 +122,6 @@ class _Partial:
     known: NDArray[np.bool_]
     features: Features | None
     computed: int = 0
-
-
-def _spread(features: Features, again: NDArray[np.int64], store: FeatureStore) -> Features:
-    """Rows of distinct images as rows of all images."""
-    if len(features) == len(again):
-        return features
-    spread = Features.blank(len(again), features, store.folder)
-    spread.put(np.arange(len(again)), features.rows(again))
-    return spread
 
 
 def _compute(

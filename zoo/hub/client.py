@@ -20,15 +20,10 @@ from zoo.teachers.config import CONFIG_FILE, WEIGHTS_FILES, read_layout
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a teacher on the Hub.
+    """The files of a teacher at a commit of the Hub, the weights last.
 
-    Attributes:
-        repo: `OWNER/NAME`.
-        revision: commit, 40 hex digits.
-        names: of the files to download, the weights last.
-        sizes: bytes of each; 0 when unknown.
-        sha256: of the weights as stated by the Hub; empty when it states none.
-        license: of the repository; empty when it states none.
+    Sizes are in bytes, 0 when unknown; the SHA-256 of the weights and the license are empty
+    where the Hub states none.
     """
 
     repo: str
@@ -98,11 +93,10 @@ def _license(card_data: object) -> str:
 
 def _lost_pin(card: TeacherCard) -> str:
     """The message when the Hub has the repository, but not the commit."""
-    text = f"the commit {card.revision[:12]} that it is pinned to is no longer there"
     folder = pulled_folder(card)
-    if not (folder / CARD_FILE).exists():
-        return text
-    return f"{text}: remove {folder} and pull again for the current one"
+    pulled = (folder / CARD_FILE).exists()
+    advice = f": remove {folder} and pull again for the current one" if pulled else ""
+    return f"the commit {card.revision[:12]} that it is pinned to is no longer there{advice}"
 
 
 def fetch(

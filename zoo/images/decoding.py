@@ -64,8 +64,7 @@ def decode_images(
     Raises:
         ImagesError: a file changed since `read_images` checked it.
     """
-    size = preprocessing.size
-    shape = (len(paths), 3, size, size)
+    shape = (len(paths), 3, preprocessing.size, preprocessing.size)
     pixels = scratch_array(shape, cache_folder(), np.uint8, large=DECODED)
 
     def fill(row: int) -> None:

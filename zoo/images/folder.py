@@ -207,23 +207,15 @@ def read_images(
         )
     if apart:
         found += [(path, None) for path in _image_files(apart, without=target)]
-    readable, skipped = _check(found, progress)
-    if not readable:
+    images = _read(found, target, progress)
+    if not len(images):
         kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        skipped = images.skipped
         why = f" ({len(skipped)} unreadable, one as {skipped[0].reason})" if skipped else ""
         raise ImagesError(f"No readable image in {target}{why}: expected {kinds} files.")
-    classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
-    if broken := [name for name in classes if not _is_text(name)]:
+    if broken := [name for name in images.classes if not _is_text(name)]:
         raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
-    number = {name: i for i, name in enumerate(classes)}
-    return Images(
-        root=target,
-        paths=tuple(path for path, _, _ in readable),
-        labels=np.array([-1 if n is None else number[n] for _, n, _ in readable], dtype=np.int64),
-        classes=classes,
-        digests=tuple(digest for _, _, digest in readable),
-        skipped=skipped,
-    )
+    return images
 
 
 def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
@@ -237,21 +229,11 @@ def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> I
         if not path.exists():
             raise ImagesError(f"{path} does not exist: name images or folders of images.")
         files += _image_files(path) if path.is_dir() else [path]
-    readable, skipped = _check([(path, None) for path in files], progress)
-    return Images(
-        root=Path(),
-        paths=tuple(path for path, _, _ in readable),
-        labels=np.full(len(readable), -1, dtype=np.int64),
-        classes=(),
-        digests=tuple(digest for _, _, digest in readable),
-        skipped=skipped,
-    )
+    return _read([(path, None) for path in files], Path(), progress)
 
 
-def _check(
-    found: list[tuple[Path, str | None]], progress: Progress | None
-) -> tuple[list[tuple[Path, str | None, str]], tuple[Skipped, ...]]:
-    """Read and decode every file once: the readable ones with digests, and the others."""
+def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress | None) -> Images:
+    """Read and decode every file with its class once."""
 
     def check(entry: tuple[Path, str | None]) -> str | Skipped:
         try:
@@ -263,15 +245,22 @@ def _check(
             return Skipped(entry[0], reason(error))
         return hashlib.sha256(content).hexdigest()
 
-    readable: list[tuple[Path, str | None, str]] = []
-    skipped: list[Skipped] = []
-    results = in_threads(check, found, len(found), progress)
-    for (path, name), result in zip(found, results, strict=True):
-        if isinstance(result, Skipped):
-            skipped.append(result)
-        else:
-            readable.append((path, name, result))
-    return readable, tuple(skipped)
+    results = [*in_threads(check, found, len(found), progress)]
+    good = [
+        (path, name, result)
+        for (path, name), result in zip(found, results, strict=True)
+        if isinstance(result, str)
+    ]
+    classes = tuple(sorted({name for _, name, _ in good if name is not None}))
+    number = {name: i for i, name in enumerate(classes)}
+    return Images(
+        root=root,
+        paths=tuple(path for path, _, _ in good),
+        labels=np.array([-1 if n is None else number[n] for _, n, _ in good], dtype=np.int64),
+        classes=classes,
+        digests=tuple(digest for _, _, digest in good),
+        skipped=tuple(result for result in results if isinstance(result, Skipped)),
+    )
 
 
 def _is_text(name: str) -> bool:

@@ -7,7 +7,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -15,20 +15,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoo.errors import ZooError
 from zoo.system.files import write_atomic
 
-LIMIT = 16 << 20
-"""Bytes of a JSON file at most, unless the caller allows more."""
-
-TEXT = 20_000
-"""Characters of a text at most."""
-
-ITEMS = 200_000
-"""Entries of a list or mapping at most."""
+LIMIT, TEXT, ITEMS = 16 << 20, 20_000, 200_000
+"""Bytes of a file, characters of a text, and entries of a list or mapping, at most."""
 
 Check = Callable[[Any, str], Any]
-"""Called as `check(value, key)`: the value as its reader wants it.
-
-Raises ValueError with the key and what was expected.
-"""
+"""Called as `check(value, key)`: returns the value, or raises a ValueError that names the key."""
 
 Schema = Mapping[str, Check]
 """What each key of an object has to be; see `optional` for keys that may be absent."""
@@ -47,12 +38,13 @@ def text(*, most: int = TEXT) -> Check:
     return check
 
 
-def choice(*values: str) -> Check:
-    """One of some strings."""
+def choice(*values: str | int) -> Check:
+    """One of some texts or whole numbers."""
+    expected = f"{'one of ' * (len(values) > 1)}{', '.join(map(repr, values))}"
 
-    def check(value: Any, key: str) -> str:
-        if type(value) is not str or value not in values:
-            raise _unexpected(key, f"one of {', '.join(map(repr, values))}", value)
+    def check(value: Any, key: str) -> str | int:
+        if type(value) not in (str, int) or value not in values:
+            raise _unexpected(key, expected, value)
         return value
 
     return check
@@ -60,13 +52,7 @@ def choice(*values: str) -> Check:
 
 def constant(expected: str | int) -> Check:
     """Exactly this value, such as the version of a file format."""
-
-    def check(value: Any, key: str) -> str | int:
-        if type(value) is not type(expected) or value != expected:
-            raise _unexpected(key, repr(expected), value)
-        return expected
-
-    return check
+    return choice(expected)
 
 
 def flag(value: Any, key: str) -> bool:
@@ -209,11 +195,11 @@ def optional(item: Check, default: Any = None, *, null: bool = True) -> Check:
     return _Optional(item, default, null)
 
 
+@dataclass(frozen=True)
 class _Optional:
-    def __init__(self, item: Check, default: Any, null: bool) -> None:
-        self.item = item
-        self.default = default
-        self.null = null
+    item: Check
+    default: Any
+    null: bool
 
     def __call__(self, value: Any, key: str) -> Any:
         return self.default if value is None and self.null else self.item(value, key)

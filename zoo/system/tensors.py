@@ -39,12 +39,11 @@ def read_tensors(
 
     Args:
         path: of the file.
-        expected: entries that its metadata has to have, such as the version of its format and
-            the key of what it depends on.
+        expected: entries that its metadata must have, such as version and key.
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is damaged, no such file, or has other metadata.
+        ValueError: it is damaged or of another kind, or its metadata differs from `expected`.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -86,11 +85,7 @@ def scratch_array(
     The file has no name and is gone with the array, however the process ends. Where the disk
     has no room for it, the array lies in memory.
 
-    Args:
-        shape: of the array.
-        folder: of the file.
-        kind: type of the numbers.
-        large: bytes from which on it lies in a file; `LARGE` if not given.
+    `large` is the size in bytes from which on it lies in a file in `folder`, else `LARGE`.
     """
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if size >= (LARGE if large is None else large):

@@ -47,14 +47,9 @@ def read_layout(
 ) -> Layout:
     """Read the `config.json` of a folder.
 
-    Args:
-        folder: of the file.
-        error: kind of the error to raise.
-        advice: what to do about it, a sentence.
-
     Raises:
-        ZooError: of the given kind: there is no such file, or timm could not build a network
-            from it.
+        ZooError: of the kind `error`, ending in `advice`: there is no such file, or timm could
+            not build a network from it.
     """
     return js.read_json(folder / CONFIG_FILE, _check_config, error=error, advice=advice)
 

@@ -21,13 +21,7 @@ well below a thousandth; a swapped channel or a flipped weight is far above."""
 
 @dataclass(frozen=True)
 class Verification:
-    """The result for one teacher.
-
-    Attributes:
-        name: of the teacher.
-        checks: those that passed, in order.
-        problem: the first check that failed, in words; empty when all passed.
-    """
+    """The checks that one teacher passed, in order, and the first problem; empty if none."""
 
     name: str
     checks: tuple[str, ...]
