@@ -185,7 +185,7 @@ def test_a_folder_without_permission_is_named_not_left_out(imgs, monkeypatch):
 def test_reading_writes_nothing_into_the_folder(imgs):
     (imgs / "red" / "bad.png").write_text("x")
     before = listing(imgs)
-    read_images(imgs).probe()
+    read_images(imgs).sample()
     assert listing(imgs) == before
 
 

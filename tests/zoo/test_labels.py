@@ -66,10 +66,10 @@ def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "begins with '', not with the line `path,label`"),
-        ("loose0.png,cat\n", "begins with 'loose0.png,cat', not with the line"),
-        ("path;label\nloose0.png;cat\n", "begins with 'path;label', .* with a comma"),
-        ("Path,Label\nloose0.png,cat\n", "begins with 'Path,Label', .* in lower case"),
+        ("", "begins with '': the first line has to be `path,label`"),
+        ("loose0.png,cat\n", "begins with 'loose0.png,cat': the first line"),
+        ("path;label\nloose0.png;cat\n", "begins with 'path;label': .* with a comma"),
+        ("Path,Label\nloose0.png,cat\n", "begins with 'Path,Label': .* in lower case"),
         ("path,label\nloose0.png,cat,brown\n", "Line 2 of .* more fields"),
         ("path,label\nloose0.png\n", "Line 2 of .* lacks"),
         ("path,label\n\n\n,cat\n", "Line 4 of .* lacks"),
