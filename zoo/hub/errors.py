@@ -31,6 +31,7 @@ UNREACHABLE = ("ConnectError", "ConnectTimeout", "ReadTimeout", "PoolTimeout")
 BROKEN = ("ReadError", "WriteError", "RemoteProtocolError", "ConnectionAbortedError")
 """Names of the errors of httpx, whichever of its packages the client is built on."""
 
+LATER = "run the same command again later"
 NO_CONNECTION = (LocalEntryNotFoundError, ConnectionRefusedError)
 NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
@@ -105,7 +106,7 @@ def _reason(error: Exception, repo: str, lost: str) -> str:
             return f"refused ({status}): HF_TOKEN is missing or does not allow it"
         case HfHubHTTPError() if _is_temporary(error):
             status = error.response.status_code
-            return f"{constants.ENDPOINT} is overloaded ({status}): run the same command later"
+            return f"{constants.ENDPOINT} is overloaded ({status}): {LATER}"
         case HfHubHTTPError():
             return f"HTTP status {error.response.status_code}: {first_line(error)}".rstrip(".")
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -113,7 +114,7 @@ def _reason(error: Exception, repo: str, lost: str) -> str:
         case OSError() if error.errno in NOT_WRITABLE:
             return f"{constants.HF_HUB_CACHE} cannot be written: set HF_HOME"
         case _ if isinstance(error, NO_CONNECTION) or _kind(error) in UNREACHABLE:
-            return f"{constants.ENDPOINT} cannot be reached: run the same command again later"
+            return f"{constants.ENDPOINT} cannot be reached: {LATER}"
         case _ if _is_temporary(error):
             return "the connection broke: run the same command again to resume"
         case _:
