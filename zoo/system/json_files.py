@@ -89,7 +89,7 @@ def listing(item: Check, *, most: int = ITEMS) -> Check:
     """A list whose entries all pass a check, as a tuple."""
 
     def check(value: Any, key: str) -> tuple[Any, ...]:
-        if type(value) is not list or len(value) > most:
+        if not _is(value, list) or len(value) > most:
             raise _unexpected(key, f"a list of at most {most} entries", value)
         return tuple(item(entry, f"{key}[{place}]") for place, entry in enumerate(value))
 
@@ -100,7 +100,7 @@ def mapping(item: Check, *, most: int = ITEMS) -> Check:
     """An object of any keys whose values all pass a check, as a dict."""
 
     def check(value: Any, key: str) -> dict[str, Any]:
-        if type(value) is not dict or len(value) > most:
+        if not _is(value, dict) or len(value) > most:
             raise _unexpected(key, f"an object of at most {most} entries", value)
         return {name: item(entry, _join(key, name)) for name, entry in value.items()}
 
@@ -116,7 +116,7 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
     """
 
     def check(value: Any, key: str) -> dict[str, Any]:
-        if type(value) is not dict:
+        if not _is(value, dict):
             raise _unexpected(key, "an object", value)
         if strict and (unknown := sorted(value.keys() - schema.keys())):
             raise ValueError(f"{_join(key, unknown[0])}: unknown key")
@@ -150,9 +150,9 @@ def instance(
     schema: dict[str, Check] = dict(more or {})
     for entry in fields(cls):
         if entry.name not in leave:
-            check = _check_of(hints[entry.name])
+            item = _check_of(hints[entry.name])
             needed = entry.default is MISSING and entry.default_factory is MISSING
-            schema[entry.name] = check if needed else optional(check, OMIT, null=False)
+            schema[entry.name] = item if needed else optional(item, OMIT, null=False)
     read = record(schema, strict=strict)
 
     def check(value: Any, key: str) -> Any:
@@ -169,7 +169,7 @@ def _check_of(hint: Any) -> Check:
     kinds = {str: text(), int: integer(-(2**62)), float: number(), bool: flag, Any: any_json}
     if hint in kinds:
         return kinds[hint]
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return instance(hint)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
@@ -282,6 +282,10 @@ def write_json(path: Path, document: Any) -> None:
     content = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     # names of files may hold bytes that are not UTF-8
     write_atomic(path, (content + "\n").encode("utf-8", "replace"))
+
+
+def _is(value: Any, kind: type) -> bool:
+    return type(value) is kind
 
 
 def _join(key: str, name: str) -> str:

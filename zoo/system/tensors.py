@@ -46,7 +46,8 @@ def read_tensors(
         ValueError: it is damaged or of another kind, or its metadata differs from `expected`.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        opened: Any = safe_open(path, framework="numpy")
+        with opened as file:
             metadata: dict[str, str] = dict(file.metadata() or {})
             for name, value in (expected or {}).items():
                 if metadata.get(name) != value:
