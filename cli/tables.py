@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.hub.pull import Pulled
     from zoo.system.timing import Plan
     from zoo.teachers.card import TeacherCard
-    from zoo.teachers.verify import Verdict
+    from zoo.teachers.verify import Verification
 
 CHOSEN = {
     "updates": "--updates {}",
@@ -175,7 +175,7 @@ def pull_table(rows: Sequence[Pulled]) -> None:
     terminal.say(f"{total:.1f} MB, {len(rows) - failed} of {len(rows)} teachers.")
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> None:
+def verification_table(verdicts: Sequence[Verification]) -> None:
     """Checks of each teacher, and the first that failed."""
     table = terminal.make_table("teacher", "", "checked~")
     for row in verdicts:

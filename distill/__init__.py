@@ -39,30 +39,24 @@ __all__ = [
     "train",
 ]
 
-_HOME = {
-    "Comparison": "evaluation.comparison",
-    "ComparisonJob": "compare",
-    "Distillation": "pipeline",
-    "DistillationJob": "pipeline",
-    "Evaluation": "evaluation.metrics",
-    "Recipe": "recipe",
-    "Report": "report.report",
-    "Student": "student",
-    "Trained": "training.loop",
-    "compare_methods": "compare",
-    "distill_images": "pipeline",
-    "evaluate": "evaluation.evaluate",
-    "evaluate_student": "evaluation.saved",
-    "load_network": "student",
-    "predict": "evaluation.evaluate",
-    "predict_files": "evaluation.saved",
-    "save_student": "report.student_folder",
-    "train": "training.loop",
+_NAMES = {
+    "compare": "ComparisonJob compare_methods",
+    "evaluation.comparison": "Comparison",
+    "evaluation.evaluate": "evaluate predict",
+    "evaluation.metrics": "Evaluation",
+    "evaluation.saved": "evaluate_student predict_files",
+    "pipeline": "Distillation DistillationJob distill_images",
+    "recipe": "Recipe",
+    "report.report": "Report",
+    "report.student_folder": "save_student",
+    "student": "Student load_network",
+    "training.loop": "Trained train",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """A public name, its module imported at first use: torch and timm are slow."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -435,7 +435,7 @@ def prepare_teachers(
     outputs = extract_together(used, images, runtime)
     for name, reason in outputs.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
-    for message in outputs.notes:
+    for message in outputs.warnings:
         runtime.warn(message)
     total = sum(shares[card.name] for card in used)
     used_shares = {card.name: shares[card.name] / total for card in used}

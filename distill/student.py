@@ -20,6 +20,7 @@ from zoo.errors import StudentError, first_line
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.catalogue import student_start
+from zoo.teachers.config import CONFIG_FILE, read_layout
 
 ALIASES = {
     "mobilenetv3": "mobilenetv3_large_100",
@@ -27,7 +28,6 @@ ALIASES = {
     "mobilenetv3_small": "mobilenetv3_small_100",
 }
 WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 
 
 class Student(nn.Module):
@@ -239,24 +239,19 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
     Raises:
         StudentError: the folder is no student of ours.
     """
-    path = folder / CONFIG_FILE
+    advice = "Name a folder that `zoo distill` wrote."
+    layout = read_layout(folder, error=StudentError, advice=advice)
+    if not layout.labels:
+        raise StudentError(f"{folder / CONFIG_FILE} is not valid: label_names: missing. {advice}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        labels = tuple(config["label_names"])
-        if len(labels) != config["num_classes"]:
-            raise ValueError(f"{len(labels)} label_names for {config['num_classes']} classes")
-        network = timm.create_model(
-            config["architecture"], num_classes=len(labels), **config.get("model_args", {})
-        )
-        preprocessing = Preprocessing.of_timm(config["pretrained_cfg"])
+        network = timm.create_model(layout.network, num_classes=layout.classes, **layout.model_args)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise StudentError(
-            f"{folder} is not a saved student ({type(error).__name__}: {error}): "
-            "name a folder that `zoo distill` wrote."
+            f"timm cannot make the network of {folder}: {first_line(error)}. {advice}"
         ) from error
     weights = folder / WEIGHTS_FILE
-    known = config.get("sha256")  # older students do not say
+    known = layout.sha256  # older students have none
     if known and weights.is_file() and sha256_of(weights) != known:
         raise StudentError(f"The weights {weights} are damaged: make or copy the student again.")
     load_weights(network, folder, head=True)
-    return network.eval(), labels, preprocessing
+    return network.eval(), layout.labels, layout.preprocessing

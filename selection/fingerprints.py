@@ -47,7 +47,7 @@ def make_fingerprint(images: Images, runtime: Runtime) -> Fingerprint:
     Raises:
         TeacherBroken: the reference network cannot be run.
     """
-    sample = images.probe()
+    sample = images.sample()
     centers = find_centers(_embed(sample, runtime), PROTOTYPES)
     return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(sample))
 

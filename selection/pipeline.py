@@ -23,7 +23,7 @@ from zoo.features.controls import extract_controls, start_card
 from zoo.features.extraction import extract_together
 from zoo.features.store import Features, FeatureStore
 from zoo.hub.pull import pull_missing
-from zoo.images.folder import LABELED, POOL, Images
+from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
 from zoo.images.source import ImageSource, load_images
 from zoo.system import timing
 from zoo.system.runtime import Runtime
@@ -46,8 +46,8 @@ def rank_images(
     power: float = POWER,
     top: int | None = None,
     shortlist: int | None = None,
-    max_labeled: int = LABELED,
-    max_unlabeled: int = POOL,
+    max_labeled: int = MAX_LABELED,
+    max_unlabeled: int = MAX_UNLABELED,
     runtime: Runtime | None = None,
 ) -> Ranking:
     """Rank the teachers of a zoo by how close they are to images, as `zoo rank` does.
@@ -115,15 +115,15 @@ class RankingJob:
     power: float = POWER
     top: int | None = None
     shortlist: int | None = None
-    max_labeled: int = LABELED
-    max_unlabeled: int = POOL
+    max_labeled: int = MAX_LABELED
+    max_unlabeled: int = MAX_UNLABELED
     runtime: Runtime = field(default_factory=Runtime)
 
     @property
     def sample(self) -> Images:
         """The images that the teachers are run on."""
-        return self.images.probe(
-            labeled=self.max_labeled, pool=self.max_unlabeled, seed=self.runtime.seed
+        return self.images.sample(
+            max_labeled=self.max_labeled, max_unlabeled=self.max_unlabeled, seed=self.runtime.seed
         )
 
     def run(self) -> Ranking:
@@ -136,7 +136,7 @@ class RankingJob:
         cards, absent = pull_missing(chosen, runtime)
         with runtime.join() as joined:
             outputs = extract_together(cards, sample, joined)
-        for message in outputs.notes:
+        for message in outputs.warnings:
             runtime.warn(message)
         features = FeatureStore(runtime.cache / "features")
         ranking = rank(

@@ -149,7 +149,7 @@ def _score_all(
             known = {metric: scores[name] for metric, scores in unlabeled.items()}
             given = (outputs, labels, metrics, known, seed, resamples)
             compute = partial(_measure, *given)
-            scored[name] = store.recall(score_key(*given), compute) if store else compute()
+            scored[name] = store.load_or_compute(score_key(*given), compute) if store else compute()
         except RankingError as error:
             failed[name] = str(error)
         if progress:

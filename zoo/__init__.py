@@ -1,4 +1,4 @@
-"""The zoo: teachers, images, and the features that teachers compute."""
+"""The zoo: teachers, images, and the features that teachers compute from images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.errors import ZooError
     from zoo.features.extraction import TeacherOutputs, extract_features
-    from zoo.features.inference import Teacher, load_teacher
     from zoo.features.store import Features, FeatureStore
     from zoo.images.folder import Images, read_images
     from zoo.images.source import ImageSource
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.system.runtime import Runtime
     from zoo.teachers.card import Preprocessing, TeacherCard
     from zoo.teachers.catalogue import find_card, list_cards
+    from zoo.teachers.loading import Teacher, load_teacher
 
 __version__ = "0.1.0"
 
@@ -38,28 +38,23 @@ __all__ = [
     "read_images",
 ]
 
-_HOME = {
-    "FeatureStore": "features.store",
-    "Features": "features.store",
-    "ImageSource": "images.source",
-    "Images": "images.folder",
-    "Preprocessing": "teachers.card",
-    "Runtime": "system.runtime",
-    "Teacher": "features.inference",
-    "TeacherCard": "teachers.card",
-    "TeacherOutputs": "features.extraction",
-    "ZooError": "errors",
-    "extract_features": "features.extraction",
-    "find_card": "teachers.catalogue",
-    "keep_freed_memory": "system.memory",
-    "list_cards": "teachers.catalogue",
-    "load_teacher": "features.inference",
-    "read_images": "images.folder",
+_NAMES = {
+    "errors": "ZooError",
+    "features.extraction": "TeacherOutputs extract_features",
+    "features.store": "Features FeatureStore",
+    "images.folder": "Images read_images",
+    "images.source": "ImageSource",
+    "system.memory": "keep_freed_memory",
+    "system.runtime": "Runtime",
+    "teachers.card": "Preprocessing TeacherCard",
+    "teachers.catalogue": "find_card list_cards",
+    "teachers.loading": "Teacher load_teacher",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """A public name, its module imported at first use: torch and timm are slow."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

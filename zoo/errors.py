@@ -1,8 +1,15 @@
-"""What can go wrong in a user's hands: one line that says what, where and what to do next."""
+"""Errors of a user's input, files and network: one line on what, where and what to do next."""
 
 
 class ZooError(Exception):
-    """A mistake or warning that a user can mend; the command prints it as one line and exits 1."""
+    """An error that a user can fix; the command prints it as one line and exits with 1.
+
+    Example:
+        >>> try:
+        ...     read_images(Path("imgs"))
+        ... except ZooError as error:
+        ...     print(error)
+    """
 
 
 class TeacherNotFound(ZooError):
@@ -18,7 +25,7 @@ class HubError(ZooError):
 
 
 class HubUnreachable(HubError):
-    """The Hub does not answer at all: nor will it for the next teacher."""
+    """There is no connection to the Hub."""
 
 
 class ImagesError(ZooError):
@@ -34,7 +41,7 @@ class RankingError(ZooError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, in one line; its kind if it says nothing."""
+    """The message of a library's error in one line; its type if it has none."""
     first, *more = (str(error).strip() or type(error).__name__).splitlines()
-    # torch says what is wrong in the second
+    # torch states the problem in the second line
     return f"{first} {more[0].strip()}" if more and first.endswith(":") else first

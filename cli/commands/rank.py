@@ -71,7 +71,7 @@ def rank(
     source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
     _check_files(source, save, report)
     from selection.pipeline import RankingJob
-    from zoo.images.folder import POOL
+    from zoo.images.folder import MAX_UNLABELED
 
     messages: list[str] = []
     with terminal.runtime(device, seed) as plain:
@@ -83,7 +83,7 @@ def rank(
             power=power,
             top=top,
             shortlist=shortlist,
-            max_unlabeled=POOL if max_unlabeled is None else max_unlabeled,
+            max_unlabeled=MAX_UNLABELED if max_unlabeled is None else max_unlabeled,
             runtime=runtime,
         )
         plan = job.plan(deadline) if budget or dry_run else None

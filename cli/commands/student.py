@@ -100,11 +100,11 @@ def export(
         images = None
         if target:
             images = read_images(target, progress=runtime.progress("reading images"))
-            terminal.note(images.skipped_note)
+            terminal.note(images.skipped_warning)
         exported = export_student(
             student,
             path,
-            images=images and images.probe(),
+            images=images and images.sample(),
             int8=int8,
             progress=runtime.progress("exporting"),
         )

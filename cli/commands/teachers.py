@@ -105,7 +105,7 @@ def verify(
     if as_json:
         terminal.print_json([asdict(verdict) for verdict in verdicts])
     else:
-        tables.verdict_table(verdicts)
+        tables.verification_table(verdicts)
     if any(verdict.problem for verdict in verdicts):
         sys.exit(1)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distill.evaluation.metrics import wilson
 from zoo.errors import ImagesError
-from zoo.features.linear_probe import deal_folds
+from zoo.features.linear_probe import assign_folds
 from zoo.images.folder import Images
 
 FORMAT = 1
@@ -139,7 +139,7 @@ def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
             "cross-validation needs 3: label more, or pass --test."
         )
     held: list[list[NDArray[np.int64]]] = [[] for _ in range(folds)]
-    for number, part in enumerate(deal_folds(images.labels[known])):
+    for number, part in enumerate(assign_folds(images.labels[known])):
         held[number % folds].append(known[part])
     everything = np.arange(len(images))
     tests = [np.sort(np.concatenate(rows)) for rows in held]

@@ -9,10 +9,11 @@ from torch import nn
 
 from distill.evaluation.metrics import Evaluation, compute_metrics
 from zoo.errors import ImagesError
-from zoo.features.inference import in_batches, to_device, to_input
-from zoo.images.decoding import Progress, decode_images
+from zoo.features.inference import in_batches, to_input
+from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
-from zoo.system.devices import autocast
+from zoo.system.devices import autocast, to_device
+from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 
 

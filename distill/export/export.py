@@ -24,10 +24,12 @@ from distill.export.parity import (
 )
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError
-from zoo.features.inference import to_device, to_input
-from zoo.images.decoding import Progress, decode_images
+from zoo.features.inference import to_input
+from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
+from zoo.system.devices import to_device
 from zoo.system.files import write_atomic
+from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 
 TOLERANCE = 1e-4

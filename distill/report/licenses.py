@@ -40,13 +40,6 @@ _UNSTATED = ("", "unknown", "other", "none", "not-published")
 _NON_COMMERCIAL = {"nc", "noncommercial", "commercial", "research", "academic", "competition"}
 """Words that make a license outside the table at least non-commercial."""
 
-_STARTS = {
-    "resnet18d": "builtin/objects",
-    "mobilenetv3_small_100": "students/mobilenetv3_small_100",
-    "edgenext_xx_small": "builtin/objects_edgenext",
-}
-"""Initial weights of embedded teachers, as a folder below `zoo/`, by architecture."""
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -87,15 +80,15 @@ def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[C
     """
     known = {card.name: card for card in cards}
     claims: list[Claim] = []
-    starts: set[str] = set()
     for name in names:
-        card = known.get(name)
-        claims += _card_claims(card, name) if card else [Claim(name, UNKNOWN)]
-        if card and card.source == f"builtin:{name}" and card.network in _STARTS:
-            starts.add(_STARTS[card.network])
-    for start in sorted(start for start in starts if Path(start).name not in names):
-        parent = TeacherCard.load(BUILTIN.parent / start)
-        claims += _card_claims(parent, f"{parent.name}, initial weights of teachers")
+        claims += _card_claims(known[name], name) if name in known else [Claim(name, UNKNOWN)]
+    bases = {known[name].base for name in names if name in known} - {""}
+    for base in sorted(base for base in bases if Path(base).name not in names):
+        what = f"{Path(base).name}, initial weights of teachers"
+        try:
+            claims += _card_claims(TeacherCard.load(BUILTIN.parent / base), what)
+        except TeacherBroken:  # a card may name any base
+            claims.append(Claim(what, UNKNOWN))
     return claims
 
 

@@ -30,12 +30,13 @@ from distill.training.parallel import (
 from distill.training.targets import Objective, SoftLabels, SourceTargets, Targets, make_targets
 from distill.training.tensorboard import Record
 from zoo.errors import StudentError
-from zoo.features.inference import normalize, to_device
+from zoo.features.inference import normalize
 from zoo.features.store import Features
-from zoo.images.decoding import Progress, decode_images
+from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
-from zoo.system.devices import autocast
+from zoo.system.devices import autocast, to_device
 from zoo.system.distributed import SINGLE, Processes
+from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -23,9 +23,10 @@ from PIL import Image
 
 from tests.support.toys import build_teacher
 from zoo import FeatureStore, extract_features, keep_freed_memory, list_cards, read_images
-from zoo.features.inference import BATCH, load_teacher, to_input
+from zoo.features.inference import BATCH, to_input
 from zoo.images.decoding import decode_images
 from zoo.system.devices import autocast
+from zoo.teachers.loading import load_teacher
 
 CPU = torch.device("cpu")
 LABELS = tuple(f"class {index}" for index in range(1000))

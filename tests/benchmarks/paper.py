@@ -60,9 +60,9 @@ def parse(method):
 def task_of(folder, labels, seed, zoo):
     """Images with few labels, the teachers, and two rankings of them."""
     # the labels beyond the budget end here: no later step can look at them
-    images = read_images(folder / "train").hide_labels(labels, seed)
+    images = read_images(folder / "train").keep_labels(labels, seed)
     cards = [card for card in list_cards(zoo) if card.name != folder.name]
-    probe = images.probe(seed=seed)
+    probe = images.sample(seed=seed)
     asked = extract_features(cards, probe).features
     parc = {name: METRICS["parc"](outputs, probe.labels) for name, outputs in asked.items()}
     ours = rank(asked, probe.labels, controls=extract_controls(probe))

@@ -38,7 +38,7 @@ COMBINED = (
 @cache
 def read_all(folder, labels, seed):
     """The images of a target with few labels, and its test images."""
-    return read_images(folder / "train").hide_labels(labels, seed), read_images(folder / "test")
+    return read_images(folder / "train").keep_labels(labels, seed), read_images(folder / "test")
 
 
 def targets_of(options):
@@ -114,7 +114,7 @@ def judge_all(options, cards):
             extract_features(cards, images).features,
             extract_features(cards, test).features,
         )
-        probe = images.probe(seed=seed)
+        probe = images.sample(seed=seed)
         asked, controls = extract_features(cards, probe).features, extract_controls(probe)
         targets.append(folder.name)
         truths["student"].append(read_students(options, folder.name, seed, names))

@@ -62,7 +62,7 @@ def read_targets(folder):
     """Embeddings [N, D] and labels of each real target's images."""
     found = {}
     for path in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        images = read_images(path / "train").probe()
+        images = read_images(path / "train").sample()
         found[path.name] = embed(images, lambda _: lambda *_: None), images.labels
     return found
 

@@ -45,10 +45,10 @@ def measure(folder, labels, seed):
     counts = np.bincount(truth.labels)
     if counts.min() < labels or counts.sum() - labels * len(counts) < LEAST:
         return {}
-    images = truth.hide_labels(labels, seed)
+    images = truth.keep_labels(labels, seed)
     hidden = images.labels < 0
     cards = [card for card in list_cards() if card.name != folder.name]
-    probe = images.probe(seed=seed)
+    probe = images.sample(seed=seed)
     ranking = rank(
         extract_features(cards, probe).features,
         probe.labels,

@@ -26,8 +26,8 @@ from distill.training.convolutions import fast_convolutions
 from distill.training.loop import MEAN, STD, fit
 from distill.training.targets import SourceTargets, make_targets
 from zoo import Features, keep_freed_memory, list_cards
-from zoo.features.inference import BATCH, to_device, to_input
-from zoo.system.devices import autocast
+from zoo.features.inference import BATCH, to_input
+from zoo.system.devices import autocast, to_device
 from zoo.teachers.card import Preprocessing
 
 ARCH, SIZE, IMAGES, CLASSES = "mobilenetv3_small_100", 64, 512, 10

@@ -186,7 +186,7 @@ def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
 
 
 def test_a_ranking_of_some_of_the_images_counts_those_that_it_shows(timed_rank, monkeypatch):
-    monkeypatch.setattr("zoo.images.folder.POOL", 4)  # other draws than those of three
+    monkeypatch.setattr("zoo.images.folder.MAX_UNLABELED", 4)  # other draws than those of three
     for seed in range(5):
         words = ("--budget", "30s", "--seed", seed, "--dry-run", "--json")
         shown = timed_rank(*words).json

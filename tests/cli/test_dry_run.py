@@ -48,7 +48,7 @@ def test_a_dry_run_of_teaching_counts_updates_passes_and_time(timed_distil, time
 
 def test_who_gets_a_share_is_not_known_before_the_ranking(timed_distil, world, monkeypatch):
     monkeypatch.setattr(
-        "zoo.images.folder.Images.probe", lambda self, **_: self.subset(np.arange(10))
+        "zoo.images.folder.Images.sample", lambda self, **_: self.subset(np.arange(10))
     )
     for words, more in (((), 2 * 8), (("--nearest",), 8)):
         shown = timed_distil("--dry-run", "--json", *words).json

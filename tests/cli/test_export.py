@@ -281,7 +281,9 @@ def test_loose_images_without_labels_will_do(command, student, tmp_path):
 
 
 def test_what_is_no_student_is_one_line(command, student):
-    assert "is not a saved student" in command("export", "nowhere", "--onnx").mistake
+    assert (
+        "Name a folder that `zoo distill` wrote" in command("export", "nowhere", "--onnx").mistake
+    )
     assert not Path("nowhere").exists()
     (student / "model.safetensors").write_bytes(b"damaged")
     assert "are damaged" in command("export", student, "--onnx").mistake

@@ -239,7 +239,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(rank, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "file"))
     ran = rank("--json")
     assert ran.json["forward_passes"] == 36
-    assert "could not be kept" in ran.err
+    assert "could not be saved" in ran.err
 
 
 @pytest.mark.parametrize("option", ["--save", "--report"])

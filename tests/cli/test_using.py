@@ -82,7 +82,7 @@ def test_both_use_the_device_and_refuse_what_is_no_student(command, student, tes
     tail = (*rest, test_imgs)
     assert "'cuda:99'" in command(name, student, *tail, "--device", "cuda:99").mistake
     assert command(name, student, *tail, "--device", "cpu").code == 0
-    assert "is not a saved student" in command(name, "nowhere", *tail).mistake
+    assert "Name a folder that `zoo distill` wrote" in command(name, "nowhere", *tail).mistake
     (student / "model.safetensors").write_bytes(b"damaged")
     assert "are damaged" in command(name, student, *tail).mistake
 

@@ -114,7 +114,7 @@ def test_what_is_no_network_is_one_line(add, student, tmp_path):
     assert "No teacher is called" in add(source="nowhere").mistake
     assert "No teacher is called" in add(source="a/b,c/d").mistake
     (student / "config.json").unlink()
-    assert "config.json is missing" in add().mistake
+    assert "config.json does not exist" in add().mistake
     assert not Path("my-zoo").exists()
 
 

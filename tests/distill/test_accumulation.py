@@ -100,7 +100,7 @@ def test_a_teacher_that_never_fits_is_a_failure_of_one_line(toy_zoo, images):
     with memory_for(0):
         seen = extract_features(toy_zoo, images)
     assert seen.failures["ant"] == (
-        "'ant' cannot look at the images: CUDA out of memory. Tried to allocate 9 GiB"
+        "'ant' fails on the images: CUDA out of memory. Tried to allocate 9 GiB"
     )
 
 

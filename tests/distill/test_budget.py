@@ -104,9 +104,9 @@ def test_most_is_the_largest_number_that_fits():
 class Sized(list):
     """As many labeled and unlabeled images as a job asks for."""
 
-    def probe(self, labeled, pool, seed):
-        sample = Sized(str(n) for n in range(labeled + pool))
-        sample.labeled, sample.digests = labeled, list(sample)
+    def sample(self, max_labeled, max_unlabeled, seed):
+        sample = Sized(str(n) for n in range(max_labeled + max_unlabeled))
+        sample.labeled, sample.digests = max_labeled, list(sample)
         return sample
 
 

@@ -119,7 +119,7 @@ def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(images, f
         {"arch": "test_efficientnet"},
     ):
         killed(images, often, **{"at": 1, "features": {}, "shares": {}, **options})
-    killed(images.hide_labels(2, 0), often, features=features, shares=SHARES)
+    killed(images.keep_labels(2, 0), often, features=features, shares=SHARES)
     assert len(list(often.iterdir())) == 7
 
 

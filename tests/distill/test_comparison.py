@@ -67,6 +67,6 @@ def test_every_labeled_image_is_tested_once_and_not_trained_on_in_its_fold(imgs,
 
 
 def test_a_class_of_two_images_cannot_be_cross_validated(imgs):
-    images = read_images(imgs).hide_labels(2, seed=0)
+    images = read_images(imgs).keep_labels(2, seed=0)
     with pytest.raises(ImagesError, match=r"'blue' .* has 2 labeled images"):
         split(images, 3)

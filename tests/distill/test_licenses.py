@@ -129,7 +129,15 @@ def test_what_an_embedded_teacher_started_from_counts_too():
     both = teacher_claims(["objects", "brain_mri"], cards)
     assert len([claim for claim in both if "mini-ImageNet" in claim.what]) == 1
     elsewhere = replace(mri, source="hf-hub:owner/mri")
-    assert choose_license(teacher_claims(["brain_mri"], [elsewhere])) == "apache-2.0"
+    assert choose_license(teacher_claims(["brain_mri"], [elsewhere])) == "other"
+    alone = replace(mri, base="")
+    assert choose_license(teacher_claims(["brain_mri"], [alone])) == "apache-2.0"
+
+
+def test_a_base_without_a_card_counts_as_unknown():
+    mri = replace(find_card("brain_mri", list_cards()), base="builtin/nosuch")
+    claim = teacher_claims(["brain_mri"], [mri])[-1]
+    assert (claim.what, claim.license) == ("nosuch, which teachers started from", "unknown")
 
 
 def test_initial_weights_count_as_on_their_card():

@@ -192,16 +192,16 @@ def test_a_folder_that_is_no_student_is_refused_by_name(tmp_path, change):
     folder = save(make().network, tmp_path / "s")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(StudentError, match="is not a saved student"):
+    with pytest.raises(StudentError, match="Name a folder that `zoo distill` wrote"):
         load_network(folder)
 
 
 def test_a_missing_or_broken_config_is_refused_by_name(tmp_path):
-    with pytest.raises(StudentError, match="nowhere is not a saved student"):
+    with pytest.raises(StudentError, match=r"nowhere.config\.json does not exist"):
         load_network(tmp_path / "nowhere")
     folder = save(make().network, tmp_path / "s")
     (folder / "config.json").write_text("[1, 2")
-    with pytest.raises(StudentError, match="is not a saved student"):
+    with pytest.raises(StudentError, match=r"config\.json is not valid"):
         load_network(folder)
 
 

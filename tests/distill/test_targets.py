@@ -18,7 +18,7 @@ from distill.training.targets import (
     soft_labels,
     source_targets,
 )
-from zoo.features.linear_probe import STRENGTHS, deal_folds, fit_temperature
+from zoo.features.linear_probe import STRENGTHS, assign_folds, fit_temperature
 from zoo.features.store import Features
 
 SHARES = {"wide": 0.7, "narrow": 0.3}
@@ -67,7 +67,7 @@ def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths):
     for strength in STRENGTHS:
         fit = slow_probe(rows[known], truth[known], strength)
         left_out[strength] = np.empty((len(known), 3))
-        for fold in deal_folds(labels[known]):
+        for fold in assign_folds(labels[known]):
             seen = np.setdiff1d(np.arange(len(known)), fold)
             left_out[strength][fold] = fit(seen).predict(rows[known][fold])
         errors[strength] = np.square(left_out[strength] - np.eye(3)[truth[known]]).mean()

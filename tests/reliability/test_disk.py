@@ -88,7 +88,7 @@ def test_a_full_cache_costs_time_and_no_result(
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(disk))
     ran = command("rank", "--target", right["target"], "--json")
     assert ran.json["teachers"] == right["teachers"]
-    (line,) = [line for line in ones(ran) if "could not be kept" in line]
+    (line,) = [line for line in ones(ran) if "could not be saved" in line]
     assert "No space left on device" in line
     assert str(disk) in line
     lines = ones(distil())

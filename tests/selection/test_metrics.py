@@ -11,7 +11,7 @@ from selection.metrics import METRICS, SCORERS, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
 from tests.support.scoring_tasks import compare_pairs_slowly, draw_task, separate, wrap
 from zoo.errors import RankingError
-from zoo.features.linear_probe import STRENGTHS, deal_folds
+from zoo.features.linear_probe import STRENGTHS, assign_folds
 
 every_metric = pytest.mark.parametrize(
     "metric", [METRICS[name] for name in SCORERS], ids=SCORERS.keys()
@@ -96,7 +96,7 @@ def test_the_probe_equals_ridge_regressions_refitted_without_each_fold(width):
     errors = {}
     for strength in STRENGTHS:
         scores = np.zeros((50, 5))
-        for fold in deal_folds(known):
+        for fold in assign_folds(known):
             seen = np.setdiff1d(np.arange(50), fold)
             slow = Ridge(alpha=strength * unit, solver="svd").fit(rows[seen], targets[seen])
             scores[fold] = slow.predict(rows[fold])

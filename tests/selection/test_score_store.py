@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from selection import rank as scoring
-from selection import score_store
+from selection import score_store, scoring
 from selection.score_store import ScoreStore, score_key
 from selection.scoring import rank
 from zoo.features.store import Features
@@ -63,7 +62,7 @@ def test_options_that_only_share_out_score_nobody_again(store, computed):
     assert len(computed) == 4
 
 
-def test_other_features_labels_scores_or_code_are_another_entry(monkeypatch):
+def test_other_features_labels_or_scores_are_another_entry():
     one = Features(np.zeros((4, 6), np.float32), np.zeros((4, 2), np.float32))
     labels = np.array([0, 1, 0, 1])
     moved = Features(one.embeddings + 1, one.logits)
@@ -76,9 +75,22 @@ def test_other_features_labels_scores_or_code_are_another_entry(monkeypatch):
             (one, 1 - labels, {}), (one, labels, {"agreement": 0.5}),
         ]
     ]  # fmt: skip
-    monkeypatch.setattr(score_store, "code_digest", lambda: "another")
-    keys.append(score_key(one, labels, ["a"], {}, 0, 9))
-    assert len(set(keys)) == 7
+    assert len(set(keys)) == 6
+
+
+def test_scores_of_another_version_of_the_store_are_computed_again(store, computed, monkeypatch):
+    first = rank(ZOO, LABELS, store=store)
+    monkeypatch.setattr(score_store, "SCORES_FORMAT", "another")
+    assert rank(ZOO, LABELS, store=store) == first
+    assert len(computed) == 4
+
+
+def test_scores_under_the_name_of_another_key_are_computed_again(store, computed):
+    first = rank(ZOO, LABELS, store=store)
+    one, other = sorted(store.folder.iterdir())
+    one.write_bytes(other.read_bytes())
+    assert rank(ZOO, LABELS, store=store) == first
+    assert len(computed) == 3
 
 
 def test_a_damaged_entry_is_scored_again(store, computed):

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import svd_flip
 
-from zoo.features.linear_probe import STRENGTHS, deal_folds
+from zoo.features.linear_probe import STRENGTHS, assign_folds
 
 
 def parc(rows, labels):
@@ -40,7 +40,7 @@ def linear_probe(rows, labels):
     unit, errors = np.square(rows).sum() / len(rows), {}
     for strength in STRENGTHS:
         scores = np.zeros_like(targets)
-        for fold in deal_folds(labels):
+        for fold in assign_folds(labels):
             seen = np.setdiff1d(np.arange(len(rows)), fold)
             slow = Ridge(alpha=strength * unit).fit(rows[seen], targets[seen])
             scores[fold] = slow.predict(rows[fold])

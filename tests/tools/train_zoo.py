@@ -208,6 +208,7 @@ def teach(
         data=lesson.data,
         data_license=lesson.data_license,
         preprocessing=trained.preprocessing,
+        base="" if lesson.start == "random" else lesson.start,
         accuracy=round(result.accuracy, 4),
         accuracy_images=result.images,
         recipe=f"python -m tests.tools.train_zoo --data DIR {name}: {recipe}",

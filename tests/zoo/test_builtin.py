@@ -10,11 +10,12 @@ import torch
 from safetensors import safe_open
 
 from tests.support.toys import paint_folder
+from tests.tools.train_zoo import JOBS
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.features.extraction import extract_features
 from zoo.images.folder import read_images
 from zoo.teachers.card import TeacherCard, sha256_of
-from zoo.teachers.catalogue import STUDENTS, find_card, list_cards, student_start
+from zoo.teachers.catalogue import BUILTIN, STUDENTS, find_card, list_cards, student_start
 
 CARDS = list_cards()
 STARTS = [TeacherCard.load(STUDENTS / f"mobilenetv3_{size}_100") for size in ("large", "small")]
@@ -80,7 +81,7 @@ def test_a_misspelt_teacher_gets_a_suggestion():
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "name": "x"}'])
 def test_a_card_that_is_none_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "card.json").write_text(text)
-    with pytest.raises(TeacherBroken, match=r"card\.json cannot be used") as caught:
+    with pytest.raises(TeacherBroken, match=r"card\.json is not valid") as caught:
         TeacherCard.load(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -91,3 +92,11 @@ def test_a_card_comes_back_from_its_file(tmp_path):
     assert again.folder == tmp_path
     assert again.summary() == CARDS[0].summary()
     assert again.preprocessing == CARDS[0].preprocessing
+
+
+def test_every_card_names_the_network_that_it_was_initialized_from():
+    for card in CARDS + STARTS:
+        job = JOBS[card.name]
+        assert card.base == ("" if job.start == "random" else job.start)
+        assert not card.base or (BUILTIN.parent / card.base / "card.json").is_file()
+        assert card.recipe.startswith("python -m tests.tools.train_zoo --data DIR ")

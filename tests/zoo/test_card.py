@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from zoo.errors import TeacherBroken
 from zoo.system.files import write_atomic
 from zoo.teachers.card import CARD_FILE, Preprocessing, TeacherCard, sha256_of
+from zoo.teachers.catalogue import list_cards
 
 LOOK = Preprocessing(32, (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), "bicubic", 0.9, "squash")
 
@@ -44,6 +46,7 @@ def test_a_saved_card_is_read_back_as_it_was(card, tmp_path):
 WHOLE = {
     "classes": 0,
     "labels": (),
+    "base": "builtin/objects",
     "revision": "1f" * 20,
     "weights": "pytorch_model.bin",
     "loader": "overlay",
@@ -70,7 +73,9 @@ def test_a_card_whose_files_nobody_saw_is_read_back_as_it_was(card, tmp_path):
     unknown = replace(card, preprocessing=None, network="", sha256="", accuracy=None)
     unknown.save(tmp_path)
     assert TeacherCard.load(tmp_path) == unknown
-    with pytest.raises(TeacherBroken, match="Nobody knows yet how 'ant'"):
+    with pytest.raises(
+        TeacherBroken, match="The preprocessing of 'ant' is unknown: `zoo pull ant`"
+    ):
         unknown.input  # noqa: B018
 
 
@@ -135,6 +140,12 @@ def test_a_card_does_not_tell_where_it_lay(card, tmp_path):
         lambda d: d.update(format=3),
         lambda d: d.pop("format"),
         lambda d: d.update(color="blue"),
+        lambda d: d["preprocessing"].update(color="blue"),
+        lambda d: d["preprocessing"].update(size=100_000),
+        lambda d: d.update({"x\ny": 1}),
+        lambda d: d.update(base=3),
+        lambda d: d.update(note="x" * 100_000),
+        lambda d: d.update(golden=[["a"]]),
     ],
 )
 def test_a_card_with_wrong_entries_is_refused_in_one_line(card, tmp_path, change):
@@ -152,12 +163,24 @@ def test_a_card_with_wrong_entries_is_refused_in_one_line(card, tmp_path, change
 )
 def test_what_is_no_json_object_is_refused(tmp_path, content):
     (tmp_path / CARD_FILE).write_bytes(content)
-    with pytest.raises(TeacherBroken, match="cannot be used"):
+    with pytest.raises(TeacherBroken, match=r"card\.json is not valid"):
+        TeacherCard.load(tmp_path)
+
+
+def test_a_pipe_or_device_as_card_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / CARD_FILE)
+    with pytest.raises(TeacherBroken, match="not a regular file"):
+        TeacherCard.load(tmp_path)
+    with pytest.raises(TeacherBroken, match="not a regular file"):
+        list_cards(str(tmp_path))
+    (tmp_path / CARD_FILE).unlink()
+    (tmp_path / CARD_FILE).symlink_to("/dev/zero")
+    with pytest.raises(TeacherBroken, match="not a regular file"):
         TeacherCard.load(tmp_path)
 
 
 def test_a_folder_without_a_card_is_refused(tmp_path):
-    with pytest.raises(TeacherBroken, match="cannot be used"):
+    with pytest.raises(TeacherBroken, match=r"card\.json does not exist"):
         TeacherCard.load(tmp_path)
 
 

@@ -128,7 +128,7 @@ def test_a_name_that_is_taken_is_refused_and_its_owner_untouched(student, tmp_pa
 
 def test_a_teacher_that_is_elsewhere_cannot_be_copied(student, tmp_path):
     card = replace(describe_folder(student, "fly", "flies"), folder=None)
-    with pytest.raises(TeacherBroken, match="not on this machine: pull it first"):
+    with pytest.raises(TeacherBroken, match="not on this machine: `zoo pull fly`"):
         copy_teacher(card, tmp_path / "zoo")
 
 

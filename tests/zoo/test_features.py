@@ -133,6 +133,13 @@ def test_a_shard_copied_from_another_teacher_is_not_read(store):
     assert not store.read("bee", digests)[0].any()
 
 
+def test_a_shard_of_another_version_of_the_store_is_not_read(store, monkeypatch):
+    digests, features = draw(3)
+    store.write("key", digests, features)
+    monkeypatch.setattr("zoo.features.store.STORE_FORMAT", "another")
+    assert not store.read("key", digests)[0].any()
+
+
 def test_shards_of_different_widths_do_not_break_a_reader(store):
     one, other = draw(2, seed=1), draw(2, seed=2, width=7)
     store.write("key", *one)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support.toys import build_teacher
-from zoo.features.inference import load_teacher
+from zoo.teachers.loading import load_teacher
 from zoo.teachers.verify import TOLERANCE, distance, draw_images, embed_images
 
 

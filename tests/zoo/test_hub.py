@@ -101,7 +101,7 @@ def test_a_line_that_brings_nothing_is_a_clear_row_and_another_day_it_goes_on(hu
     hub.faults[NAME] = Fault(cut_after=1000, times=99)
     status, reason = user.pull_one(NAME)
     assert (status, len(user.ranges(NAME))) == ("failed", 4)
-    assert reason == "the connection broke: the same command goes on where it ended."
+    assert reason == "the connection broke: run the same command again to resume."
     assert not user.folder(NAME).exists()
     hub.faults.clear()
     assert user.pull_one(NAME) == ("pulled", "")
@@ -187,14 +187,14 @@ def test_a_server_that_is_down_costs_one_wait_for_all_teachers(hub, net, user):
     rows = user.pull("lab/a", NAME, "lab/b", **refusing)
     assert [row["status"] for row in rows] == ["failed", "here", "failed"]
     assert rows[0]["reason"].startswith("http://127.0.0.1:9 cannot be reached: run the same")
-    assert "did not answer" in rows[2]["reason"]
+    assert "was just unreachable" in rows[2]["reason"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         begun = time.monotonic()
         rows = user.pull("lab/a", "lab/b", "--dry-run", HF_ENDPOINT=url, HF_HUB_ETAG_TIMEOUT="1")
         assert time.monotonic() - begun < 30
     assert f"{url} cannot be reached" in rows[0]["reason"]
-    assert "did not answer" in rows[1]["reason"]
+    assert "was just unreachable" in rows[1]["reason"]
 
 
 def test_no_further_try_is_made_when_patience_is_at_its_end(monkeypatch):

@@ -32,7 +32,7 @@ def test_sub_folders_are_classes_and_loose_images_have_no_label(imgs):
     assert names(images, "red") == [f"red/{i}.png" for i in range(4)]
     assert names(images, None) == [f"loose{i}.png" for i in range(6)]
     assert (len(images), images.labeled) == (18, 12)
-    assert images.skipped_note == ""
+    assert images.skipped_warning == ""
 
 
 def test_another_folder_adds_unlabeled_images_whatever_its_sub_folders(imgs, tmp_path):
@@ -146,9 +146,9 @@ def test_unreadable_images_are_named_counted_and_skipped(imgs, monkeypatch):
     bad |= {"dangling.png", "round.png", "pipe.png"}
     assert {entry.path.name for entry in images.skipped} == bad
     assert len(images) == 19
-    assert images.skipped_note.startswith("Skipped 8 unreadable images (")
-    assert images.skipped_note.endswith("; and 3 more).")
-    assert "\n" not in images.skipped_note
+    assert images.skipped_warning.startswith("Skipped 8 unreadable images (")
+    assert images.skipped_warning.endswith("; and 3 more).")
+    assert "\n" not in images.skipped_warning
     reasons = {entry.path.name: entry.reason for entry in images.skipped}
     assert reasons["text.gif"] == "it is not an image"
     assert reasons["pipe.png"] == "it is not a file"
@@ -185,7 +185,7 @@ def test_a_folder_without_permission_is_named_not_left_out(imgs, monkeypatch):
 def test_reading_writes_nothing_into_the_folder(imgs):
     (imgs / "red" / "bad.png").write_text("x")
     before = listing(imgs)
-    read_images(imgs).probe()
+    read_images(imgs).sample()
     assert listing(imgs) == before
 
 
@@ -236,8 +236,8 @@ def test_the_digest_of_a_task_depends_on_contents_and_labels_not_on_place_or_nam
 
 def test_a_changed_pixel_or_a_hidden_label_changes_the_digest(imgs):
     images = read_images(imgs)
-    assert images.hide_labels(2, 0).digest != images.digest
-    assert images.hide_labels(4, 0).digest == images.digest
+    assert images.keep_labels(2, 0).digest != images.digest
+    assert images.keep_labels(4, 0).digest == images.digest
     paint(imgs / "red" / "0.png", COLORS["red"], 99)
     assert read_images(imgs).digest != images.digest
 

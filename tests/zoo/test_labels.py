@@ -66,10 +66,10 @@ def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "begins with '', not with the line `path,label`"),
-        ("loose0.png,cat\n", "begins with 'loose0.png,cat', not with the line"),
-        ("path;label\nloose0.png;cat\n", "begins with 'path;label', .* with a comma"),
-        ("Path,Label\nloose0.png,cat\n", "begins with 'Path,Label', .* in lower case"),
+        ("", "begins with '': the first line has to be `path,label`"),
+        ("loose0.png,cat\n", "begins with 'loose0.png,cat': the first line"),
+        ("path;label\nloose0.png;cat\n", "begins with 'path;label': .* with a comma"),
+        ("Path,Label\nloose0.png,cat\n", "begins with 'Path,Label': .* in lower case"),
         ("path,label\nloose0.png,cat,brown\n", "Line 2 of .* more fields"),
         ("path,label\nloose0.png\n", "Line 2 of .* lacks"),
         ("path,label\n\n\n,cat\n", "Line 4 of .* lacks"),
@@ -105,7 +105,7 @@ def test_a_label_of_a_broken_image_is_no_unknown_path(imgs):
 def test_hiding_keeps_exactly_so_many_labels_of_each_class(imgs):
     images = read_images(imgs)
     for count in (1, 3, 4):
-        hidden = images.hide_labels(count, 0)
+        hidden = images.keep_labels(count, 0)
         assert np.bincount(hidden.labels[hidden.labels >= 0]).tolist() == [count] * 3
         kept = hidden.labels >= 0
         assert (hidden.labels[kept] == images.labels[kept]).all()
@@ -114,17 +114,17 @@ def test_hiding_keeps_exactly_so_many_labels_of_each_class(imgs):
 
 def test_the_same_seed_hides_the_same_labels_and_another_seed_others(imgs):
     images = read_images(imgs)
-    draws = [tuple(images.hide_labels(2, seed).labels) for seed in range(8)]
-    assert draws == [tuple(images.hide_labels(2, seed).labels) for seed in range(8)]
+    draws = [tuple(images.keep_labels(2, seed).labels) for seed in range(8)]
+    assert draws == [tuple(images.keep_labels(2, seed).labels) for seed in range(8)]
     assert len(set(draws)) > 4
 
 
 def test_more_labels_than_a_class_has_cannot_be_kept(imgs):
     (imgs / "red" / "0.png").unlink()
     with pytest.raises(ImagesError, match=r"Class 'red' .* has 3 labeled images, fewer than the 4"):
-        read_images(imgs).hide_labels(4, 0)
+        read_images(imgs).keep_labels(4, 0)
     with pytest.raises(ValueError, match="at least 1"):
-        read_images(imgs).hide_labels(0, 0)
+        read_images(imgs).keep_labels(0, 0)
 
 
 def test_no_labels_one_class_and_single_images_make_no_task(tmp_path):
@@ -170,8 +170,8 @@ def test_of_usual_images_nothing_is_odd(imgs):
 
 def test_a_small_task_is_probed_whole(imgs):
     images = read_images(imgs)
-    assert images.probe().paths == images.paths
-    assert images.probe().digest == images.digest
+    assert images.sample().paths == images.paths
+    assert images.sample().digest == images.digest
 
 
 def test_a_probe_keeps_the_shares_of_the_classes_and_two_of_each_at_least(tmp_path):
@@ -180,12 +180,12 @@ def test_a_probe_keeps_the_shares_of_the_classes_and_two_of_each_at_least(tmp_pa
     paint_folder(folder, per_class=20, classes=("green",), seed=1)
     paint_folder(folder, per_class=3, classes=("red",), seed=2)
     images = read_images(folder)
-    probe = images.probe(labeled=21, pool=5, seed=3)
+    probe = images.sample(max_labeled=21, max_unlabeled=5, seed=3)
     assert [int((probe.labels == label).sum()) for label in (-1, 0, 1, 2)] == [5, 13, 7, 2]
     assert probe.classes == images.classes
     place = {path: row for row, path in enumerate(images.paths)}
     rows = np.array([place[path] for path in probe.paths])
     assert (np.diff(rows) > 0).all()
     assert (images.labels[rows] == probe.labels).all()
-    assert probe.paths == images.probe(labeled=21, pool=5, seed=3).paths
-    assert probe.paths != images.probe(labeled=21, pool=5, seed=4).paths
+    assert probe.paths == images.sample(max_labeled=21, max_unlabeled=5, seed=3).paths
+    assert probe.paths != images.sample(max_labeled=21, max_unlabeled=5, seed=4).paths

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.toys import build_teacher
 from zoo.errors import TeacherBroken
-from zoo.features.inference import Teacher, embed
+from zoo.features.inference import embed
 from zoo.teachers.card import Preprocessing, TeacherCard, sha256_of
-from zoo.teachers.loading import build_network
+from zoo.teachers.loading import Teacher, build_network
 
 LOOK = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 ARGS = {

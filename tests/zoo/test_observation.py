@@ -148,7 +148,7 @@ def test_a_full_disk_costs_a_note_and_nothing_else(toy_zoo, images, monkeypatch,
     monkeypatch.setattr(call, fail)
     seen = extract_features(toy_zoo, images)
     same(seen, right)
-    (note,) = seen.notes
+    (note,) = seen.warnings
     assert "No space left on device" in note
     assert "\n" not in note
 
@@ -158,4 +158,4 @@ def test_a_file_in_place_of_the_cache_costs_a_note(toy_zoo, images, cache, monke
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(cache / "file"))
     seen = extract_features(toy_zoo, images)
     assert list(seen.features) == ["ant", "bee"]
-    assert len(seen.notes) == 1
+    assert len(seen.warnings) == 1

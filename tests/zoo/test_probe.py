@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from zoo.features.linear_probe import deal_folds, fit_ridge, ridge_leave_one_out, standardize
+from zoo.features.linear_probe import assign_folds, fit_ridge, ridge_leave_one_out, standardize
 
 
 def draw_task(seed, images, width, classes, signal=1.0):
@@ -34,7 +34,7 @@ def test_the_probe_equals_ridge_regression_with_an_intercept(images, width, stre
 def test_left_out_scores_equal_those_of_probes_refitted_without_the_fold(images, width, strength):
     rows, labels = draw_task(1, images, width, 4)
     scores, chosen = ridge_leave_one_out(rows, labels, [strength])
-    for fold in deal_folds(labels):
+    for fold in assign_folds(labels):
         seen = np.setdiff1d(np.arange(images), fold)
         slow = Ridge(alpha=penalty(rows, strength), solver="svd")
         slow.fit(rows[seen], np.eye(4)[labels[seen]])
@@ -44,7 +44,7 @@ def test_left_out_scores_equal_those_of_probes_refitted_without_the_fold(images,
 
 def test_folds_hold_every_image_once_and_a_class_at_most_once():
     labels = np.array([2, 0, 0, 1, 2, 0])
-    folds = [fold.tolist() for fold in deal_folds(labels)]
+    folds = [fold.tolist() for fold in assign_folds(labels)]
     assert folds == [[0, 1, 3], [2, 4], [5]]
 
 

@@ -89,7 +89,7 @@ def test_the_license_that_is_named_replaces_the_one_in_the_front_matter(student,
 @pytest.mark.parametrize("stated", ["other", "unknown", "", None])
 def test_without_a_license_nothing_is_published(student, staging, stated):
     set_license(student, stated)
-    with pytest.raises(TeacherBroken, match="states no license: say which with --license"):
+    with pytest.raises(TeacherBroken, match="states no license: name one with --license"):
         stage(student, staging, None)
     assert list(staging.iterdir()) == []
 
@@ -183,7 +183,7 @@ def test_what_is_not_in_timms_layout_is_not_published(student, staging, lost):
 
 def test_a_broken_card_is_not_published(teacher, staging):
     (teacher.folder / "card.json").write_text("{")
-    with pytest.raises(TeacherBroken, match=r"card\.json cannot be used"):
+    with pytest.raises(TeacherBroken, match=r"card\.json is not valid"):
         stage(teacher.folder, staging, "mit")
 
 

@@ -146,7 +146,7 @@ def test_private_and_gated_repositories_need_the_right_token(hub, user):
     for token in ("", "theirs"):
         private, gated = user.pull("lab/private", "lab/gated", HF_TOKEN=token)
         assert private["reason"] == f"not found at {hub.url}; if it is private, set HF_TOKEN."
-        asks = f"its owner has to be asked at {hub.url}/lab/gated; then set HF_TOKEN."
+        asks = f"request access at {hub.url}/lab/gated, then set HF_TOKEN."
         assert gated["reason"] == asks
     rows = user.pull("lab/private", "lab/gated", HF_TOKEN="mine")  # noqa: S106
     assert [row["status"] for row in rows] == ["pulled", "pulled"]
@@ -172,8 +172,8 @@ def test_what_is_no_repository_of_timm_is_refused_before_its_weights_come(hub, u
         "empty": "holds no model.safetensors or pytorch_model.bin",
         "old": "holds no model.safetensors or pytorch_model.bin",
         "no-config": "holds no config.json",
-        "no-look": "it lacks 'mean'",
-        "json": "cannot be used",
+        "no-look": "pretrained_cfg.mean: missing",
+        "json": "is not valid",
         "labels": "3 label_names for 2 classes",
     }
     rows = user.pull(*(f"lab/{name}" for name in wanted))
@@ -191,7 +191,7 @@ def test_without_a_network_what_is_here_is_here_and_the_rest_says_so(hub, user):
     hub.log.clear()
     cat, cow = user.pull("cat", "cow", HF_HUB_OFFLINE="1")
     assert (cat["status"], cow["status"], hub.requests) == ("here", "failed", [])
-    says = "not whole on this machine, and HF_HUB_OFFLINE forbids to fetch it."
+    says = "not complete on this machine, and HF_HUB_OFFLINE forbids downloads."
     assert cow["reason"] == says
     assert user.pull("cow", "--dry-run", HF_HUB_OFFLINE="1")[0]["reason"] == says
 

@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from tests.support.toys import build_teacher, paint
 from zoo.errors import ImagesError, TeacherBroken
 from zoo.features.extraction import extract_features
-from zoo.features.inference import load_teacher, normalize
+from zoo.features.inference import normalize
 from zoo.features.store import FeatureStore, feature_key
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
 from zoo.teachers.card import Preprocessing, TeacherCard, sha256_of
+from zoo.teachers.loading import load_teacher
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, n
         for got, slow in ((found.embeddings, embeddings), (found.logits, logits)):
             assert np.abs(got - slow).max() <= tolerance * np.abs(slow).max()
     assert seen.forward_passes == 2 * len(images)
-    assert (seen.failures, seen.notes) == ({}, ())
+    assert (seen.failures, seen.warnings) == ({}, ())
 
 
 def test_teachers_of_different_geometry_see_their_own_size(toy_zoo, images, tmp_path):
@@ -114,13 +115,13 @@ BROKEN = {
     "wrong sha": (lambda c, f: replace(c, sha256="0" * 64), "not the file of its card"),
     "no weights": (lambda c, f: lose(c, f, "model.safetensors"), "is missing"),
     "folder as weights": (block, "irectory"),
-    "no config": (lambda c, f: lose(c, f, "config.json"), "config.json is missing"),
+    "no config": (lambda c, f: lose(c, f, "config.json"), "config.json does not exist"),
     "unknown network": (
         lambda c, f: replace(reconfigure(c, f, architecture="nonet"), network="nonet"),
         "timm cannot load",
     ),
     "other network": (lambda c, f: reconfigure(c, f, architecture="test_vit"), "names the network"),
-    "other classes": (lambda c, f: replace(c, labels=(), classes=2), "a network of 3 classes"),
+    "other classes": (lambda c, f: replace(c, labels=(), classes=2), "has 3 classes, its card 2"),
     "no folder": (lambda c, f: replace(c, folder=None), "not on this machine"),
     "nan": (
         lambda c, f: rework(c, f, lambda w: w["fc.weight"].fill_(float("nan"))),
@@ -150,7 +151,7 @@ def test_a_network_that_cannot_take_the_images_is_a_failure_too(toy_zoo, images,
 
     monkeypatch.setattr("zoo.features.inference.normalize", fail)
     seen = extract_features(toy_zoo, images)
-    assert seen.failures["ant"] == "'ant' cannot look at the images: shapes differ"
+    assert seen.failures["ant"] == "'ant' fails on the images: shapes differ"
 
 
 def test_an_image_that_changed_since_reading_is_never_kept_under_its_old_digest(toy_zoo, images):

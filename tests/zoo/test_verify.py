@@ -13,7 +13,7 @@ from zoo.errors import TeacherBroken
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.verify import measure, verify
 
-ALL = ("hash", "load", "classes", "labels", "preprocessing", "answers", "golden embedding")
+ALL = ("hash", "load", "classes", "labels", "preprocessing", "outputs", "golden embedding")
 
 
 @pytest.fixture(scope="session")
@@ -89,13 +89,13 @@ SPOILED = {
     "lost config": (
         lambda c: ((c.folder / "config.json").unlink(), c)[1],
         (),
-        "config.json is missing",
+        "config.json does not exist",
     ),
     "not here": (lambda c: replace(c, folder=None), (), "not on this machine"),
     "classes of the card": (
         lambda c: replace(c, classes=4, labels=()),
         (),
-        "3 classes, its card says 4",
+        "3 classes, its card 4",
     ),
     "architecture": (
         lambda c: configure(c, lambda d: d.update(architecture="test_vit")),
@@ -110,27 +110,27 @@ SPOILED = {
     "swapped labels": (
         lambda c: configure(c, lambda d: d.update(label_names=["b", "a", "c"])),
         ALL[:3],
-        "name different classes",
+        "the classes of config.json and card differ",
     ),
     "no labels": (
         lambda c: configure(c, lambda d: d.pop("label_names")),
         ALL[:3],
-        "name different classes",
+        "the classes of config.json and card differ",
     ),
     "mean": (
         lambda c: configure(c, lambda d: d["pretrained_cfg"].update(mean=[0.5, 0.5, 0.4])),
         ALL[:3],
-        "want different preprocessing",
+        "the preprocessing of config.json and card differ",
     ),
     "std": (
         lambda c: configure(c, lambda d: d["pretrained_cfg"].update(std=[0.5, 0.5, 0.4])),
         ALL[:3],
-        "want different preprocessing",
+        "the preprocessing of config.json and card differ",
     ),
     "interpolation": (
         lambda c: configure(c, lambda d: d["pretrained_cfg"].update(interpolation="bicubic")),
         ALL[:3],
-        "want different preprocessing",
+        "the preprocessing of config.json and card differ",
     ),
     "not a number": (
         lambda c: rework(c, lambda t: t["conv1.0.weight"].fill_(float("nan"))),
@@ -143,27 +143,27 @@ SPOILED = {
             lambda t: t.update({n: torch.roll(v, 1, 0) for n, v in t.items() if v.ndim == 4}),
         ),
         ALL[:6],
-        "answers otherwise than its card says",
+        "differ from its card",
     ),
     "golden of another width": (
         lambda c: replace(c, golden=((1.0, 2.0), (3.0, 4.0))),
         ALL[:6],
-        "answers otherwise than its card says",
+        "differ from its card",
     ),
     "ragged golden": (
         lambda c: replace(c, golden=((1.0, 2.0), (3.0,))),
         ALL[:6],
-        "answers otherwise than its card says",
+        "differ from its card",
     ),
     "golden of no numbers": (
         lambda c: replace(c, golden=((float("nan"),) * 96,) * 2),
         ALL[:6],
-        "answers otherwise than its card says",
+        "differ from its card",
     ),
     "other order of channels": (
         lambda c: replace(c, preprocessing=replace(c.input, channels="bgr")),
         ALL[:6],
-        "answers otherwise than its card says",
+        "differ from its card",
     ),
 }
 
@@ -190,7 +190,7 @@ def test_a_teacher_at_another_size_than_its_config_says_still_has_its_statistics
     smaller = replace(card, model_args={"img_size": 32}, preprocessing=replace(look, size=32))
     assert verify(smaller).problem == ""
     configure(smaller, lambda d: d["pretrained_cfg"].update(mean=[0.5, 0.5, 0.4]))
-    assert "want different preprocessing" in verify(smaller).problem
+    assert "the preprocessing of config.json and card differ" in verify(smaller).problem
 
 
 def test_a_network_of_another_size_than_its_images_is_found(tmp_path):
@@ -204,7 +204,7 @@ def test_a_network_of_another_size_than_its_images_is_found(tmp_path):
     save_network(network, tmp_path, arch="test_vit", labels=("a", "b"), preprocessing=look,
                  license="mit", model_args=args)  # fmt: skip
     verdict = verify(describe_folder(tmp_path, "fly", "flies"))
-    assert "cannot look at the images" in verdict.problem
+    assert "fails on the images" in verdict.problem
 
 
 def test_another_networks_weights_do_not_pass_for_these(fly, tmp_path):
@@ -213,7 +213,7 @@ def test_another_networks_weights_do_not_pass_for_these(fly, tmp_path):
     shutil.copy(tmp_path / "gnat/model.safetensors", fly.folder / "model.safetensors")
     verdict = verify(replace(fly, sha256=other.sha256))
     assert verdict.checks == ALL[:6]
-    assert "answers otherwise" in verdict.problem
+    assert "differ from its card" in verdict.problem
 
 
 def test_rounding_passes(fly):

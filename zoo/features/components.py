@@ -1,4 +1,4 @@
-"""Principal components of images: all of them, or the widest few without the others."""
+"""Principal components: all of them, or only those of largest variance."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 SPARE = 32
-"""Directions beyond those asked for: the more, the fewer rounds and the dearer each."""
+"""Directions beyond those requested: with more, fewer but slower rounds."""
 
 ROUNDS = 12
 """Rounds after which a search has failed; spectra from flat to steep took 4 to 7."""
 
 
 def decompose(embeddings: ArrayLike, most: int | None = None) -> tuple[Floats, Floats]:
-    """Principal coordinates of N images, the widest first, in O(N D min(N, D)).
+    """Principal coordinates of N images, largest variance first, in O(N D min(N, D)).
 
     Args:
         embeddings: [N, D].
-        most: how many coordinates; None for all.
+        most: number of coordinates at most; None for all.
 
     Returns:
-        The left singular vectors of the centerd rows, [N, R], and their squared singular values,
-        [R]. Directions narrower than a millionth of the widest are float32 noise and left out. The
-        largest entry of each vector is positive, so neither the order of the images nor a rotation
-        of the features changes them.
+        The left singular vectors of the centered rows, [N, R], and their squared singular values,
+        [R]. Singular values below a millionth of the largest are float32 noise and left out. The
+        largest entry of each vector is positive: neither the order of the images nor a rotation
+        of the features changes the result.
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     rows = rows - rows.mean(axis=0)
@@ -43,19 +43,18 @@ def decompose(embeddings: ArrayLike, most: int | None = None) -> tuple[Floats, F
 def find_widest(gram: Floats, most: int) -> tuple[Floats, Floats] | None:
     """The largest eigenvalues of a positive semidefinite matrix, by filtered subspace iteration.
 
-    A block of directions is multiplied by a Chebyshev polynomial of the matrix, which is small
-    on all eigenvalues below those of the block and large above, then turned onto its own principal
-    axes (Zhou et al., J. Computational Physics 2006). For 32 of 2048 that is less than half the
-    work of `numpy.linalg.eigh`, which makes all vectors.
+    A block of vectors is multiplied by a Chebyshev polynomial of the matrix, small on all
+    eigenvalues below those of the block and large above, then rotated onto its principal axes
+    (Zhou et al., J. Computational Physics 2006). For 32 of 2048 eigenvalues that takes less than
+    half the time of `numpy.linalg.eigh`.
 
     Args:
         gram: [D, D].
-        most: how many, far below D.
+        most: number of eigenvalues, far below D.
 
     Returns:
-        Eigenvalues [most], ascending, and eigenvectors [D, most], as exact as float64 allows or
-        with residuals below 1e-8 of the least eigenvalue; None where the eigenvalues lie so close
-        together that `ROUNDS` did not part them.
+        Eigenvalues [most], ascending, and eigenvectors [D, most], exact in float64 or with
+        residuals below 1e-8 of the least eigenvalue; None where it did not converge in `ROUNDS`.
     """
     block = gram @ np.random.default_rng(0).standard_normal((len(gram), most + SPARE))
     for _ in range(ROUNDS):
@@ -66,7 +65,7 @@ def find_widest(gram: Floats, most: int) -> tuple[Floats, Floats] | None:
         residuals = np.linalg.norm((image - block * values)[:, -most:], axis=0)
         if residuals.max() <= max(1e-8 * values[-most], 1e-14 * values[-1]):
             return values[-most:], block[:, -most:]
-        # The polynomial grows fast above its interval: the widest must not drown the others.
+        # few steps: the polynomial grows fast, and the largest must not drown the others
         half = values[0] / 2
         steps = int(np.clip(24 / np.arccosh(values[-1] / half - 1), 1, 10))
         older, block = block, image / half - block

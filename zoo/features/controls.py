@@ -1,4 +1,4 @@
-"""Controls: features that know nothing of any domain; a teacher has to score better."""
+"""Controls: features of domain-agnostic baselines, which a teacher has to beat."""
 
 from __future__ import annotations
 
@@ -34,11 +34,10 @@ def extract_controls(
     store: FeatureStore | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Features]:
-    """Features of the controls for N images, by name; kept in the store like those of teachers.
+    """Features of the controls for N images, by name, stored like those of teachers.
 
     `image statistics` are the mean and deviation of each channel in the cells of a 4 x 4 grid;
-    `random network` is a ResNet-18-D whose weights were drawn and never taught, its batch norms
-    at rest; `initial student` is the embedded start of students, as `objects` taught it.
+    `random network` is an untrained ResNet-18-D; `initial student` is the embedded initial student.
     """
     store = store or FeatureStore()
     distinct, again = images.distinct()
@@ -48,7 +47,7 @@ def extract_controls(
         known, features = store.read(key, distinct.digests)
         if features is None or not known.all():
             features = run(decode_images(distinct.paths, _FORM, digests=distinct.digests), device)
-            with suppress(OSError):  # the next run computes it again
+            with suppress(OSError):  # the next run computes them again
                 store.write(key, distinct.digests, features)
         found[name] = features.rows(again)
     return found | extract_features([start_card()], images, store=store, device=device).features
@@ -74,11 +73,13 @@ def _describe(pixels: NDArray[np.uint8], device: torch.device | str) -> Features
 
 
 def _embed_randomly(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
+    """Embeddings of a network with random weights, [N, 512]."""
     import timm
     import torch
 
-    from zoo.features.inference import Teacher, embed, to_device
-    from zoo.system.devices import choose_device
+    from zoo.features.inference import embed
+    from zoo.system.devices import choose_device, to_device
+    from zoo.teachers.loading import Teacher
 
     place = choose_device(device)
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,7 @@
-"""What teachers say of images: known from before, or asked now; torch is only loaded to ask."""
+"""Extract features: from the store where they are known, from the teachers' networks otherwise.
+
+torch is imported only when a network is needed.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,31 @@ if TYPE_CHECKING:
     import torch
 
 SHARD = 2048
-"""Images per entry of the feature store: what a killed run loses at most."""
+"""Images per shard of the feature store: a killed run loses at most so many."""
+
+TeacherProgress = Callable[[str, int, int], None]
+"""Called as `progress(teacher, done, total)`."""
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherOutputs:
-    """What several teachers say of the same N images.
+    """Outputs of several teachers for the same N images.
 
     Attributes:
         features: by teacher, rows in the order of the images.
         failures: by teacher, why it could not be used.
-        forward_passes: how many times an image went through a teacher; 0 when all was known.
-        notes: mishaps that cost nothing but time, such as a full disk.
+        forward_passes: images times teachers that were computed; 0 when all were stored.
+        warnings: problems that only cost time, such as a full disk.
+
+    Example:
+        >>> outputs = extract_features(list_cards("builtin"), read_images(Path("imgs")))
+        >>> outputs.features["food"].embeddings.shape
     """
 
     features: dict[str, Features] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     forward_passes: int = 0
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def extract_features(
@@ -46,7 +56,7 @@ def extract_features(
     *,
     store: FeatureStore | None = None,
     device: torch.device | str = "cpu",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: TeacherProgress | None = None,
 ) -> TeacherOutputs:
     """Embeddings and logits of every teacher for every image, each computed once.
 
@@ -55,114 +65,101 @@ def extract_features(
     Args:
         cards: the teachers.
         images: N images.
-        store: what is already known, and where new outputs go; the user's cache if not given.
-        device: where to compute; looked for when there is something to compute.
-        progress: called as `progress(teacher, done, total)`, of images that were not known.
+        store: of earlier and new features; the user's cache if not given.
+        device: where to compute.
+        progress: called for images that are not in the store.
+
+    Example:
+        >>> outputs = extract_features([find_card("food")], read_images(Path("imgs")))
     """
     store = store or FeatureStore()
     distinct, again = images.distinct()
     failures: dict[str, str] = {}
-    notes: list[str] = []
-    looks: list[_Look] = []
+    warnings: list[str] = []
+    partials: list[_Partial] = []
     for card in cards:
         if card.sha256 and card.preprocessing:
-            looks.append(_look(card, store, distinct.digests))
+            key = feature_key(card)
+            known, features = store.read(key, distinct.digests)
+            partials.append(_Partial(card, key, distinct.digests, known, features))
         else:
             failures[card.name] = absence(card)
-    # teachers look in rounds of as many images as memory holds
-    for geometry in dict.fromkeys(look.card.input.geometry for look in looks):
-        group = [look for look in looks if look.card.input.geometry == geometry]
-        needed = np.flatnonzero(~np.all([look.known for look in group], axis=0))
+    for geometry in dict.fromkeys(partial.card.input.geometry for partial in partials):
+        group = [partial for partial in partials if partial.card.input.geometry == geometry]
+        needed = np.flatnonzero(~np.all([partial.known for partial in group], axis=0))
         form = group[0].card.input
+        # all teachers of the group take one decoded batch, as large as memory allows
         most = max(1, DECODED // (3 * form.size**2))
         for rows in np.split(needed, range(most, len(needed), most)):
-            wanted = distinct.subset(rows)
-            pixels = decode_images(wanted.paths, form, digests=wanted.digests)
-            for look in group:
-                if look.card.name in failures:
+            batch = distinct.subset(rows)
+            pixels = decode_images(batch.paths, form, digests=batch.digests)
+            for partial in group:
+                if partial.card.name in failures:
                     continue
-                unseen = ~look.known[rows]
+                new = ~partial.known[rows]
                 try:
-                    _run(look, rows[unseen], pixels[unseen], store, device, notes, progress)
+                    _compute(partial, rows[new], pixels[new], store, device, warnings, progress)
                 except TeacherBroken as error:
-                    failures[look.card.name] = str(error)
-    looks = [look for look in looks if look.card.name not in failures]
-    features = {
-        look.card.name: _spread(look.features, again, store) for look in looks if look.features
-    }
-    passes = sum(look.asked for look in looks)
-    return TeacherOutputs(features, failures, passes, tuple(dict.fromkeys(notes)))
+                    failures[partial.card.name] = str(error)
+    partials = [partial for partial in partials if partial.card.name not in failures]
+    found: dict[str, Features] = {}
+    for name, features in ((partial.card.name, partial.features) for partial in partials):
+        if features is not None:
+            found[name] = features
+            if len(features) < len(again):  # copies of images have a row each
+                found[name] = Features.blank(len(again), features, store.folder)
+                found[name].put(np.arange(len(again)), features.rows(again))
+    passes = sum(partial.computed for partial in partials)
+    return TeacherOutputs(found, failures, passes, tuple(dict.fromkeys(warnings)))
 
 
 @dataclass(eq=False)
-class _Look:
-    """What is known of a teacher.
-
-    Attributes:
-        card: the teacher.
-        key: where its outputs are in the store.
-        digests: [N] of the images.
-        known: [N], which images the store has outputs for.
-        features: rows for all images; None as long as nothing is known.
-        asked: how many images went through it.
-    """
+class _Partial:
+    """Features of a teacher for N images; the store has the rows of `known` [N]."""
 
     card: TeacherCard
     key: str
     digests: tuple[str, ...]
     known: NDArray[np.bool_]
     features: Features | None
-    asked: int = 0
+    computed: int = 0
 
 
-def _look(card: TeacherCard, store: FeatureStore, digests: tuple[str, ...]) -> _Look:
-    key = feature_key(card)
-    return _Look(card, key, digests, *store.read(key, digests))
-
-
-def _spread(features: Features, again: NDArray[np.int64], store: FeatureStore) -> Features:
-    """Rows of different images as rows of all images."""
-    if len(features) == len(again):
-        return features
-    spread = Features.blank(len(again), features, store.folder)
-    spread.put(np.arange(len(again)), features.rows(again))
-    return spread
-
-
-def _run(
-    look: _Look,
+def _compute(
+    partial: _Partial,
     rows: NDArray[np.int64],
     pixels: NDArray[np.uint8],
     store: FeatureStore,
     device: torch.device | str,
-    notes: list[str],
-    progress: Callable[[str, int, int], None] | None,
+    warnings: list[str],
+    progress: TeacherProgress | None,
 ) -> None:
-    """Show a teacher images that it has not seen, those of `rows`; keep every finished part."""
+    """Compute and store the features of the images of `rows`, shard by shard."""
     if not len(rows):
         return
-    from zoo.features.inference import embed, load_teacher  # torch and timm, which take seconds
+    from zoo.features.inference import embed  # torch and timm take seconds
+    from zoo.teachers.loading import load_teacher
 
-    teacher = load_teacher(look.card, device=device)
-    total = int((~look.known).sum())
+    teacher = load_teacher(partial.card, device=device)
+    total = int((~partial.known).sum())
 
-    def say(done: int) -> None:
+    def report(done: int) -> None:
         if progress:
-            progress(look.card.name, look.asked + done, total)
+            progress(partial.card.name, partial.computed + done, total)
 
     for begin in range(0, len(rows), SHARD):
         part = rows[begin : begin + SHARD]
-        fresh = embed(teacher, pixels[begin : begin + SHARD], progress=say)
-        look.features = look.features or Features.blank(len(look.digests), fresh, store.folder)
-        look.features.put(part, fresh)
-        look.asked += len(part)
+        new = embed(teacher, pixels[begin : begin + SHARD], progress=report)
+        if partial.features is None:
+            partial.features = Features.blank(len(partial.digests), new, store.folder)
+        partial.features.put(part, new)
+        partial.computed += len(part)
         try:
-            store.write(look.key, [look.digests[row] for row in part], fresh)
+            store.write(partial.key, [partial.digests[row] for row in part], new)
         except OSError as error:
-            notes.append(
-                f"What the teachers said could not be kept in {store.folder} "
-                f"({error.strerror or error}): the next run will ask them again. "
-                "Free some space or set SOURCE_ZOO_CACHE."
+            warnings.append(
+                f"Features could not be saved in {store.folder} ({error.strerror or error}): the "
+                "next run will compute them again. Free some space or set SOURCE_ZOO_CACHE."
             )
 
 

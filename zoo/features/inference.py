@@ -1,44 +1,24 @@
-"""Load a teacher's network and show it images."""
+"""Run images through a teacher's network in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.errors import TeacherBroken, first_line
 from zoo.features.store import Features
-from zoo.system.devices import autocast, choose_device
-from zoo.teachers.card import Preprocessing, TeacherCard
-from zoo.teachers.loading import build_network
+from zoo.system.devices import autocast
+from zoo.teachers.card import Preprocessing
+from zoo.teachers.loading import Teacher
 
 BATCH = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Teacher:
-    """A card with its network, in evaluation mode, on its device."""
-
-    card: TeacherCard
-    network: nn.Module
-    device: torch.device
-
-
-def load_teacher(card: TeacherCard, *, device: torch.device | str = "cpu") -> Teacher:
-    """Load the network of a card whose files are on this machine.
-
-    Raises:
-        TeacherBroken: files are missing, differ from the card, or do not fit the network.
-        ZooError: the device is unknown or absent.
-    """
-    place = choose_device(device)
-    return Teacher(card, to_device(build_network(card), place).eval(), place)
+R = TypeVar("R")
 
 
 @torch.inference_mode()
@@ -53,80 +33,68 @@ def embed(
 
     Args:
         teacher: the teacher.
-        pixels: the images as its preprocessing wants them, but for mean and deviation.
-        mixed: False keeps to float32.
-        progress: called with the number of images that are through.
+        pixels: the images, resized and cropped, not yet normalized.
+        mixed: False for float32 everywhere.
+        progress: called with the number of images so far.
 
     Raises:
-        TeacherBroken: it cannot take such images, or its outputs are not finite numbers.
+        TeacherBroken: the network does not take such images, or its outputs are not finite.
     """
-    network, preprocessing = teacher.network, teacher.card.input
-    classifier = _classifier(network) if teacher.card.classes else None
-    seen: list[Tensor] = []
-    hook = classifier and classifier.register_forward_pre_hook(lambda _, at: seen.append(at[0]))
+    card = teacher.card
+    network: Any = teacher.network
+    inputs_of_classifier: list[Tensor] = []
+    hook = card.classes and network.get_classifier().register_forward_pre_hook(
+        lambda _, given: inputs_of_classifier.append(given[0])
+    )
 
-    def look(shown: Tensor) -> tuple[Tensor, Tensor]:
-        seen.clear()
-        inputs = to_input(shown, preprocessing, teacher.device)
+    def forward(batch: Tensor) -> tuple[Tensor, Tensor]:
+        inputs_of_classifier.clear()
+        inputs = to_input(batch, card.input, teacher.device)
         with autocast(teacher.device) if mixed else nullcontext():
-            answer = network(inputs).float().cpu()
-        if hook is None:  # the network ends in its embedding
-            return answer, answer[:, :0]
-        return seen[0].float().cpu(), answer
+            outputs = network(inputs).float().cpu()
+        if not hook:  # the network ends in its embedding
+            return outputs, outputs[:, :0]
+        return inputs_of_classifier[0].float().cpu(), outputs
 
     embeddings: list[Tensor] = []
     logits: list[Tensor] = []
     try:
-        for embedding, answer in in_batches(look, torch.from_numpy(pixels), BATCH):
+        for embedding, output in in_batches(forward, torch.from_numpy(pixels), BATCH):
             embeddings.append(embedding)
-            logits.append(answer)
+            logits.append(output)
             if progress:
                 progress(sum(map(len, logits)))
     except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
-        raise TeacherBroken(
-            f"{teacher.card.name!r} cannot look at the images: {first_line(error)}"
-        ) from error
+        raise TeacherBroken(f"{card.name!r} fails on the images: {first_line(error)}") from error
     finally:
         if hook:
             hook.remove()
     if any(part.ndim != 2 for part in (*embeddings, *logits)):
-        raise TeacherBroken(f"{teacher.card.name!r} does not answer with one vector an image.")
+        raise TeacherBroken(f"The outputs of {card.name!r} are not one vector per image.")
     features = Features(torch.cat(embeddings).numpy(), torch.cat(logits).numpy())
     if not (np.isfinite(features.embeddings).all() and np.isfinite(features.logits).all()):
-        raise TeacherBroken(f"{teacher.card.name!r} answers with numbers that are not finite.")
+        raise TeacherBroken(f"The outputs of {card.name!r} are not finite.")
     return features
 
 
-def _classifier(network: Any) -> nn.Module:
-    """The layer whose input is the embedding and whose output are the logits."""
-    return network.get_classifier()
-
-
-def to_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on its device, its weights laid out as convolutions like them."""
-    moved: Any = network.to(device)
-    return moved.to(memory_format=torch.channels_last)
-
-
 def to_input(pixels: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
-    """Decoded images [B, 3, S, S] uint8 as a network on this device takes them."""
+    """Decoded images [B, 3, S, S] uint8 as the input of a network on this device."""
     moved = pixels.to(device)
     ordered = moved.flip(1) if preprocessing.channels == "bgr" else moved
     return normalize(ordered.float().div_(255), preprocessing)
 
 
 def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Images [B, 3, S, S] in 0..1, less the mean, over the deviation, laid out for convolutions."""
+    """(images - mean) / std for [B, 3, S, S] in 0..1, in the memory layout of convolutions."""
     mean = images.new_tensor(preprocessing.mean)[:, None, None]
     std = images.new_tensor(preprocessing.std)[:, None, None]
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-R = TypeVar("R")
-
-
 def in_batches(work: Callable[[Tensor], R], items: Tensor, size: int) -> Iterator[R]:
-    """Results of consecutive parts of `items` [N, ...], of `size` rows each or of as many as fit.
+    """Results of `work` for consecutive batches of `items` [N, ...].
+
+    A batch has `size` rows, or half as many each time the memory of the device is not enough.
 
     Raises:
         torch.cuda.OutOfMemoryError: a single row does not fit.

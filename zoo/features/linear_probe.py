@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.features.components import decompose
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-"""Ridge strengths to try, as multiples of the mean squared length of a centerd row."""
+"""Ridge strengths to try, as multiples of the mean squared length of a centered row."""
 
 
 def standardize(embeddings: ArrayLike) -> NDArray[np.float64]:
-    """Columns of mean 0 and deviation 1, [N, D]; a column that never varies becomes 0."""
+    """Columns of mean 0 and deviation 1, [N, D]; a constant column becomes 0."""
     rows = np.asarray(embeddings, dtype=np.float64)
     varies = np.ptp(rows, axis=0) > 0
     return (rows - rows.mean(axis=0)) / np.where(varies, rows.std(axis=0), np.inf)
@@ -43,8 +43,8 @@ def fit_ridge(
     return weights, targets.mean(axis=0) - rows.mean(axis=0) @ weights
 
 
-def deal_folds(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Fold i holds the i-th image of every class that has so many, as row numbers."""
+def assign_folds(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Row numbers of each fold; fold i holds the i-th image of every class that has so many."""
     turn = np.zeros(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -55,20 +55,20 @@ def deal_folds(labels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def ridge_leave_one_out(
     embeddings: ArrayLike, labels: NDArray[np.int64], strengths: Sequence[float] = STRENGTHS
 ) -> tuple[NDArray[np.float64], float]:
-    """Score each image with a probe that has not seen it, nor one image of every other class.
+    """Score each image with a probe fitted without it and without one image of every other class.
 
-    Leaving out a single image makes its class the rarest of a balanced few-shot set, and the
-    probe then names any other class: on noise the accuracy is near 0. Leaving out one image of
-    every class at once (`deal_folds`) keeps the balance. No probe is refitted: with hat matrix H
+    Leaving out a single image makes its class the rarest of a balanced few-shot set: on noise the
+    probe then predicts the other classes and its accuracy is near 0. Leaving out one image of
+    every class (`assign_folds`) keeps the balance. No probe is refitted: with hat matrix H
     and residuals r of the full fit, the residuals of a left-out fold B are (I - H_BB)^-1 r_B.
 
     Args:
         embeddings: [N, D].
         labels: [N], classes 0..C-1, at least one of them with two images.
-        strengths: those to choose from, each above 0, by the squared error of the result.
+        strengths: to choose from by the squared error of the scores, each above 0.
 
     Returns:
-        Scores [N, C] and the strength that was chosen.
+        Scores [N, C] and the chosen strength.
     """
     return score_left_out(decompose(embeddings), labels, strengths)
 
@@ -78,11 +78,8 @@ def score_left_out(
     labels: NDArray[np.int64],
     strengths: Sequence[float] = STRENGTHS,
 ) -> tuple[NDArray[np.float64], float]:
-    """`ridge_leave_one_out` of rows that were decomposed already, for one more set of labels.
-
-    O(N C (R + C)) per strength, where the classes are of similar size.
-    """
-    folds = deal_folds(labels)
+    """`ridge_leave_one_out` of decomposed rows, O(N C (R + C)) per strength if classes are even."""
+    folds = assign_folds(labels)
     if len(folds) < 2 or min(strengths) <= 0:
         raise ValueError("needs a class with two images, and strengths above 0")
     targets = np.eye(labels.max() + 1)[labels]
@@ -99,8 +96,8 @@ def score_left_out(
 def fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """The T for which softmax(scores / T) gives the labels the highest likelihood.
 
-    Guo et al., ICML 2017, section 4.2; searched on a grid from 0.01 to 10, an eighth
-    apart. With scores from `ridge_leave_one_out` the probabilities are honest on new images.
+    Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores
+    from `ridge_leave_one_out` the probabilities are calibrated on new images.
 
     Args:
         scores: [N, C].

@@ -1,23 +1,22 @@
-"""What a teacher says of images, and its store on disk: each image is shown to a teacher once."""
+"""Features of images, and their store on disk: each image goes through a teacher once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from zoo.system.files import cache_folder, write_atomic
-from zoo.system.tensors import scratch_array
+from zoo.system.files import cache_folder
+from zoo.system.tensors import read_tensors, scratch_array, write_tensors
 from zoo.teachers.card import TeacherCard
 
-SHARD_FORMAT = 1
+STORE_FORMAT = "2"
+"""Version of the store: a new number makes all stored features void."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +24,11 @@ class Features:
     """Outputs of one teacher for N images.
 
     Attributes:
-        embeddings: [N, D] float32, what goes into the classifier.
-        logits: [N, K] float32, what comes out of it; K = 0 for a teacher without a classifier.
+        embeddings: [N, D] float32, the inputs of its classifier.
+        logits: [N, K] float32, the outputs of its classifier; K = 0 for a teacher without one.
+
+    Example:
+        >>> Features(np.zeros((10, 64), np.float32), np.zeros((10, 5), np.float32))
     """
 
     embeddings: NDArray[np.float32]
@@ -43,16 +45,11 @@ class Features:
 
     @classmethod
     def blank(cls, images: int, like: Features, folder: Path) -> Features:
-        """Zeros as wide as other features; many of them in a file that would lie in `folder`."""
+        """Zeros of the same D and K; many of them in a scratch file in `folder`."""
         return cls(
             scratch_array((images, like.embeddings.shape[1]), folder),
             scratch_array((images, like.logits.shape[1]), folder),
         )
-
-    def is_like(self, other: Features) -> bool:
-        """Whether both are as wide."""
-        mine, theirs = ((each.embeddings.shape[1], each.logits.shape[1]) for each in (self, other))
-        return mine == theirs
 
     def put(self, index: NDArray[np.int64], rows: Features) -> None:
         """Replace the outputs for some of the images."""
@@ -67,18 +64,28 @@ class Features:
 class FeatureStore:
     """Features on disk, by teacher and image content.
 
-    A folder per teacher holds shards: safetensors files, each written whole under a name that
-    is the hash of its content. Whoever is killed leaves finished shards; whoever works beside
-    leaves others; a shard that is damaged or of another teacher is left unread.
+    A folder per teacher holds shards: safetensors files of some images each, written atomically,
+    so that killed and concurrent processes leave complete ones. Damaged shards and those of
+    another key are not read.
+
+    Example:
+        >>> store = FeatureStore(Path("features"))
+        >>> known, features = store.read(feature_key(card), images.digests)
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder() / "features"
 
     def read(self, key: str, digests: Sequence[str]) -> tuple[NDArray[np.bool_], Features | None]:
-        """What is known of N different images: which of them [N], and rows for all.
+        """Read the stored features of N different images.
 
-        The rows of the others are zeros, to be filled; None if there is nothing to go by.
+        Args:
+            key: of the teacher, see `feature_key`.
+            digests: [N] SHA-256 of the images.
+
+        Returns:
+            Which images are stored, [N], and rows for all of them, zeros for those that are not;
+            None if none is.
         """
         place = {digest: row for row, digest in enumerate(digests)}
         known = np.zeros(len(digests), dtype=np.bool_)
@@ -86,83 +93,64 @@ class FeatureStore:
         for path in sorted((self.folder / key).glob("*.safetensors")):
             if known.all():
                 break
-            if (shard := _read_shard(path, key)) is None:
+            try:
+                tensors, metadata = read_tensors(path, {"format": STORE_FORMAT, "key": key})
+                shard = Features(**tensors)
+                names = metadata["digests"].split(" ")
+            except (OSError, ValueError, KeyError, TypeError):
                 continue
-            names, features = shard
-            here = [(row, place[name]) for row, name in enumerate(names) if name in place]
-            if not here or (found and not found.is_like(features)):
+            pairs = [(row, place[name]) for row, name in enumerate(names) if name in place]
+            if not pairs:
                 continue
-            found = found or Features.blank(len(digests), features, self.folder)
-            rows, there = np.array(here).T
-            found.put(there, features.rows(rows))
+            if found is None:
+                found = Features.blank(len(digests), shard, self.folder)
+            elif _widths(found) != _widths(shard):
+                continue
+            rows, there = np.array(pairs).T
+            found.put(there, shard.rows(rows))
             known[there] = True
         return known, found
 
     def write(self, key: str, digests: Sequence[str], features: Features) -> None:
-        """Keep the rows of some images.
+        """Store the rows of some images.
 
         Raises:
-            OSError: the folder cannot be written; what was there before is still good.
+            OSError: the folder cannot be written; what it holds is still good.
         """
-        # safetensors writes the buffer of a view, not what the view shows
-        tensors = {
-            "embeddings": np.ascontiguousarray(features.embeddings),
-            "logits": np.ascontiguousarray(features.logits),
-        }
-        metadata = _shard_metadata(key, digests, tensors)
-        content = save(tensors, metadata=metadata)
         folder = self.folder / key
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / f"{metadata['sha256']}.safetensors", content)
+        name = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+        metadata = {"format": STORE_FORMAT, "key": key, "digests": " ".join(digests)}
+        tensors = {"embeddings": features.embeddings, "logits": features.logits}
+        write_tensors(folder / f"{name}.safetensors", tensors, metadata)
+
+
+def _widths(features: Features) -> tuple[int, int]:
+    return features.embeddings.shape[1], features.logits.shape[1]
 
 
 def unseen(
     cards: Sequence[TeacherCard], digests: Sequence[str], store: FeatureStore | None = None
 ) -> dict[str, list[str]]:
-    """By teacher, those of the images that it has not seen yet, each once; nothing is asked."""
+    """Digests of the different images that are not in the store, by teacher."""
     store = store or FeatureStore()
     distinct = list(dict.fromkeys(digests))
     found: dict[str, list[str]] = {}
     for card in cards:
         found[card.name] = distinct
-        if card.sha256 and card.preprocessing:  # else nobody can have asked it
+        if card.sha256 and card.preprocessing:  # else it has no key
             known, _ = store.read(feature_key(card), distinct)
             found[card.name] = [distinct[row] for row in np.flatnonzero(~known)]
     return found
 
 
 def feature_key(card: TeacherCard) -> str:
-    """All that a teacher's outputs depend on but the image: weights, preprocessing and view."""
+    """Everything that a teacher's outputs depend on except the image, as a hash."""
     parts = {
-        "format": SHARD_FORMAT,
         "network": card.network,
         "weights": card.sha256,
         "arguments": [card.loader, card.classes, dict(card.model_args), dict(card.overlay)],
         "preprocessing": asdict(card.input),
-        "view": "clean",
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{card.file_name}-{digest[:32]}"
-
-
-def _shard_metadata(
-    key: str, digests: Sequence[str], tensors: Mapping[str, NDArray[np.float32]]
-) -> dict[str, str]:
-    payload = hashlib.sha256("".join([key, *digests]).encode())
-    for name in sorted(tensors):
-        payload.update(tensors[name].tobytes())
-    return {"key": key, "digests": " ".join(digests), "sha256": payload.hexdigest()}
-
-
-def _read_shard(path: Path, key: str) -> tuple[list[str], Features] | None:
-    """A shard's digests and rows; None if it is not what it says it is."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in ("embeddings", "logits")}
-        digests = metadata["digests"].split(" ")
-        if metadata != _shard_metadata(key, digests, tensors):
-            return None
-        return digests, Features(**tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zoo.errors import TeacherBroken
-from zoo.features.inference import embed, load_teacher
+from zoo.features.inference import embed
 from zoo.features.store import FeatureStore, unseen
 from zoo.hub.pull import pull
 from zoo.images.decoding import decode_images
@@ -19,6 +19,7 @@ from zoo.system.devices import choose_device
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, Rate, Step, check_single_process
 from zoo.teachers.card import Preprocessing, TeacherCard
+from zoo.teachers.loading import load_teacher
 
 SAMPLE = 32
 """Images in a batch, and images decoded; a quarter where they are large."""

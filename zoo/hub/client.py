@@ -1,17 +1,18 @@
-"""The door to the Hugging Face Hub: fetch a teacher at a pinned commit, publish a folder."""
+"""The Hugging Face Hub: download a teacher at a pinned commit, publish a folder."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 
 from zoo.errors import HubError, HubUnreachable, TeacherBroken, ZooError
-from zoo.hub.download import Progress, download, link
+from zoo.hub.download import download, link
 from zoo.hub.errors import one_line, retry
+from zoo.system.runtime import Progress, ProgressBars
 from zoo.teachers.card import CARD_FILE, TeacherCard, sha256_of
 from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.config import CONFIG_FILE, WEIGHTS_FILES, read_layout
@@ -19,15 +20,10 @@ from zoo.teachers.config import CONFIG_FILE, WEIGHTS_FILES, read_layout
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a teacher on the Hub.
+    """The files of a teacher at a commit of the Hub, the weights last.
 
-    Attributes:
-        repo: `OWNER/NAME`.
-        revision: commit, 40 hex digits.
-        names: of the files that are needed, the weights last.
-        sizes: bytes of each; 0 when unknown.
-        sha256: of the weights as the Hub states it; empty when it does not.
-        license: of the repository; empty when it states none.
+    Sizes are in bytes, 0 when unknown; the SHA-256 of the weights and the license are empty
+    where the Hub states none.
     """
 
     repo: str
@@ -39,30 +35,30 @@ class Files:
 
     @property
     def bytes(self) -> int:
-        """Of all files together."""
+        """Size of all files."""
         return sum(self.sizes)
 
 
 def find_files(card: TeacherCard, *, ask: bool = True) -> Files:
-    """Ask the Hub which files a teacher needs, and at which commit; nothing is fetched.
+    """Find the files of a teacher on the Hub and their commit; nothing is downloaded.
 
     Args:
         card: a teacher of the Hub.
-        ask: False where the Hub did not answer for another teacher: it is not waited for again.
+        ask: False raises HubUnreachable at once: no second wait for an unreachable Hub.
 
     Raises:
-        HubUnreachable: the Hub does not answer.
-        HubError: there is no network, no such repository or commit, or no weights that load.
+        HubUnreachable: there is no connection to the Hub.
+        HubError: there is no such repository or commit, or no weights that timm loads.
     """
     if not ask:
-        raise HubUnreachable(f"{card.repo}: the Hub did not answer a moment ago: pull again later.")
+        raise HubUnreachable(f"{card.repo}: the Hub was just unreachable: pull again later.")
     with one_line(card.repo, _lost_pin(card)):
         info = retry(
             lambda: HfApi().model_info(
                 card.repo,
                 revision=card.revision or None,
                 files_metadata=True,
-                timeout=constants.HF_HUB_ETAG_TIMEOUT,  # or it would wait for ever
+                timeout=constants.HF_HUB_ETAG_TIMEOUT,  # there is none by default
             )
         )
     entries = {entry.rfilename: entry for entry in info.siblings or []}
@@ -71,7 +67,7 @@ def find_files(card: TeacherCard, *, ask: bool = True) -> Files:
     if weights is None or (card.loader == "hf-hub" and CONFIG_FILE not in entries):
         lacking = CONFIG_FILE if weights else " or ".join(wanted)
         raise HubError(f"{card.repo} holds no {lacking}: it is not in a layout that timm loads.")
-    names = (CONFIG_FILE, weights) if card.loader == "hf-hub" else (weights,)
+    names = _names(card, weights)
     lfs = entries[weights].lfs
     return Files(
         repo=info.id or card.repo,
@@ -83,8 +79,12 @@ def find_files(card: TeacherCard, *, ask: bool = True) -> Files:
     )
 
 
+def _names(card: TeacherCard, weights: str) -> tuple[str, ...]:
+    return (CONFIG_FILE, weights) if card.loader == "hf-hub" else (weights,)
+
+
 def _license(card_data: object) -> str:
-    """What the front matter of a README says; empty where it says nothing."""
+    """The license in the front matter of a README; empty where there is none."""
     stated = getattr(card_data, "license", None) or ""
     if stated == "other":
         stated = getattr(card_data, "license_name", None) or stated
@@ -92,35 +92,34 @@ def _license(card_data: object) -> str:
 
 
 def _lost_pin(card: TeacherCard) -> str:
-    """What to say and do when the Hub has the repository, but not the commit."""
-    text = f"the commit {card.revision[:12]} that it is pinned to is no longer there"
+    """The message when the Hub has the repository, but not the commit."""
     folder = pulled_folder(card)
-    if (folder / CARD_FILE).exists():
-        return f"{text}: remove {folder} and pull again to take the present one"
-    return text
+    pulled = (folder / CARD_FILE).exists()
+    advice = f": remove {folder} and pull again for the current one" if pulled else ""
+    return f"the commit {card.revision[:12]} that it is pinned to is no longer there{advice}"
 
 
 def fetch(
     card: TeacherCard, *, check: bool = True, ask: bool = True, progress: Progress | None = None
 ) -> TeacherCard:
-    """Bring a teacher's files to this machine and pin their commit.
+    """Download a teacher's files and pin their commit.
 
-    A download that was cut goes on where it ended. Files that are here already are not fetched
-    again, without a network they are taken from the Hub's own cache.
+    An interrupted download is resumed. Files on this machine are not downloaded again; without a
+    network they are taken from the Hub's cache.
 
     Args:
-        card: a teacher of the Hub; another one is returned as it is.
-        check: whether files that are here are held against their hash, and fetched anew if
-            they are damaged.
-        ask: whether the Hub is asked; else only its cache is looked at.
-        progress: of the weights.
+        card: a teacher of the Hub; any other is returned as it is.
+        check: whether to compare files on this machine with their hash, and download damaged
+            ones again.
+        ask: whether to connect to the Hub; else only its cache is used.
+        progress: of the bytes of the weights.
 
     Returns:
-        The card with what the files say, and its folder.
+        The card with its folder and the entries that the files determine.
 
     Raises:
-        HubUnreachable: the Hub does not answer, or is not to be asked, and the files are not here.
-        HubError, TeacherBroken: it cannot be had, or is not what it should be.
+        HubUnreachable: the files are not here, and there is no connection or none is wanted.
+        HubError, TeacherBroken: it cannot be downloaded, or its files are not usable.
     """
     if not card.repo or (card.folder is not None and not (check and _is_damaged(card))):
         return card
@@ -129,14 +128,14 @@ def fetch(
     found = sha256_of(paths[-1])
     if wrong := [known for known in (card.sha256, files.sha256) if known not in ("", found)]:
         raise HubError(
-            f"{files.repo}: {files.names[-1]} came with the hash {found[:12]}, not "
-            f"{wrong[0][:12]}: the file is damaged or was replaced; not used."
+            f"{files.repo}: {files.names[-1]} has the hash {found[:12]}, not {wrong[0][:12]}: "
+            "the file is damaged or was replaced; not used."
         )
-    return _keep(card, files, paths, found)
+    return _link_files(card, files, paths, found)
 
 
 def _is_damaged(card: TeacherCard) -> bool:
-    """Whether the files of a pulled teacher are not those of its card."""
+    """Whether the files of a pulled teacher differ from its card."""
     folder = card.folder or Path()
     try:
         if sha256_of(folder / card.weights) != card.sha256:
@@ -150,9 +149,9 @@ def fetch_all(
     cards: Sequence[TeacherCard],
     *,
     check: bool = True,
-    progress: Callable[[str], Progress] | None = None,
+    progress: ProgressBars | None = None,
 ) -> tuple[list[TeacherCard], dict[str, str]]:
-    """Fetch many teachers; one that cannot be had is a reason by its name, the others go on."""
+    """Fetch many teachers: the cards of those that succeed, and the reason by name of others."""
     fetched: list[TeacherCard] = []
     failures: dict[str, str] = {}
     ask = True
@@ -167,7 +166,7 @@ def fetch_all(
 
 
 def publish(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Upload a folder to the Hub as one commit; makes the repository if there is none.
+    """Upload a folder to the Hub as one commit, to a new repository if there is none.
 
     Returns:
         The address of the repository.
@@ -177,9 +176,7 @@ def publish(folder: Path, repo: str, *, private: bool = False) -> str:
     """
     with one_line(repo):
         if not get_token():
-            raise HubError(
-                f"{repo}: publishing needs a token of the Hub that may write: set HF_TOKEN."
-            )
+            raise HubError(f"{repo}: publishing needs a write token of the Hub: set HF_TOKEN.")
         api = HfApi()
         address = api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message="From source-zoo")
@@ -187,23 +184,22 @@ def publish(folder: Path, repo: str, *, private: bool = False) -> str:
 
 
 def _find_files_or_cached(card: TeacherCard, *, ask: bool) -> Files:
-    """What the Hub says of a teacher; without a network, what its cache holds."""
+    """The files of a teacher on the Hub, or those in its cache if the Hub fails."""
     try:
         return find_files(card, ask=ask)
     except HubError:
+        revision = card.revision or None
         for weights in WEIGHTS_FILES if card.loader == "hf-hub" else (card.weights,):
             try:
-                path = Path(
-                    hf_hub_download(
-                        card.repo, weights, revision=card.revision or None, local_files_only=True
-                    )
+                found = hf_hub_download(
+                    card.repo, weights, revision=revision, local_files_only=True
                 )
-            except (OSError, ValueError):  # what is there cannot be read, or nothing is
+            except (OSError, ValueError):  # not there, or not readable
                 continue
-            names = (CONFIG_FILE, weights) if card.loader == "hf-hub" else (weights,)
+            path, names = Path(found), _names(card, weights)
             # the Hub's cache names large files by their hash
-            named = path.resolve().name
-            sha256 = named if re.fullmatch("[0-9a-f]{64}", named) else ""
+            hashed = path.resolve().name
+            sha256 = hashed if re.fullmatch("[0-9a-f]{64}", hashed) else ""
             return Files(card.repo, path.parent.name, names, (0,) * len(names), sha256, "")
         raise
 
@@ -214,16 +210,15 @@ def _download(card: TeacherCard, files: Files, progress: Progress | None) -> lis
         for name in files.names[:-1]:
             paths.append(download(files.repo, name, files.revision))
             if name == CONFIG_FILE:
-                read_layout(paths[-1].parent)  # before weights come that nothing could load
-        weights, sha256 = files.names[-1], files.sha256
-        paths.append(
-            download(files.repo, weights, files.revision, sha256=sha256, progress=progress)
+                read_layout(paths[-1].parent)  # before the download of weights that do not load
+        weights = download(
+            files.repo, files.names[-1], files.revision, sha256=files.sha256, progress=progress
         )
-    return paths
+    return [*paths, weights]
 
 
-def _keep(card: TeacherCard, files: Files, paths: Sequence[Path], sha256: str) -> TeacherCard:
-    """Link the files into one folder, beside the card that pins their commit."""
+def _link_files(card: TeacherCard, files: Files, paths: Sequence[Path], sha256: str) -> TeacherCard:
+    """Link the files into one folder, with a card that pins their commit."""
     folder = pulled_folder(card)
     pinned = replace(
         card,
@@ -248,7 +243,7 @@ def _keep(card: TeacherCard, files: Files, paths: Sequence[Path], sha256: str) -
 
 
 def _complete(card: TeacherCard) -> TeacherCard:
-    """The card with what `config.json` says of the network."""
+    """The card with the entries that `config.json` determines."""
     layout = read_layout(card.folder or Path())
     features_only = bool(card.evidence) and card.classes == 0
     shape = layout.preprocessing
@@ -256,7 +251,7 @@ def _complete(card: TeacherCard) -> TeacherCard:
     if license == "unknown" and not card.evidence:
         license = layout.license or license
     if card.preprocessing:
-        # an overridden size, an order of channels that no config.json can state
+        # a card may override the size; config.json has no order of channels
         size = card.input.size if "img_size" in card.model_args else shape.size
         shape = replace(shape, size=size, channels=card.input.channels)
     return replace(

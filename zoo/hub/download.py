@@ -1,8 +1,7 @@
-"""Download one file of the Hub into the Hub's own cache; what was cut goes on where it ended.
+"""Download one file of the Hub into the cache of huggingface_hub, resuming what was interrupted.
 
-huggingface_hub begins a download anew in every process and keeps what came for nobody; weights of
-hundreds of megabytes on a thin line need better. So the file comes here, under the name that it
-has in the client's cache, which then finds it there.
+huggingface_hub does not resume a download of another process, which weights of hundreds of
+megabytes on a slow line need. The file gets the name that huggingface_hub looks for.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -25,29 +23,27 @@ from huggingface_hub.utils import (
 
 from zoo.errors import HubError
 from zoo.hub.errors import retry
+from zoo.system.runtime import Progress
 from zoo.teachers.card import sha256_of
 
-Progress = Callable[[int, int], None]
-"""Called as `progress(bytes so far, bytes in all)`."""
-
 PIECE = 1 << 18
-"""Bytes that are collected before they are written: what a killed download loses at most."""
+"""Bytes per write: a killed download loses at most so many."""
 
 
 def download(
     repo: str, name: str, revision: str, *, sha256: str = "", progress: Progress | None = None
 ) -> Path:
-    """The path of a file in the Hub's cache, fetched if it is not there or damaged.
+    """The path of a file in the Hub's cache, downloaded if it is missing or damaged.
 
     Args:
         repo: `OWNER/NAME`.
         name: of the file.
         revision: commit, 40 hex digits.
-        sha256: of the file as far as it is known; else the cache knows the hash of most files.
+        sha256: of the file; empty for the hash in its name in the cache, which most files have.
         progress: of the bytes.
 
     Raises:
-        Exception: whatever the client, its transport or the disk raise; see `hub_errors`.
+        Exception: any error of the client, its transport or the disk; see `zoo.hub.errors`.
     """
     try:
         path = Path(hf_hub_download(repo, name, revision=revision, local_files_only=True))
@@ -59,13 +55,13 @@ def download(
     found = retry(lambda: get_hf_file_metadata(url))
     tag = str(found.etag or "")
     if Path(tag).name != tag or not tag:
-        raise HubError(f"{repo}: {constants.ENDPOINT} does not answer as a Hub: check HF_ENDPOINT.")
+        raise HubError(f"{repo}: {constants.ENDPOINT} is not a Hub: check HF_ENDPOINT.")
     cache, folder = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=repo, repo_type="model")
     blob = cache / folder / "blobs" / tag
     lock = cache / ".locks" / folder / f"{tag}.lock"
     for place in (blob, lock):
         place.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(lock):  # the client's own
+    with WeakFileLock(lock):  # that of huggingface_hub
         if not (blob.is_file() and _is_whole(blob)):
             part = blob.with_name(f"{tag}.source-zoo.incomplete")
             _fetch(url, part, found.size, tag, progress)
@@ -76,7 +72,7 @@ def download(
 
 
 def link(path: Path, place: Path, *, relative: bool = False) -> None:
-    """Put a symbolic link to a file in its place, or a copy where the system has no links."""
+    """Make a symbolic link at `place` to a file, or a copy where the system has no links."""
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
@@ -90,7 +86,7 @@ def link(path: Path, place: Path, *, relative: bool = False) -> None:
 
 
 def _is_whole(path: Path, sha256: str = "") -> bool:
-    """Whether a file of the cache has the hash that it is named by; true where that is none."""
+    """Whether a file of the cache has the hash that is its name; true where the name is none."""
     name = sha256 or path.resolve().name
     if re.fullmatch("[0-9a-f]{64}", name):
         return sha256_of(path) == name
@@ -102,25 +98,25 @@ def _is_whole(path: Path, sha256: str = "") -> bool:
 
 
 def _fetch(url: str, part: Path, size: int | None, tag: str, progress: Progress | None) -> None:
-    """Fetch what is missing of a file; what cannot be its beginning is thrown away."""
+    """Download the rest of a file, or all of it again if the beginning turns out wrong."""
     hashed = re.fullmatch("[0-9a-f]{64}", tag) is not None
     if size is None or not hashed:
-        part.unlink(missing_ok=True)  # nothing would tell a beginning of another content
+        part.unlink(missing_ok=True)  # a beginning of other content would go unnoticed
     while True:
         begun = _bytes_in(part)
-        retry(lambda: _go_on(url, part, size, progress), state=lambda: _bytes_in(part))
+        retry(lambda: _resume(url, part, size, progress), state=lambda: _bytes_in(part))
         if not hashed or sha256_of(part) == tag:
             return
         part.unlink()
         if not begun:
             raise HubError(
-                f"{url} came damaged (its SHA-256 is not what the Hub states) and is not used: "
-                "run the same command again."
+                f"{url} arrived damaged (its SHA-256 is not the one that the Hub states) and is "
+                "not used: run the same command again."
             )
 
 
-def _go_on(url: str, part: Path, size: int | None, progress: Progress | None) -> None:
-    """Ask for the bytes after those that are here, and write them as they come."""
+def _resume(url: str, part: Path, size: int | None, progress: Progress | None) -> None:
+    """Request the bytes after those on disk, and append them as they arrive."""
     begun = _bytes_in(part)
     if size is not None and begun > size:
         part.unlink()
@@ -140,14 +136,14 @@ def _go_on(url: str, part: Path, size: int | None, progress: Progress | None) ->
         retry_on_status_codes=(),
     ) as response:
         hf_raise_for_status(response)
-        # a server that knows no ranges sends all of it
+        # a server without ranges sends all of it
         with part.open("ab" if begun and response.status_code == 206 else "wb") as file:
             for piece in response.iter_bytes(PIECE):
                 file.write(piece)
                 if progress:
                     progress(file.tell(), size or 0)
     if size is not None and _bytes_in(part) < size:
-        raise ConnectionAbortedError(f"{_bytes_in(part)} of {size} bytes came")
+        raise ConnectionAbortedError(f"received {_bytes_in(part)} of {size} bytes")
 
 
 def _bytes_in(path: Path) -> int:

@@ -1,12 +1,13 @@
-"""What is published of a network: weights, `config.json` and a model card that states a license."""
+"""Prepare a network for the Hub: weights, `config.json`, and a model card with a license."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
+from zoo.system.files import write_atomic
+from zoo.system.json_files import any_json, mapping, read_json, write_json
 from zoo.teachers.card import CARD_FILE, TeacherCard
 from zoo.teachers.config import CONFIG_FILE, find_weights, read_layout
 from zoo.teachers.model_card import set_license, teacher_model_card
@@ -15,9 +16,9 @@ README = "README.md"
 
 
 def stage(folder: Path, staging: Path, license: str | None) -> None:
-    """Copy what may be published of a student's or teacher's folder.
+    """Copy the publishable files of a student or teacher.
 
-    Reports and rankings stay behind: they name folders of this machine.
+    Reports and rankings are left out: they hold paths of this machine.
 
     Args:
         folder: in timm's Hub layout.
@@ -27,34 +28,26 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
     Raises:
         TeacherBroken: the folder is not in that layout, states no license, or cannot be copied.
     """
-    try:
-        _stage(folder, staging, license)
-    except OSError as error:
-        raise TeacherBroken(f"{folder} cannot be copied: {error.strerror or error}.") from error
-
-
-def _stage(folder: Path, staging: Path, license: str | None) -> None:
     layout = read_layout(folder)
     weights = find_weights(folder)
-    card = TeacherCard.load(folder) if (folder / CARD_FILE).is_file() else None
+    card = TeacherCard.load(folder) if (folder / CARD_FILE).exists() else None
     stated = license or (card.license if card else layout.license)
-    # students say `other`: nobody chose it
+    # `other` is the default of students
     if not stated or (license is None and stated in ("unknown", "other")):
-        raise TeacherBroken(f"{folder} states no license: say which with --license.")
-    shutil.copyfile(folder / weights, staging / weights)
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        raise TeacherBroken(f"{folder} states no license: name one with --license.")
+    advice = "Make or copy it again."
+    config = read_json(folder / CONFIG_FILE, mapping(any_json), error=TeacherBroken, advice=advice)
     config["pretrained_cfg"]["license"] = stated
-    _write(staging / CONFIG_FILE, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
     own = folder / README
-    text = (
-        own.read_text(encoding="utf-8", errors="replace")
-        if own.is_file()
-        else card and teacher_model_card(card)
-    )
-    if not text:
-        text = f"# {layout.network}\n\nClasses: {', '.join(layout.labels) or layout.classes}.\n"
-    _write(staging / README, set_license(text, stated))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    try:
+        shutil.copyfile(folder / weights, staging / weights)
+        write_json(staging / CONFIG_FILE, config)
+        if own.is_file():
+            text = own.read_text(encoding="utf-8", errors="replace")
+        elif card:
+            text = teacher_model_card(card)
+        else:
+            text = f"# {layout.network}\n\nClasses: {', '.join(layout.labels) or layout.classes}.\n"
+        write_atomic(staging / README, set_license(text, stated))
+    except OSError as error:
+        raise TeacherBroken(f"{folder} cannot be copied: {error.strerror or error}.") from error

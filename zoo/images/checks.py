@@ -1,4 +1,4 @@
-"""What is odd about a task's images, in words: nothing of it stops a command."""
+"""Checks of a data set: unreadable files, doubtful labels and folders; none stops a command."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ import numpy as np
 from zoo.images.folder import Images
 
 SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
-"""What folders are called that hold folders of classes."""
+"""Usual folder names of splits, which hold folders of classes."""
 
 
 def check_dataset(images: Images) -> list[str]:
-    """Unreadable files, lonely and contradicting labels, splits taken for classes."""
-    found = (images.skipped_note, _lonely(images), _contradicting(images), _splits(images))
+    """Warnings on unreadable files, single and contradicting labels, and splits used as classes."""
+    found = (
+        images.skipped_warning,
+        _find_single(images),
+        _find_contradicting(images),
+        _find_splits(images),
+    )
     return [text for text in found if text]
 
 
-def _lonely(images: Images) -> str:
-    """Classes with a single labeled image say little to any score."""
+def _find_single(images: Images) -> str:
+    """Classes with a single labeled image."""
     counts = np.bincount(images.labels[images.labels >= 0], minlength=len(images.classes))
-    lonely = [images.classes[label] for label in np.flatnonzero(counts == 1)]
-    if not lonely:
+    single = [images.classes[label] for label in np.flatnonzero(counts == 1)]
+    if not single:
         return ""
     return (
-        f"{len(lonely)} of {len(images.classes)} classes have a single labeled image "
-        f"({_few(lonely)}): add more if you can."
+        f"{len(single)} of {len(images.classes)} classes have a single labeled image "
+        f"({_few(single)}): add more if you can."
     )
 
 
-def _contradicting(images: Images) -> str:
+def _find_contradicting(images: Images) -> str:
     """Copies of an image with different labels."""
     labels: dict[str, set[int]] = defaultdict(set)
     for digest, label in zip(images.digests, images.labels.tolist(), strict=True):
         if label >= 0:
             labels[digest].add(label)
-    files = [
-        str(path)
-        for path, digest in zip(images.paths, images.digests, strict=True)
-        if len(labels[digest]) > 1
-    ]
+    pairs = zip(images.paths, images.digests, strict=True)
+    files = [str(path) for path, digest in pairs if len(labels[digest]) > 1]
     if not files:
         return ""
     return (
@@ -50,8 +52,8 @@ def _contradicting(images: Images) -> str:
     )
 
 
-def _splits(images: Images) -> str:
-    """A folder of splits taken for a folder of classes."""
+def _find_splits(images: Images) -> str:
+    """Folders of splits used as folders of classes."""
     if not images.classes or not {name.lower() for name in images.classes} <= SPLITS:
         return ""
     return (
@@ -61,5 +63,5 @@ def _splits(images: Images) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first names, and whether there are more."""
+    """The first names, and an ellipsis if there are more."""
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)

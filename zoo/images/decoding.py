@@ -1,4 +1,4 @@
-"""Decode images: any file as upright RGB, resized and cropped as a network wants it."""
+"""Decode image files to upright RGB, resized and cropped for a network."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.errors import ImagesError, first_line
 from zoo.system.files import cache_folder
+from zoo.system.runtime import Progress
 from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
 
 MAX_PIXELS = 120_000_000
-"""An image of more pixels than this is skipped: it is a decompression bomb or a mosaic."""
+"""Larger images are skipped: decompression bombs and mosaics."""
 
 DECODED = 1 << 30
-"""Bytes of decoded images that memory has to hold: from there on they lie in a file."""
+"""Bytes of decoded images from which on they lie in a scratch file."""
 
 UNREADABLE = (
     OSError,
     ValueError,
-    SyntaxError,  # Pillow's word for a broken PNG
+    SyntaxError,  # a broken PNG
     MemoryError,
     EOFError,
     LookupError,
@@ -40,10 +41,6 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 """What Pillow and the file system raise for an image that cannot be decoded."""
-
-Progress = Callable[[int, int], None]
-"""Called as `progress(done, total)`."""
-
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,19 +53,18 @@ def decode_images(
     digests: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode, resize and crop once for all networks of this geometry; [N, 3, S, S] uint8.
+    """Decode, resize and crop images to [N, 3, S, S] uint8.
 
     Args:
         paths: [N].
-        preprocessing: its geometry counts, its mean and deviation do not.
-        digests: [N] SHA-256 of the contents; a file of other content is refused.
-        progress: called as images are decoded.
+        preprocessing: of which only the geometry is used.
+        digests: [N] SHA-256 of the contents, which are compared if given.
+        progress: called for each image.
 
     Raises:
         ImagesError: a file changed since `read_images` checked it.
     """
-    size = preprocessing.size
-    shape = (len(paths), 3, size, size)
+    shape = (len(paths), 3, preprocessing.size, preprocessing.size)
     pixels = scratch_array(shape, cache_folder(), np.uint8, large=DECODED)
 
     def fill(row: int) -> None:
@@ -90,9 +86,9 @@ def decode_images(
 def in_threads(
     work: Callable[[T], R], items: Iterable[T], total: int, progress: Progress | None
 ) -> Iterator[R]:
-    """Results in the order of the items, worked out by threads: decoding releases the GIL."""
+    """Results of `work` in the order of the items, by threads: decoding releases the GIL."""
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Pillow warns of odd metadata without naming the file; the threads share these filters
+        # Pillow warns of odd metadata without naming the file
         warnings.simplefilter("ignore")
         for done, result in enumerate(pool.map(work, items), start=1):
             if progress:
@@ -101,7 +97,7 @@ def in_threads(
 
 
 def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
-    """Decode to upright RGB; `draft` decodes a JPEG small, which still reads all of the file."""
+    """Decode to upright RGB; `draft` decodes a JPEG at a small size, still reading all of it."""
     with Image.open(io.BytesIO(content)) as image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
@@ -110,13 +106,13 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
         image.load()
         try:
             upright = ImageOps.exif_transpose(image)
-        except UNREADABLE:  # broken metadata of good pixels
+        except UNREADABLE:  # only the metadata is broken
             upright = image
         return _to_rgb(upright)
 
 
 def thumbnail(path: Path, size: int = 96) -> bytes:
-    """The whole image as a small JPEG of at most `size` x `size` pixels, without its metadata.
+    """A JPEG of at most `size` x `size` pixels, without metadata.
 
     Raises:
         ImagesError: the file cannot be decoded.
@@ -139,11 +135,11 @@ def reason(error: BaseException) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: deep grays scaled to 8 bits, transparency laid on white."""
+    """Convert any mode: deep grays scaled to 8 bits, transparency on white."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
         top = float(values.max(initial=0))
-        # white is 1 in floats, else that of the smallest of 8, 16 or 32 bits that holds them
+        # white is 1 for floats in 0..1, else the maximum of 8 or 16 bits, whichever holds them
         whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
         white = next((white for white in whites if top <= white), top)
         image = Image.fromarray(np.clip(values * (255 / white), 0, 255).astype(np.uint8))
@@ -155,7 +151,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _fit(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Resize and crop in one pass, [3, S, S]: only the pixels that the crop keeps are made."""
+    """Resize and crop in one pass, [3, S, S]."""
     size, width, height = preprocessing.size, image.width, image.height
     keep = preprocessing.crop_pct
     if preprocessing.crop_mode == "center":

@@ -1,4 +1,4 @@
-"""A folder as paths, labels and classes; each image checked, digested and decoded."""
+"""Read a folder of images: paths, labels, classes and digests, each file checked."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ImagesError
-from zoo.images.decoding import UNREADABLE, Progress, in_threads, open_image, reason
+from zoo.images.decoding import UNREADABLE, in_threads, open_image, reason
 from zoo.images.label_file import read_label_file
+from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
     from zoo.images.source import ImageSource
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-LABELED, POOL = 1000, 500
-"""Images of a probe, with a label and without: about, and at most."""
+MAX_LABELED, MAX_UNLABELED = 1000, 500
+"""Images of a sample with a label (about) and without (at most)."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be read, and why."""
+    """An image that could not be read, and the reason."""
 
     path: Path
     reason: str
@@ -34,7 +35,7 @@ class Skipped:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """N readable images and what is known of them.
+    """N readable images with their labels and digests.
 
     Attributes:
         root: the folder that they were read from.
@@ -44,6 +45,10 @@ class Images:
         digests: [N] SHA-256 of each file's content, 64 hex digits.
         skipped: images that could not be read.
         source: the folders and label file; None if unknown.
+
+    Example:
+        >>> images = read_images(Path("imgs"))
+        >>> len(images), images.labeled, images.classes
     """
 
     root: Path
@@ -58,7 +63,7 @@ class Images:
         return len(self.paths)
 
     @property
-    def skipped_note(self) -> str:
+    def skipped_warning(self) -> str:
         """One line on the images that could not be read; empty if there is none."""
         if not self.skipped:
             return ""
@@ -69,12 +74,12 @@ class Images:
 
     @property
     def labeled(self) -> int:
-        """How many images have a label."""
+        """Number of images with a label."""
         return int((self.labels >= 0).sum())
 
     @property
     def digest(self) -> str:
-        """SHA-256 over contents, labels and classes: equal for equal tasks, wherever they lie."""
+        """SHA-256 of contents and class names: the same for a copy of the folder."""
         rows = sorted(
             f"{digest} {self.classes[label] if label >= 0 else ''}"
             for digest, label in zip(self.digests, self.labels, strict=True)
@@ -82,7 +87,7 @@ class Images:
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def subset(self, index: NDArray[np.int64]) -> Images:
-        """Some of the images, in the order of `index`."""
+        """The images of some rows, in the order of `index`."""
         return replace(
             self,
             paths=tuple(self.paths[i] for i in index),
@@ -91,13 +96,13 @@ class Images:
         )
 
     def distinct(self) -> tuple[Images, NDArray[np.int64]]:
-        """Images of different content, and the row among them of each image, [N]."""
+        """The images of different content, and the row of each image among them, [N]."""
         place = {digest: row for row, digest in enumerate(dict.fromkeys(self.digests))}
         again = np.array([place[digest] for digest in self.digests], dtype=np.int64)
         return self.subset(np.unique(again, return_index=True)[1]), again
 
-    def hide_labels(self, per_class: int, seed: int) -> Images:
-        """Keep the labels of `per_class` images of each class, drawn by `seed`; hide the others.
+    def keep_labels(self, per_class: int, seed: int) -> Images:
+        """Keep the labels of `per_class` random images of each class, remove the others.
 
         Raises:
             ImagesError: a class has fewer labeled images.
@@ -113,8 +118,7 @@ class Images:
                     f"Class {name!r} in {self.root} has {len(rows)} labeled images, fewer than "
                     f"the {per_class} asked for: lower --labels-per-class or add images."
                 )
-            chosen = draw.choice(rows, per_class, replace=False)
-            kept[chosen] = index
+            kept[draw.choice(rows, per_class, replace=False)] = index
         return replace(self, labels=kept)
 
     def check_labels(self) -> None:
@@ -139,20 +143,26 @@ class Images:
                 "add images until a class has two or more."
             )
 
-    def probe(self, *, labeled: int = LABELED, pool: int = POOL, seed: int = 0) -> Images:
-        """A sample to rank teachers on: some labeled images of each class, some unlabeled.
+    def sample(
+        self,
+        *,
+        max_labeled: int = MAX_LABELED,
+        max_unlabeled: int = MAX_UNLABELED,
+        seed: int = 0,
+    ) -> Images:
+        """A random sample for ranking teachers, stratified by class.
 
         Args:
-            labeled: about how many labeled images; a class keeps its share, at least two.
-            pool: how many unlabeled ones at most.
+            max_labeled: labeled images, about; a class keeps its share of them, at least two.
+            max_unlabeled: unlabeled images at most.
             seed: of the draw.
         """
-        draw = np.random.default_rng([seed, labeled, pool])
-        share = min(1.0, labeled / max(1, self.labeled))
+        draw = np.random.default_rng([seed, max_labeled, max_unlabeled])
+        share = min(1.0, max_labeled / max(1, self.labeled))
         rows: list[int] = []
         for label in range(-1, len(self.classes)):
             among = np.flatnonzero(self.labels == label)
-            wanted = pool if label < 0 else max(2, round(share * len(among)))
+            wanted = max_unlabeled if label < 0 else max(2, round(share * len(among)))
             rows += draw.choice(among, min(wanted, len(among)), replace=False).tolist()
         return self.subset(np.sort(np.array(rows, dtype=np.int64)))
 
@@ -166,18 +176,21 @@ def read_images(
 ) -> Images:
     """Read a folder: sub-folders are classes, loose images are unlabeled.
 
-    Every file is read once, to check and digest it; nothing is written. Hidden files and folders
-    are ignored, sub-folders of a class belong to it, links are followed once.
+    Every file is read once, to decode and hash it. Hidden files and folders are ignored,
+    sub-folders of a class belong to it, links are followed once.
 
     Args:
         target: the folder.
         unlabeled: another folder, all of it unlabeled; it may lie inside `target`.
-        labels: a CSV file with the columns path,label, paths relative to `target`; it replaces
-            the sub-folders as the source of labels.
-        progress: called as images are checked.
+        labels: a CSV file with the columns path,label, paths relative to `target`, instead of
+            sub-folders as labels.
+        progress: called for each image.
 
     Raises:
         ImagesError: no such folder, no readable image in it, or a bad label file.
+
+    Example:
+        >>> images = read_images(Path("imgs"), unlabeled=Path("more"))
     """
     target = target.absolute()
     named = read_label_file(labels, target) if labels else None
@@ -200,27 +213,19 @@ def read_images(
         )
     if apart:
         found += [(path, None) for path in _image_files(apart, without=target)]
-    readable, skipped = _check(found, progress)
-    if not readable:
+    images = _read(found, target, progress)
+    if not len(images):
         kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        skipped = images.skipped
         why = f" ({len(skipped)} unreadable, one as {skipped[0].reason})" if skipped else ""
         raise ImagesError(f"No readable image in {target}{why}: expected {kinds} files.")
-    classes = tuple(sorted({name for _, name, _ in readable if name is not None}))
-    if broken := [name for name in classes if not _is_text(name)]:
+    if broken := [name for name in images.classes if not _is_text(name)]:
         raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
-    number = {name: i for i, name in enumerate(classes)}
-    return Images(
-        root=target,
-        paths=tuple(path for path, _, _ in readable),
-        labels=np.array([-1 if n is None else number[n] for _, n, _ in readable], dtype=np.int64),
-        classes=classes,
-        digests=tuple(digest for _, _, digest in readable),
-        skipped=skipped,
-    )
+    return images
 
 
 def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
-    """Images by name, and all images in folders, none of them labeled; maybe none at all.
+    """Unlabeled images from files and folders; there may be none.
 
     Raises:
         ImagesError: a path does not exist.
@@ -230,45 +235,42 @@ def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> I
         if not path.exists():
             raise ImagesError(f"{path} does not exist: name images or folders of images.")
         files += _image_files(path) if path.is_dir() else [path]
-    readable, skipped = _check([(path, None) for path in files], progress)
-    return Images(
-        root=Path(),
-        paths=tuple(path for path, _, _ in readable),
-        labels=np.full(len(readable), -1, dtype=np.int64),
-        classes=(),
-        digests=tuple(digest for _, _, digest in readable),
-        skipped=skipped,
-    )
+    return _read([(path, None) for path in files], Path(), progress)
 
 
-def _check(
-    found: list[tuple[Path, str | None]], progress: Progress | None
-) -> tuple[list[tuple[Path, str | None, str]], tuple[Skipped, ...]]:
-    """Read and decode every file once; keep the good ones, say why for the others."""
+def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress | None) -> Images:
+    """Read and decode every file with its class once."""
 
     def check(entry: tuple[Path, str | None]) -> str | Skipped:
         try:
             if entry[0].exists() and not entry[0].is_file():
-                raise ValueError("it is not a file")  # reading a pipe would wait for ever
+                raise ValueError("it is not a file")  # a pipe would block
             content = entry[0].read_bytes()
             open_image(content, draft=True)
         except UNREADABLE as error:
             return Skipped(entry[0], reason(error))
         return hashlib.sha256(content).hexdigest()
 
-    readable: list[tuple[Path, str | None, str]] = []
-    skipped: list[Skipped] = []
-    results = in_threads(check, found, len(found), progress)
-    for (path, name), result in zip(found, results, strict=True):
-        if isinstance(result, Skipped):
-            skipped.append(result)
-        else:
-            readable.append((path, name, result))
-    return readable, tuple(skipped)
+    results = [*in_threads(check, found, len(found), progress)]
+    good = [
+        (path, name, result)
+        for (path, name), result in zip(found, results, strict=True)
+        if isinstance(result, str)
+    ]
+    classes = tuple(sorted({name for _, name, _ in good if name is not None}))
+    number = {name: i for i, name in enumerate(classes)}
+    return Images(
+        root=root,
+        paths=tuple(path for path, _, _ in good),
+        labels=np.array([-1 if n is None else number[n] for _, n, _ in good], dtype=np.int64),
+        classes=classes,
+        digests=tuple(digest for _, _, digest in good),
+        skipped=tuple(result for result in results if isinstance(result, Skipped)),
+    )
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file name is UTF-8: Python carries other bytes as lone surrogates."""
+    """Whether a file name is UTF-8: Python has other bytes as lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -287,7 +289,7 @@ def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
     seen: set[str] = {os.path.realpath(without)} if without else set()
     paths: list[Path] = []
     roots = [folder]
-    for root in roots:  # it grows: links come last, so a folder is found under its own name
+    for root in roots:  # it grows: links come last, so that folders keep their own names
         for parent, folders, files in os.walk(root, onerror=refuse):
             if (real := os.path.realpath(parent)) in seen:
                 folders.clear()

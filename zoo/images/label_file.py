@@ -29,8 +29,8 @@ def read_label_file(path: Path, target: Path) -> dict[Path, tuple[str | None, in
         ) from error
     if not {"path", "label"} <= set(header):
         raise ImagesError(
-            f"The label file {path} begins with {','.join(header)[:60]!r}, not with the line "
-            "`path,label`: put it there, in lower case and with a comma."
+            f"The label file {path} begins with {','.join(header)[:60]!r}: the first line has to "
+            "be `path,label`, in lower case and with a comma."
         )
     named: dict[Path, tuple[str | None, int]] = {}
     for line, row in rows:
@@ -39,8 +39,7 @@ def read_label_file(path: Path, target: Path) -> dict[Path, tuple[str | None, in
         if not image or label is None or more:
             wrong = "has more fields than the first" if more else "lacks a path or a label"
             raise ImagesError(
-                f"Line {line} of {path} {wrong}: "
-                "the first line is `path,label`, each other line an image and its class."
+                f"Line {line} of {path} {wrong}: each line is an image and its class."
             )
         inner = target / os.path.normpath(image.strip())
         name = label.strip() or None

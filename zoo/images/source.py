@@ -53,7 +53,7 @@ class ImageSource:
         if need_labels or images.labeled or self.labels_per_class is not None:
             images.check_labels()
         if self.labels_per_class is not None:
-            images = images.hide_labels(self.labels_per_class, self.seed)
+            images = images.keep_labels(self.labels_per_class, self.seed)
         for message in check_dataset(images):
             runtime.warn(message)
         return replace(images, source=self)

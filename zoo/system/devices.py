@@ -1,20 +1,22 @@
-"""What this machine can do: its devices and number formats."""
+"""The device to compute on, and the number formats that it computes in."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from zoo.errors import ZooError, first_line
 
 
 def choose_device(name: torch.device | str = "auto") -> torch.device:
-    """The device to compute on: `auto` takes CUDA, then MPS, then the CPU; a device stays itself.
+    """The device of a name: `auto` is CUDA, then MPS, then the CPU.
 
-    Under torchrun each process has a CUDA device of its own.
+    Under torchrun each process has its own CUDA device.
 
     Raises:
         ZooError: the device is unknown or absent.
@@ -27,7 +29,7 @@ def choose_device(name: torch.device | str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device).tolist()  # `meta` has no numbers to give
+        torch.zeros(1, device=device).tolist()  # fails for `meta`
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ZooError(
             f"The device {name!r} cannot be used: {first_line(error)}. Try --device cpu."
@@ -35,8 +37,14 @@ def choose_device(name: torch.device | str = "auto") -> torch.device:
     return device
 
 
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, its weights in the memory layout of convolutions."""
+    moved: Any = network.to(device)
+    return moved.to(memory_format=torch.channels_last)
+
+
 def autocast(device: torch.device) -> torch.autocast:
-    """Compute convolutions and products in bfloat16 where the device does so natively."""
+    """Compute convolutions and products in bfloat16 where the device has it in hardware."""
     native = _cpu_has_bf16() if device.type == "cpu" else device.type == "cuda"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=native)
 

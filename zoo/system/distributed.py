@@ -1,4 +1,4 @@
-"""Several processes under torchrun: who this one is, and waiting for the others."""
+"""The processes of torchrun that share the work of one command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 PATIENCE = timedelta(hours=12)
-"""How long a process waits for the slowest teacher of another."""
+"""How long a process waits for the others."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Processes:
 
     Attributes:
         rank: of this process, from 0.
-        count: how many there are; 1 without torchrun.
+        count: number of processes; 1 without torchrun.
     """
 
     rank: int = 0
@@ -28,15 +28,15 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that speaks and saves."""
+        """Whether this is the process that prints and saves."""
         return self.rank == 0
 
     def own(self, items: Sequence[Item]) -> list[Item]:
-        """This process's part of independent work: every so many-th item."""
+        """The items that this process works on: every `count`-th one."""
         return [*items[self.rank :: self.count]]
 
     def add_up(self, number: int) -> int:
-        """The sum of the numbers of all processes, in each of them."""
+        """The sum of the numbers of all processes."""
         if self.count == 1:
             return number
         import torch.distributed
@@ -46,7 +46,7 @@ class Processes:
         return int(total)
 
     def wait(self) -> None:
-        """Until every process has come this far."""
+        """Wait until every process has come here."""
         if self.count > 1:
             import torch.distributed
 
@@ -59,17 +59,14 @@ SINGLE = Processes()
 
 @contextmanager
 def join() -> Iterator[Processes]:
-    """The processes that torchrun started (its RANK and WORLD_SIZE), or this one alone.
-
-    Joined again within, they are the same.
-    """
+    """The processes that torchrun started (RANK and WORLD_SIZE), or this one; may be nested."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield SINGLE
         return
     import torch.distributed
 
-    if torch.distributed.is_initialized():  # further out
+    if torch.distributed.is_initialized():  # by an outer call
         yield Processes(torch.distributed.get_rank(), count)
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

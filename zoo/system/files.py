@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whoever is killed while writing them."""
+"""Files and folders written atomically: complete or absent, also after a kill or a full disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it.
+    """Write a file; a reader finds the old content or the new one, never a part.
 
     Raises:
         OSError: it cannot be written; the old one is still there.
@@ -31,9 +31,9 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to put files into: all of them come into `folder` at the end, or none.
+    """A temporary folder whose files move into `folder` at the end; none of them on an error.
 
-    It lies inside `folder`, which others may find with nothing else in it: see `is_unused`.
+    It lies inside `folder`: until then `is_unused` is true of a new one.
 
     Raises:
         OSError: it cannot be written; the files in `folder` are still there.
@@ -49,16 +49,32 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+@contextmanager
+def atomic_new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that is renamed to `folder` at the end, or removed on an error.
+
+    Its name begins with a dot.
+
+    Raises:
+        OSError: it cannot be written, or `folder` is there and not empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(folder.with_name(f".{folder.name}"))
+    part.mkdir()
+    try:
+        yield part
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
 def is_unused(folder: Path) -> bool:
-    """Whether a folder holds nothing but what somebody began to write into it."""
+    """Whether a folder holds nothing but unfinished files."""
     return all(path.suffix == ".part" for path in folder.iterdir())
 
 
 def _part(path: Path) -> Path:
-    """Where something lies while it is written, under a name of this process's own.
-
-    What killed processes of this machine left of it goes.
-    """
+    """Temporary name of a file or folder, unique to this process; removes those of dead ones."""
     begin = f"{path.name}.{platform.node()}."
     for part in path.parent.glob(f"{escape(begin)}*.part"):
         if _is_left(part.name.removeprefix(begin).removesuffix(".part")):
@@ -69,8 +85,8 @@ def _part(path: Path) -> Path:
 
 
 def _is_left(writer: str) -> bool:
-    """Whether the process of this number is gone, or began as this one only now does."""
-    if not writer.isdecimal() or os.name == "nt":  # there, asking for a process would end it
+    """Whether the process of this number is dead, or is this one, which only begins to write."""
+    if not writer.isdecimal() or os.name == "nt":  # on Windows os.kill would end the process
         return False
     try:
         os.kill(int(writer), 0)

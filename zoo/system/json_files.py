@@ -6,27 +6,20 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from zoo.errors import ZooError
 from zoo.system.files import write_atomic
 
-LIMIT = 16 << 20
-"""Bytes of a JSON file at most, unless the caller allows more."""
-
-TEXT = 20_000
-"""Characters of a text at most."""
-
-ITEMS = 200_000
-"""Entries of a list or mapping at most."""
+LIMIT, TEXT, ITEMS = 16 << 20, 20_000, 200_000
+"""Bytes of a file, characters of a text, and entries of a list or mapping, at most."""
 
 Check = Callable[[Any, str], Any]
-"""Called as `check(value, key)`: the value as its reader wants it.
-
-Raises ValueError with the key and what was expected.
-"""
+"""Called as `check(value, key)`: returns the value, or raises a ValueError that names the key."""
 
 Schema = Mapping[str, Check]
 """What each key of an object has to be; see `optional` for keys that may be absent."""
@@ -45,15 +38,21 @@ def text(*, most: int = TEXT) -> Check:
     return check
 
 
-def choice(*values: str) -> Check:
-    """One of some strings."""
+def choice(*values: str | int) -> Check:
+    """One of some texts or whole numbers."""
+    expected = f"{'one of ' * (len(values) > 1)}{', '.join(map(repr, values))}"
 
-    def check(value: Any, key: str) -> str:
-        if type(value) is not str or value not in values:
-            raise _unexpected(key, f"one of {', '.join(map(repr, values))}", value)
+    def check(value: Any, key: str) -> str | int:
+        if type(value) not in (str, int) or value not in values:
+            raise _unexpected(key, expected, value)
         return value
 
     return check
+
+
+def constant(expected: str | int) -> Check:
+    """Exactly this value, such as the version of a file format."""
+    return choice(expected)
 
 
 def flag(value: Any, key: str) -> bool:
@@ -90,7 +89,7 @@ def listing(item: Check, *, most: int = ITEMS) -> Check:
     """A list whose entries all pass a check, as a tuple."""
 
     def check(value: Any, key: str) -> tuple[Any, ...]:
-        if type(value) is not list or len(value) > most:
+        if not _is(value, list) or len(value) > most:
             raise _unexpected(key, f"a list of at most {most} entries", value)
         return tuple(item(entry, f"{key}[{place}]") for place, entry in enumerate(value))
 
@@ -101,9 +100,9 @@ def mapping(item: Check, *, most: int = ITEMS) -> Check:
     """An object of any keys whose values all pass a check, as a dict."""
 
     def check(value: Any, key: str) -> dict[str, Any]:
-        if type(value) is not dict or len(value) > most:
+        if not _is(value, dict) or len(value) > most:
             raise _unexpected(key, f"an object of at most {most} entries", value)
-        return {name: item(entry, f"{key}.{name[:80]}") for name, entry in value.items()}
+        return {name: item(entry, _join(key, name)) for name, entry in value.items()}
 
     return check
 
@@ -117,35 +116,93 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
     """
 
     def check(value: Any, key: str) -> dict[str, Any]:
-        if type(value) is not dict:
-            raise _unexpected(key or "the file", "an object", value)
+        if not _is(value, dict):
+            raise _unexpected(key, "an object", value)
         if strict and (unknown := sorted(value.keys() - schema.keys())):
-            raise ValueError(f"{_join(key, unknown[0][:80])}: unknown key")
+            raise ValueError(f"{_join(key, unknown[0])}: unknown key")
         found: dict[str, Any] = {}
         for name, entry in schema.items():
             if name in value:
                 found[name] = entry(value[name], _join(key, name))
-            elif isinstance(entry, _Optional):
-                found[name] = entry.default
-            else:
+            elif not isinstance(entry, _Optional):
                 raise ValueError(f"{_join(key, name)}: missing")
+            elif entry.default is not OMIT:
+                found[name] = entry.default
         return found
 
     return check
 
 
-def optional(item: Check, default: Any = None) -> Check:
-    """What may be null or absent; then it is the default."""
-    return _Optional(item, default)
+def instance(
+    cls: type, *, leave: Collection[str] = (), more: Schema | None = None, strict: bool = True
+) -> Check:
+    """An object with the fields of a dataclass, as one; each value is checked by its type.
+
+    Fields with a default may be absent. A ValueError of the class gets the key.
+
+    Args:
+        cls: a dataclass of texts, numbers, flags, literals, tuples, mappings and dataclasses.
+        leave: fields that are not in the file.
+        more: keys of the file that are no fields, such as the version of its format.
+        strict: whether unknown keys are refused.
+    """
+    hints = get_type_hints(cls)
+    schema: dict[str, Check] = dict(more or {})
+    for entry in fields(cls):
+        if entry.name not in leave:
+            item = _check_of(hints[entry.name])
+            needed = entry.default is MISSING and entry.default_factory is MISSING
+            schema[entry.name] = item if needed else optional(item, OMIT, null=False)
+    read = record(schema, strict=strict)
+
+    def check(value: Any, key: str) -> Any:
+        entries = read(value, key)
+        try:
+            return cls(**{name: entries[name] for name in entries if name not in (more or ())})
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}" if key else str(error)) from error
+
+    return check
 
 
+def _check_of(hint: Any) -> Check:
+    kinds = {str: text(), int: integer(-(2**62)), float: number(), bool: flag, Any: any_json}
+    if hint in kinds:
+        return kinds[hint]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return instance(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return choice(*inner)
+    if origin is tuple:
+        return listing(_check_of(inner[0]), most=ITEMS if inner[-1] is ... else len(inner))
+    if origin is UnionType:
+        return nullable(_check_of(inner[0]))
+    return mapping(_check_of(inner[1]))
+
+
+def nullable(item: Check) -> Check:
+    """What may be null."""
+    return lambda value, key: None if value is None else item(value, key)
+
+
+OMIT = object()
+"""A default for `optional`: the record then lacks the absent key."""
+
+
+def optional(item: Check, default: Any = None, *, null: bool = True) -> Check:
+    """What may be absent, and null unless `null` is false; then it is the default."""
+    return _Optional(item, default, null)
+
+
+@dataclass(frozen=True)
 class _Optional:
-    def __init__(self, item: Check, default: Any) -> None:
-        self.item = item
-        self.default = default
+    item: Check
+    default: Any
+    null: bool
 
     def __call__(self, value: Any, key: str) -> Any:
-        return self.default if value is None else self.item(value, key)
+        return self.default if value is None and self.null else self.item(value, key)
 
 
 def any_json(value: Any, key: str) -> Any:
@@ -227,8 +284,13 @@ def write_json(path: Path, document: Any) -> None:
     write_atomic(path, (content + "\n").encode("utf-8", "replace"))
 
 
+def _is(value: Any, kind: type) -> bool:
+    return type(value) is kind
+
+
 def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
+    shown = name if name.isprintable() else repr(name)
+    return f"{key}.{shown[:80]}" if key else shown[:80]
 
 
 def _within(kind: str, low: float, high: float) -> str:
@@ -241,4 +303,5 @@ def _within(kind: str, low: float, high: float) -> str:
 
 def _unexpected(key: str, expected: str, value: Any) -> ValueError:
     shown = repr(value)
-    return ValueError(f"{key}: expected {expected}, found {shown[:60]}{'...' * (len(shown) > 60)}")
+    more = "..." * (len(shown) > 60)
+    return ValueError(f"{key or 'document'}: expected {expected}, found {shown[:60]}{more}")

@@ -1,4 +1,4 @@
-"""How this process gets memory from the system."""
+"""Memory allocation of this process."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ import sys
 
 
 def keep_freed_memory() -> bool:
-    """Let malloc keep large blocks it gets back: fewer page faults, faster training.
+    """Let malloc keep large freed blocks: fewer page faults, faster training.
 
-    It changes the whole process (glibc only, elsewhere it does nothing), so a program calls it
-    for itself before its first large allocation; the `zoo` command does. Returns whether it took.
+    It changes the whole process (glibc only, elsewhere it does nothing): call it before the first
+    large allocation, as the `zoo` command does.
+
+    Returns:
+        Whether malloc accepted the settings.
+
+    Example:
+        >>> keep_freed_memory()
+        True
     """
     if not sys.platform.startswith("linux"):
         return False
     trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28))
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    settings = ((mmap_threshold, 1 << 30), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28))
-    took = [mallopt(setting, value) == 1 for setting, value in settings]
-    return all(took)
+    accepted = [mallopt(setting, value) == 1 for setting, value in settings]
+    return all(accepted)

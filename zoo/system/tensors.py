@@ -1,4 +1,4 @@
-"""A file of arrays that knows its own checksum: written whole, refused when damaged."""
+"""Arrays in safetensors files with a checksum, and scratch arrays that the system may page out."""
 
 from __future__ import annotations
 
@@ -21,27 +21,37 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
-    """Write arrays and what explains them as one safetensors file.
+    """Write arrays and their metadata as one safetensors file, atomically.
 
     Raises:
         OSError: it cannot be written.
     """
-    # safetensors writes the buffer of a view, not what the view shows
+    # safetensors writes the whole buffer of a view
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = save(whole, metadata={**metadata, "sha256": _checksum(whole, metadata)})
     write_atomic(path, content)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Arrays and metadata as `write_tensors` was given them.
+def read_tensors(
+    path: Path, expected: Mapping[str, str] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The arrays and metadata that `write_tensors` wrote.
+
+    Args:
+        path: of the file.
+        expected: entries that its metadata must have, such as version and key.
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is damaged or something else.
+        ValueError: it is damaged or of another kind, or its metadata differs from `expected`.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        opened: Any = safe_open(path, framework="numpy")
+        with opened as file:
             metadata: dict[str, str] = dict(file.metadata() or {})
+            for name, value in (expected or {}).items():
+                if metadata.get(name) != value:
+                    raise ValueError(f"it is of another {name}")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not a safetensors file") from error
@@ -61,7 +71,7 @@ def _checksum(arrays: Arrays, metadata: Mapping[str, str]) -> str:
 Kind = TypeVar("Kind", np.float32, np.int32, np.uint8)
 
 LARGE = 1 << 22
-"""Bytes of an array from which on it lies in a file."""
+"""Bytes from which on a scratch array lies in a file."""
 
 
 def scratch_array(
@@ -74,20 +84,16 @@ def scratch_array(
     """Zeros in memory, or in a mapped file if they are many, which the system may page out.
 
     The file has no name and is gone with the array, however the process ends. Where the disk
-    cannot promise room for all of it, the array lies in memory.
+    has no room for it, the array lies in memory.
 
-    Args:
-        shape: of the array.
-        folder: where the file would be.
-        kind: type of the numbers.
-        large: bytes from which on it lies in a file; `LARGE` if not given.
+    `large` is the size in bytes from which on it lies in a file in `folder`, else `LARGE`.
     """
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     if size >= (LARGE if large is None else large):
         with suppress(OSError, AttributeError):
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
-                # a disk that turns out to be full later would kill the process
+                # reserved now: a full disk would kill the process later
                 os.posix_fallocate(file.fileno(), 0, size)
                 return np.memmap(file, kind, "w+", shape=shape).view(np.ndarray)
     return np.zeros(shape, kind)

@@ -1,12 +1,11 @@
-"""Find teachers: embedded ones, those of the Hub's catalogue, and a user's own, by name.
+"""Find teachers by name: embedded ones, those of the Hub's catalogue, and a user's own.
 
-A new entry of the Hub's catalogue: `tests/make_catalogue.py`.
+A new entry of the Hub's catalogue: `tests/tools/make_catalogue.py`.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.system.files import cache_folder
+from zoo.system.json_files import constant, instance, listing, read_json, record
 from zoo.teachers.card import CARD_FILE, CARD_FORMAT, HUB, TeacherCard
 
 BUILTIN = Path(__file__).parents[1] / "builtin"
@@ -23,20 +23,23 @@ CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
 
 
 def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
-    """The cards of a zoo, by name. Nothing is fetched.
+    """The cards of a zoo, by name. Nothing is downloaded.
 
     Args:
-        zoo: `builtin` for the embedded teachers, `hub` for the Hub's catalogue and what else was
-            pulled, `all` for both, a folder of teachers, `OWNER/NAME` for one repository of the
+        zoo: `builtin` for the embedded teachers, `hub` for the Hub's catalogue and all pulled
+            teachers, `all` for both, a folder of teachers, `OWNER/NAME` for one repository of the
             Hub, or several of these with commas between.
 
     Raises:
         TeacherNotFound: there is no such zoo, or two teachers have one name.
         TeacherBroken: a card cannot be read.
+
+    Example:
+        >>> [card.name for card in list_cards("builtin")]
     """
     found: dict[str, TeacherCard] = {}
     for card in (card for part in _split(zoo) for card in _list_part(part)):
-        # copies of one teacher are one; two folders may call different networks the same
+        # copies of one teacher are one; different networks of one name are an error below
         key = f"{card.source} {card.name} {'' if card.repo else card.sha256}"
         if key not in found or (card.folder and not found[key].folder):
             found[key] = card
@@ -52,7 +55,7 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
 
 
 def absolute_zoo(zoo: str) -> str:
-    """The same zoo, named so that it is found from any working folder."""
+    """The same zoo, with absolute paths for folders."""
     return ",".join(
         str(Path(part).expanduser().absolute()) if _is_folder(part) else part
         for part in _split(zoo)
@@ -64,11 +67,9 @@ def _split(zoo: str) -> list[str]:
 
 
 def _is_folder(zoo: str) -> bool:
-    if zoo in ("", "builtin", "hub", "all"):
-        return False
     try:
-        return Path(zoo).expanduser().is_dir()
-    except (OSError, ValueError, RuntimeError):  # no path at all, or the home of nobody
+        return zoo not in ("", "builtin", "hub", "all") and Path(zoo).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # no valid path, or the home of an unknown user
         return False
 
 
@@ -82,8 +83,8 @@ def _list_part(zoo: str) -> list[TeacherCard]:
     if _is_folder(zoo):
         folder = Path(zoo).expanduser()
         try:
-            alone = (folder / CARD_FILE).is_file()
-            cards = [TeacherCard.load(folder)] if alone else _read_folder(folder)
+            single = (folder / CARD_FILE).exists()
+            cards = [TeacherCard.load(folder)] if single else _read_folder(folder)
         except OSError as error:
             raise TeacherBroken(f"The folder {zoo} cannot be read: {error.strerror}.") from error
         if cards:
@@ -95,7 +96,7 @@ def _list_part(zoo: str) -> list[TeacherCard]:
     if is_repository(zoo):
         return [repository_card(zoo)]
     raise TeacherNotFound(
-        f"There is no zoo {zoo!r}: say builtin, hub, all, a folder of teachers, or OWNER/NAME."
+        f"There is no zoo {zoo!r}: expected builtin, hub, all, a folder of teachers, or OWNER/NAME."
     )
 
 
@@ -109,30 +110,22 @@ def repository_card(repo: str) -> TeacherCard:
     for card in _list_hub():
         if card.repo == repo:
             return card
-    return TeacherCard(
-        name=repo,
-        domain="unknown",
-        source=HUB + repo,
-        network="",
-        classes=0,
-        license="unknown",
-        data="unknown",
-        data_license="unknown",
-        preprocessing=None,
-    )
+    unknown = "unknown"
+    return TeacherCard(repo, unknown, HUB + repo, "", 0, unknown, unknown, unknown, None)
 
 
 def pulled_folder(card: TeacherCard) -> Path:
-    """Where the files of a teacher of the Hub are linked, and its card pins their commit."""
+    """Folder of a teacher pulled from the Hub: its card, and links to its files."""
     return cache_folder() / "teachers" / card.file_name
 
 
 def _list_hub() -> list[TeacherCard]:
-    """The catalogue, each card replaced by the one of the files that were pulled."""
-    document = json.loads(CATALOGUE.read_text(encoding="utf-8"))
-    if document["format"] != CARD_FORMAT:
-        raise TeacherBroken(f"{CATALOGUE} has another format: install source-zoo again.")
-    cards = {entry["name"]: TeacherCard.from_json(entry) for entry in document["teachers"]}
+    """The catalogue, where the card of a pulled teacher replaces the catalogue's."""
+    teachers = listing(instance(TeacherCard, leave={"folder"}))
+    check = record({"format": constant(CARD_FORMAT), "teachers": teachers})
+    advice = "Install source-zoo again."
+    document = read_json(CATALOGUE, check, error=TeacherBroken, advice=advice)
+    cards = {card.name: card for card in document["teachers"]}
     for path in sorted((cache_folder() / "teachers").glob(f"*/{CARD_FILE}")):
         try:
             card = TeacherCard.load(path.parent)
@@ -145,7 +138,7 @@ def _list_hub() -> list[TeacherCard]:
 
 
 def _read_folder(folder: Path) -> list[TeacherCard]:
-    # a leading dot is what a killed `zoo add` leaves behind
+    # unfinished copies begin with a dot
     return [TeacherCard.load(path.parent) for path in folder.glob(f"[!.]*/{CARD_FILE}")]
 
 
@@ -154,10 +147,14 @@ def find_card(name: str, cards: Sequence[TeacherCard] | None = None) -> TeacherC
 
     Args:
         name: of the teacher, or OWNER/NAME of its repository.
-        cards: to look in; the embedded teachers and the Hub's if not given.
+        cards: to search; the embedded teachers and the Hub's if not given.
 
     Raises:
         TeacherNotFound: no teacher has this name; the message offers close ones.
+
+    Example:
+        >>> find_card("food").domain
+        'food'
     """
     cards = list_cards("all") if cards is None else cards
     named = {card.repo: card for card in cards if card.repo} | {card.name: card for card in cards}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,16 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
-from zoo.teachers.card import TeacherCard, sha256_of
+from zoo.system.files import atomic_new_folder
+from zoo.system.json_files import integer, number, read_json, record
+from zoo.teachers.card import TeacherCard, absence, sha256_of
 from zoo.teachers.config import CONFIG_FILE, find_weights, read_layout
 from zoo.teachers.fingerprint import fingerprint_path
 
 
 def check_words(name: str, domain: str) -> None:
-    """Make sure that a teacher can be called so, in a folder and on the command line.
+    """Make sure that a name and a domain can be printed, and the name used as a folder.
 
     Raises:
-        TeacherBroken: it cannot.
+        TeacherBroken: they cannot.
     """
     if not re.fullmatch(r"[^\W_][^/\\,=:]*", name) or name != name.strip():
         raise TeacherBroken(
@@ -29,18 +29,18 @@ def check_words(name: str, domain: str) -> None:
         )
     for text in (name, domain):
         if not (text.strip() and text.isprintable()):
-            raise TeacherBroken(f"Names and domains are words that can be printed, not {text!r}.")
+            raise TeacherBroken(f"Names and domains are printable text, not {text!r}.")
 
 
 def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:
-    """The card of a folder in timm's Hub layout, such as every student of this project has.
+    """The card of a folder in timm's Hub layout, such as that of every student of this project.
 
     Raises:
         TeacherBroken: the folder is not in that layout.
     """
     weights = find_weights(folder)
     layout = read_layout(folder)
-    accuracy, images = _tested(folder)
+    accuracy, images = _read_accuracy(folder)
     return TeacherCard(
         name=name,
         domain=domain,
@@ -62,30 +62,26 @@ def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:
 
 
 def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
-    """Put a teacher's files and card into a folder of teachers, whole or not at all.
+    """Copy a teacher's files and card into a folder of teachers, all or nothing.
 
     Raises:
         TeacherBroken: its files are not here, the zoo has a teacher of this name, or cannot be
             written.
     """
     if card.folder is None:
-        raise TeacherBroken(f"The files of {card.name!r} are not on this machine: pull it first.")
+        raise TeacherBroken(absence(card))
     place = zoo / card.file_name
-    part = zoo / f".{card.file_name}.{os.getpid()}.part"
     try:
         if place.exists():
             raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
-        part.mkdir(parents=True)
-        for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
-            shutil.copyfile(card.folder / file, part / file)
-        if mark := fingerprint_path(card):
-            shutil.copyfile(mark, part / mark.name)
-        card.save(part)
-        part.rename(place)
+        with atomic_new_folder(place) as part:
+            for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
+                shutil.copyfile(card.folder / file, part / file)
+            if fingerprint := fingerprint_path(card):
+                shutil.copyfile(fingerprint, part / fingerprint.name)
+            card.save(part)
     except OSError as error:
         raise TeacherBroken(f"{place} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return replace(card, folder=place)
 
 
@@ -93,7 +89,7 @@ def pack(cards: Sequence[TeacherCard], zoo: Path) -> list[TeacherCard]:
     """Copy teachers into one new folder that is a zoo on any machine, without a network.
 
     Raises:
-        TeacherBroken: the folder holds something already, or cannot be written.
+        TeacherBroken: the folder is not empty, or cannot be written.
     """
     if zoo.exists() and (not zoo.is_dir() or any(zoo.iterdir())):
         raise TeacherBroken(f"{zoo} is not an empty folder: choose another.")
@@ -108,11 +104,16 @@ def pack(cards: Sequence[TeacherCard], zoo: Path) -> list[TeacherCard]:
     return packed
 
 
-def _tested(folder: Path) -> tuple[float | None, int]:
-    """Accuracy of a student of this project on held-out images, and their number."""
+def _read_accuracy(folder: Path) -> tuple[float | None, int]:
+    """Accuracy of a student of this project on held-out images, and the number of images."""
+    evaluation = record({"accuracy": number(0, 1), "images": integer()})
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        accuracy, images = float(report["evaluation"]["accuracy"]), report["evaluation"]["images"]
-        return (accuracy, int(images)) if 0 <= accuracy <= 1 else (None, 0)
-    except (OSError, ValueError, TypeError, KeyError):
+        report = read_json(
+            folder / "report.json",
+            record({"evaluation": evaluation}),
+            error=TeacherBroken,
+            advice="",
+        )
+    except TeacherBroken:
         return None, 0
+    return report["evaluation"]["accuracy"], report["evaluation"]["images"]

@@ -1,32 +1,33 @@
-"""timm's Hub layout: what `config.json` beside the weights says of a network."""
+"""timm's Hub layout: the network that `config.json` beside the weights describes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import TeacherBroken
+from zoo.errors import TeacherBroken, ZooError
+from zoo.system import json_files as js
 from zoo.teachers.card import Preprocessing
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
-"""In the order in which timm looks for them."""
+"""In the order in which timm tries them."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a `config.json` says.
+    """The content of a `config.json`.
 
     Attributes:
         network: timm's name of the architecture.
         classes: K, 0 for a network without a classifier.
         labels: names of the classes; empty where it has none.
-        preprocessing: how the network wants its images.
-        license: of the weights; empty where it says none.
-        model_args: further arguments of the network's factory.
+        preprocessing: of the network's images.
+        license: of the weights; empty where it states none.
+        model_args: further arguments of timm's factory.
+        sha256: of the weights; empty where it states none.
     """
 
     network: str
@@ -35,42 +36,26 @@ class Layout:
     preprocessing: Preprocessing
     license: str
     model_args: Mapping[str, Any]
+    sha256: str
 
 
-def read_layout(folder: Path) -> Layout:
+def read_layout(
+    folder: Path,
+    *,
+    error: type[ZooError] = TeacherBroken,
+    advice: str = "timm's Hub layout is `config.json` and `model.safetensors` in one folder.",
+) -> Layout:
     """Read the `config.json` of a folder.
 
     Raises:
-        TeacherBroken: there is none, or timm could not build a network from it.
+        ZooError: of the kind `error`, ending in `advice`: there is no such file, or timm could
+            not build a network from it.
     """
-    path = folder / CONFIG_FILE
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if "architecture" not in config:
-            kind = "a transformers model" if "architectures" in config else "nothing timm knows"
-            raise ValueError(f"it names no `architecture`: this is {kind}")
-        shape: dict[str, Any] = config["pretrained_cfg"]
-        classes = int(config.get("num_classes", shape.get("num_classes", 0)))
-        labels = name_labels(config.get("label_names") or shape.get("label_names") or [])
-        if labels and classes and len(labels) != classes:
-            raise ValueError(f"it has {len(labels)} label_names for {classes} classes")
-        return Layout(
-            network=str(config["architecture"]),
-            classes=classes,
-            labels=labels if classes else (),
-            preprocessing=Preprocessing.of_timm(shape),
-            license=str(shape.get("license") or ""),
-            model_args=dict(config.get("model_args") or {}),
-        )
-    except FileNotFoundError as error:
-        raise TeacherBroken(f"{path} is missing: it is not in timm's layout.") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise TeacherBroken(f"{path} cannot be used: {why}.") from error
+    return js.read_json(folder / CONFIG_FILE, _check_config, error=error, advice=advice)
 
 
 def find_weights(folder: Path) -> str:
-    """Name of the weights file that timm would take from a folder.
+    """Name of the weights file that timm would load from a folder.
 
     Raises:
         TeacherBroken: there is none.
@@ -81,23 +66,68 @@ def find_weights(folder: Path) -> str:
     raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
 
 
-def name_labels(names: Sequence[str] | Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names in the order of the logits, from any of the three forms in use.
+def _check_config(value: Any, key: str) -> Layout:
+    if isinstance(value, dict) and "architecture" not in value:
+        kind = "a transformers model" if "architectures" in value else "no model of timm"
+        raise ValueError(f"architecture: missing, this is {kind}")
+    config = _CONFIG(value, key)
+    pretrained = config["pretrained_cfg"]
+    classes: int = config.get("num_classes", pretrained["num_classes"])
+    labels: tuple[str, ...] = config["label_names"] or pretrained["label_names"]
+    if labels and classes and len(labels) != classes:
+        raise ValueError(f"label_names: expected {classes}, one per class, found {len(labels)}")
+    return Layout(
+        network=config["architecture"],
+        classes=classes,
+        labels=labels if classes else (),
+        preprocessing=Preprocessing.of_timm(pretrained),
+        license=pretrained["license"],
+        model_args=config["model_args"],
+        sha256=config["sha256"],
+    )
 
-    Args:
-        names: a list, or a mapping of number to name, or of name to number.
 
-    Raises:
-        ValueError: they are one text, or the numbers are not 0 .. K - 1.
+def label_names(value: Any, key: str) -> tuple[str, ...]:
+    """A check of class names in any form in use, as a tuple in the order of the logits.
+
+    They are a list, or a js.mapping of js.number to name, or of name to number.
     """
-    if isinstance(names, str):
-        raise ValueError("its label_names are one text, not a list")
-    if not isinstance(names, Mapping):
-        return tuple(map(str, names))
-    if all(isinstance(number, int) for number in names.values()):
-        numbered = {number: name for name, number in names.items()}
+    if not isinstance(value, dict):
+        return js.listing(_class_name)(value, key)
+    if all(type(place) is int for place in value.values()):
+        numbered = {place: name for name, place in value.items()}
     else:
-        numbered = {int(number): str(name) for number, name in names.items()}
-    if sorted(numbered) != list(range(len(names))):
-        raise ValueError("its label_names are not numbered 0, 1, 2, ...")
-    return tuple(numbered[number] for number in range(len(names)))
+        names = js.mapping(_class_name)(value, key)
+        numbered = {int(place) if place.isdecimal() else -1: names[place] for place in names}
+    if sorted(numbered) != list(range(len(value))):
+        raise ValueError(f"{key}: the classes are not numbered 0, 1, 2, ...")
+    return tuple(numbered[place] for place in range(len(value)))
+
+
+def _class_name(value: Any, key: str) -> str:
+    return str(value) if type(value) in (int, float) else js.text()(value, key)
+
+
+_PRETRAINED = js.record(
+    {
+        "input_size": js.listing(js.integer(), most=3),
+        "mean": js.listing(js.number(), most=3),
+        "std": js.listing(js.number(), most=3),
+        "interpolation": js.optional(js.text(), js.OMIT, null=False),
+        "crop_pct": js.optional(js.number(), js.OMIT, null=False),
+        "crop_mode": js.optional(js.text(), js.OMIT, null=False),
+        "num_classes": js.optional(js.integer(), 0),
+        "label_names": js.optional(label_names, ()),
+        "license": js.optional(js.text(), ""),
+    }
+)
+_CONFIG = js.record(
+    {
+        "architecture": js.text(),
+        "pretrained_cfg": _PRETRAINED,
+        "num_classes": js.optional(js.integer(), js.OMIT, null=False),
+        "label_names": js.optional(label_names, ()),
+        "model_args": js.optional(js.mapping(js.any_json), {}),
+        "sha256": js.optional(js.text(), ""),
+    }
+)

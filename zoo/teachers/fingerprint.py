@@ -1,4 +1,4 @@
-"""What the domain of a teacher looks like to one small network that everybody has."""
+"""Fingerprints: the domain of a teacher as a few prototypes in the space of one small network."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from zoo.teachers.catalogue import find_card, list_cards, pulled_folder
 FINGERPRINT_FILE = "fingerprint.safetensors"
 FINGERPRINT_FORMAT = "1"
 REFERENCE = "objects"
-"""The embedded teacher in whose space all fingerprints are; a new one makes them all void."""
+"""The embedded teacher that embeds the images of all fingerprints; another one voids them all."""
 
 PROTOTYPES = 16
-"""How many a fingerprint has, unless its domain has fewer images."""
+"""Per fingerprint, unless its domain has fewer images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +46,13 @@ class Fingerprint:
             raise ValueError("prototypes are of unit length")
 
     def save(self, folder: Path) -> None:
-        """Write it into a teacher's folder, whole or not at all.
+        """Write it into a teacher's folder, atomically.
 
         Raises:
             TeacherBroken: the folder cannot be written.
         """
-        metadata = {
-            "format": FINGERPRINT_FORMAT,
-            "reference": self.reference,
-            "images": str(self.images),
-        }
+        metadata = {"format": FINGERPRINT_FORMAT, "reference": self.reference}
+        metadata["images"] = str(self.images)
         try:
             write_tensors(folder / FINGERPRINT_FILE, {"prototypes": self.prototypes}, metadata)
         except OSError as error:
@@ -69,11 +66,8 @@ class Fingerprint:
             TeacherBroken: it is damaged, or of another reference network.
         """
         try:
-            arrays, metadata = read_tensors(path)
-            if metadata["format"] != FINGERPRINT_FORMAT:
-                raise ValueError(f"its format is not {FINGERPRINT_FORMAT}")
-            if metadata["reference"] != reference:
-                raise ValueError("it is of another reference network")
+            expected = {"format": FINGERPRINT_FORMAT, "reference": reference}
+            arrays, metadata = read_tensors(path, expected)
             return cls(arrays["prototypes"], reference, int(metadata["images"]))
         except (OSError, ValueError, KeyError) as error:
             raise TeacherBroken(f"The fingerprint {path} cannot be used: {error}.") from error

@@ -1,8 +1,9 @@
-"""Build a teacher's network from the files beside its card, and never load one silently wrong."""
+"""Load the network of a teacher from the files beside its card, after checking them."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,46 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zoo.errors import TeacherBroken, first_line
+from zoo.system.devices import choose_device, to_device
 from zoo.teachers.card import TeacherCard, absence, sha256_of
 from zoo.teachers.config import read_layout
 
-NOT_OF_A_NETWORK = {"checkpoint_path", "features_only", "pretrained_strict", "pretrained_filter_fn"}
-"""Arguments of timm's factory that would load other weights, or not all of them."""
+FORBIDDEN = {"checkpoint_path", "features_only", "pretrained_strict", "pretrained_filter_fn"}
+"""Arguments of timm's factory that would load other weights, or only some of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A card with its network, in evaluation mode, on its device.
+
+    Example:
+        >>> load_teacher(find_card("food")).network.num_classes
+    """
+
+    card: TeacherCard
+    network: nn.Module
+    device: torch.device
+
+
+def load_teacher(card: TeacherCard, *, device: torch.device | str = "cpu") -> Teacher:
+    """Load the network of a card whose files are on this machine.
+
+    Raises:
+        TeacherBroken: files are missing, differ from the card, or do not fit the network.
+        ZooError: the device is unknown or absent.
+
+    Example:
+        >>> teacher = load_teacher(find_card("food"), device="auto")
+    """
+    place = choose_device(device)
+    return Teacher(card, to_device(build_network(card), place).eval(), place)
 
 
 def build_network(card: TeacherCard) -> nn.Module:
     """The network of a card whose files are on this machine, in evaluation mode.
 
-    Weights come from safetensors, or from a pickle that holds nothing but tensors; code of the
-    source is never run.
+    Weights are read from safetensors, or from a pickle of nothing but tensors; no code of the
+    source is run.
 
     Raises:
         TeacherBroken: files are missing, differ from the card, or do not fit the network.
@@ -31,24 +60,27 @@ def build_network(card: TeacherCard) -> nn.Module:
     if card.folder is None:
         raise TeacherBroken(absence(card))
     path = card.folder / card.weights
+    again = "install source-zoo, or add the teacher, again"
+    if card.repo:
+        again = f"`zoo pull {card.name}` downloads it again"
     try:
         found = sha256_of(path)
     except OSError as error:
-        why = "is missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
-        raise TeacherBroken(f"{path}: {why}; {_again(card)}.") from error
+        why = "is missing" if isinstance(error, FileNotFoundError) else error.strerror
+        raise TeacherBroken(f"{path}: {why}; {again}.") from error
     if found != card.sha256:
-        raise TeacherBroken(f"{path} is not the file of its card: {_again(card)}.")
+        raise TeacherBroken(f"{path} is not the file of its card: {again}.")
     try:
         _refuse_code(path)
         network = _create(card, path)
     except TeacherBroken:
         raise
-    except Exception as error:  # timm and torch raise many kinds for a file that does not fit
+    except Exception as error:  # timm and torch raise many types for a file that does not fit
         raise TeacherBroken(f"timm cannot load {card.folder}: {first_line(error)}") from error
-    found_classes = getattr(network, "num_classes", None)
-    if found_classes != card.classes:
+    classes = getattr(network, "num_classes", None)
+    if classes != card.classes:
         raise TeacherBroken(
-            f"{card.folder} has a network of {found_classes} classes, its card says {card.classes}."
+            f"The network in {card.folder} has {classes} classes, its card {card.classes}."
         )
     return network.eval()
 
@@ -64,11 +96,11 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
                 f"{path.parent}: config.json names the network {layout.network!r}, the card "
                 f"{card.network!r}."
             )
-    if loose := sorted(args.keys() & NOT_OF_A_NETWORK):
-        raise TeacherBroken(f"{path.parent}: {loose[0]!r} is no argument of a network.")
-    # the very file that was hashed, whatever else lies beside it or is named in the card
+    if loose := sorted(args.keys() & FORBIDDEN):
+        raise TeacherBroken(f"{path.parent}: the argument {loose[0]!r} is not allowed.")
+    # exactly the file that was hashed, whatever else is in the folder or named in the card
     file = {"source": "", "url": "", "state_dict": None, "file": str(path)}
-    # built with the head that the file has, or timm would load whatever fits and skip the rest
+    # with the head of the file: with another one timm would load a part of the weights
     with _Unset():
         network: Any = timm.create_model(
             name,
@@ -77,16 +109,16 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
             **card.model_args,
         )
     if network.num_classes != network.pretrained_cfg["num_classes"]:
-        raise TeacherBroken(f"{path.parent}: arguments and file name different classes.")
+        raise TeacherBroken(f"{path.parent}: arguments and file differ in the number of classes.")
     if not card.classes:
-        # some networks of older timm go back to average pooling unless told
+        # some networks of older timm go back to average pooling by default
         pool = getattr(getattr(network, "global_pool", None), "pool_type", None)
         network.reset_classifier(0, **({"global_pool": pool} if pool else {}))
     return network
 
 
 class _Unset(TorchFunctionMode):
-    """Draw no initial weights: those of the file replace them all, and drawing takes longer."""
+    """Skip the drawing of initial weights, which the file replaces: drawing takes longer."""
 
     def __torch_function__(
         self,
@@ -108,10 +140,3 @@ def _refuse_code(path: Path) -> None:
     if path.suffix != ".safetensors":
         with torch.serialization.safe_globals([argparse.Namespace]):  # as timm saves it
             torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _again(card: TeacherCard) -> str:
-    """How files come anew."""
-    if card.repo:
-        return f"`zoo pull {card.name}` fetches it again"
-    return "install source-zoo, or add the teacher, again"

@@ -1,4 +1,4 @@
-"""Verify a teacher: its files, whether they load, and whether it says what it said before."""
+"""Verify a teacher: its files, the loading of its network, and its embeddings of two images."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import TeacherBroken
-from zoo.features.inference import Teacher, embed, load_teacher
+from zoo.features.inference import embed
 from zoo.system.runtime import Progress
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.config import read_layout
+from zoo.teachers.loading import Teacher, load_teacher
+
+TOLERANCE = 0.02
+"""Largest relative distance to the golden embedding that passes. Rounding on other machines stays
+well below a thousandth; a swapped channel or a flipped weight is far above."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What was found out about one teacher.
-
-    Attributes:
-        name: of the teacher.
-        checks: what was looked at and found right, in order.
-        problem: the first thing that is wrong; empty when all is well.
-    """
+class Verification:
+    """The checks that one teacher passed, in order, and the first problem; empty if none."""
 
     name: str
     checks: tuple[str, ...]
     problem: str = ""
 
 
-def verify(card: TeacherCard) -> Verdict:
-    """Check a teacher whose files are on this machine; the first thing wrong ends it.
+def verify(card: TeacherCard) -> Verification:
+    """Check a teacher whose files are on this machine, up to the first problem.
 
     The weights against their hash, the network against the weights, the classes and the
     preprocessing of the card against `config.json`, and the embeddings of two synthetic
@@ -46,22 +45,22 @@ def verify(card: TeacherCard) -> Verdict:
             _check_layout(card)
             passed += ["labels", "preprocessing"]
         found = embed_images(teacher)
-        passed.append("answers")
+        passed.append("outputs")
         if card.golden:
             gap = distance(found, card.golden)
             if gap > TOLERANCE:
                 raise TeacherBroken(
-                    f"{card.name!r} answers otherwise than its card says "
-                    f"(relative distance {gap:.2g}): weights or preprocessing are not the same."
+                    f"The outputs of {card.name!r} differ from its card (relative distance "
+                    f"{gap:.2g}): weights or preprocessing are not the same."
                 )
             passed.append("golden embedding")
     except TeacherBroken as error:
-        return Verdict(card.name, tuple(passed), str(error))
-    return Verdict(card.name, tuple(passed))
+        return Verification(card.name, tuple(passed), str(error))
+    return Verification(card.name, tuple(passed))
 
 
 def measure(card: TeacherCard) -> TeacherCard:
-    """The card with the parameters and golden embeddings that its files give now.
+    """The card with the number of parameters and the golden embeddings of its files.
 
     Raises:
         TeacherBroken: they cannot be loaded.
@@ -81,40 +80,35 @@ def _check_layout(card: TeacherCard) -> None:
         return
     layout = read_layout(folder)
     if card.classes and layout.labels != card.labels:
-        raise TeacherBroken(f"{folder}: config.json and card name different classes.")
-    # what the card may override: the order of channels, and the size together with the network's
-    wanted = replace(layout.preprocessing, channels=card.input.channels)
+        raise TeacherBroken(f"{folder}: the classes of config.json and card differ.")
+    # a card may override the order of channels, and the size together with the network's
+    expected = replace(layout.preprocessing, channels=card.input.channels)
     if "img_size" in card.model_args:
-        wanted = replace(wanted, size=card.input.size)
-    if wanted != card.input:
-        raise TeacherBroken(f"{folder}: config.json and card want different preprocessing.")
-
-
-TOLERANCE = 0.02
-"""Largest relative distance to the golden embedding that counts as the same: rounding on other
-machines stays well below a thousandth, a swapped channel or a flipped weight far above."""
+        expected = replace(expected, size=card.input.size)
+    if expected != card.input:
+        raise TeacherBroken(f"{folder}: the preprocessing of config.json and card differ.")
 
 
 def draw_images(size: int) -> NDArray[np.uint8]:
-    """Two images [2, 3, size, size] made by code: a sheet of colors, and colored rings."""
+    """Two synthetic images [2, 3, size, size]: a color gradient, and colored rings."""
     down, right = np.mgrid[0:size, 0:size] / (size - 1)
     rings = (1 + np.cos(8 * np.pi * np.hypot(down - 0.5, right - 0.3))) / 2
-    sheet = [right, down, 1 - right]
+    gradient = [right, down, 1 - right]
     target = [rings, 1 - rings * down, np.full_like(rings, 0.25)]
-    return (np.array([sheet, target]) * 255).round().astype(np.uint8)
+    return (np.array([gradient, target]) * 255).round().astype(np.uint8)
 
 
 def embed_images(teacher: Teacher) -> NDArray[np.float32]:
-    """A teacher's embeddings [2, D] of the two images, in float32 on any device.
+    """A teacher's embeddings [2, D] of the two synthetic images, in float32 on any device.
 
     Raises:
-        TeacherBroken: it cannot take such images, or its outputs are not finite numbers.
+        TeacherBroken: the network does not take such images, or its outputs are not finite.
     """
     return embed(teacher, draw_images(teacher.card.input.size), mixed=False).embeddings
 
 
 def distance(found: NDArray[np.float32], golden: ArrayLike) -> float:
-    """Relative distance of embeddings [2, D], the larger of two images; infinite if not alike."""
+    """Relative distance of embeddings [2, D], the larger of two; infinite if shapes differ."""
     try:
         known = np.asarray(golden, dtype=np.float32)
     except (ValueError, TypeError):  # rows of different widths, or no numbers
@@ -125,9 +119,9 @@ def distance(found: NDArray[np.float32], golden: ArrayLike) -> float:
     return float(np.max(gap / np.maximum(np.linalg.norm(known, axis=1), 1e-12)))
 
 
-def verify_all(cards: Sequence[TeacherCard], progress: Progress) -> list[Verdict]:
+def verify_all(cards: Sequence[TeacherCard], progress: Progress) -> list[Verification]:
     """Verify each teacher; the first time that a pulled one loads, keep its golden embeddings."""
-    verdicts: list[Verdict] = []
+    verdicts: list[Verification] = []
     for done, card in enumerate(cards, start=1):
         verdict = verify(card)
         if card.repo and card.folder and not verdict.problem and not card.golden:
