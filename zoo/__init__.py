@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zoo.features.store import Features, FeatureStore
     from zoo.images.folder import Images, read_images
     from zoo.system.memory import keep_freed_memory
+    from zoo.system.runtime import Runtime
     from zoo.teachers.card import Preprocessing, TeacherCard
     from zoo.teachers.catalogue import find_card, list_cards
     from zoo.teachers.loading import Teacher, load_teacher
@@ -22,6 +23,7 @@ __all__ = [
     "Features",
     "Images",
     "Preprocessing",
+    "Runtime",
     "Teacher",
     "TeacherCard",
     "TeacherOutputs",
@@ -40,15 +42,16 @@ _NAMES = {
     "features.store": "Features FeatureStore",
     "images.folder": "Images read_images",
     "system.memory": "keep_freed_memory",
+    "system.runtime": "Runtime",
     "teachers.card": "Preprocessing TeacherCard",
     "teachers.catalogue": "find_card list_cards",
     "teachers.loading": "Teacher load_teacher",
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """A public name, its module imported at first use: torch and timm are slow."""
-    if name not in _MODULES:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
