@@ -14,8 +14,8 @@ PACKAGES = [zoo, selection, distill]
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
 
 EXPECTED = {
-    "zoo": "FeatureStore Features Images TeacherOutputs Preprocessing Teacher TeacherCard ZooError "
-    "find_card keep_freed_memory list_cards load_teacher extract_features read_images",
+    "zoo": "FeatureStore Features Images Preprocessing Runtime Teacher TeacherCard TeacherOutputs "
+    "ZooError extract_features find_card keep_freed_memory list_cards load_teacher read_images",
     "selection": "BLIND_METRIC METRIC METRICS POWER UNLABELED RankedTeacher Ranking ScoreStore "
     "check_labels find_nearest knn linear_probe parc rank",
     "distill": "Recipe Report Student Trained evaluate load_network predict save_student train",

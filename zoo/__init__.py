@@ -50,11 +50,11 @@ _NAMES = {
     "teachers.catalogue": "find_card list_cards",
     "teachers.loading": "Teacher load_teacher",
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
     """A public name, its module imported at first use: torch and timm are slow."""
-    if name not in _MODULES:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -127,7 +127,7 @@ def test_a_flipped_byte_is_named_and_healed(hub, user, command, imgs):
     ran = command("verify", "lab/net", "--json")
     (row,) = json.loads(ran.out)
     assert (ran.code, row["checks"]) == (1, [])
-    assert row["problem"].endswith("`zoo pull lab/net` fetches it again.")
+    assert row["problem"].endswith("`zoo pull lab/net` downloads it again.")
     ranking = command("rank", "--target", imgs, "--zoo", "builtin,lab/net", "--json").json
     (row,) = [row for row in ranking["teachers"] if row["name"] == "lab/net"]
     assert (row["score"], "zoo pull lab/net" in row["reason"]) == (None, True)
@@ -161,7 +161,7 @@ def test_a_student_is_pushed_pulled_and_verified_and_nothing_private_leaves(
     assert (student / "report.json").exists()
     assert "--license" in user.zoo("push", student, "me/pets", HF_TOKEN="mine").mistake  # noqa: S106
     refused = user.zoo("push", student, "me/pets", "--license", "cc-by-4.0").mistake
-    assert refused.endswith("publishing needs a token of the Hub that may write: set HF_TOKEN.")
+    assert refused.endswith("publishing needs a write token of the Hub: set HF_TOKEN.")
     assert hub.requests == []
     words = ("push", student, "me/pets", "--license", "cc-by-4.0")
     ran = user.zoo(*words, HF_TOKEN="mine")  # noqa: S106

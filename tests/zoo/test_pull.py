@@ -174,7 +174,7 @@ def test_what_is_no_repository_of_timm_is_refused_before_its_weights_come(hub, u
         "no-config": "holds no config.json",
         "no-look": "pretrained_cfg.mean: missing",
         "json": "is not valid",
-        "labels": "3 label_names for 2 classes",
+        "labels": "label_names: expected 2, one per class, found 3",
     }
     rows = user.pull(*(f"lab/{name}" for name in wanted))
     for row, (name, reason) in zip(rows, wanted.items(), strict=True):
