@@ -58,7 +58,7 @@ def test_every_public_name_is_documented_with_an_example():
         [
             f"{package}.{name}"
             for package, name, value in public()
-            if "\nExample:\n" not in (value.__doc__ and inspect.getdoc(value) or "")
+            if "\nExample:\n" not in ((value.__doc__ and inspect.getdoc(value)) or "")
         ]
     )
 
