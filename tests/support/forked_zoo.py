@@ -20,10 +20,10 @@ from tests.support.worlds import Ran
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
-        "cli.distilling",
         "cli.zoo_app",
         "distill.report.report",
         "distill.training.loop",
+        "selection",
         "zoo.features.controls",
     ]
 )
