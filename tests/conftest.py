@@ -9,11 +9,11 @@ import sys
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="100")
 os.environ.pop("FORCE_COLOR", None)
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from tests.support.toys import build_teacher, hub_card, paint_folder  # noqa: E402
-from tests.support.worlds import EACH, TINY, Ran  # noqa: E402
+from tests.support.toys import build_teacher, hub_card, paint_folder
+from tests.support.worlds import EACH, TINY, Ran
 
 
 @pytest.fixture(autouse=True)
