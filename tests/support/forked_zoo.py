@@ -23,7 +23,6 @@ FORKS.set_forkserver_preload(
         "cli.zoo_app",
         "distill.report.report",
         "distill.training.loop",
-        "selection",
         "zoo.features.controls",
     ]
 )

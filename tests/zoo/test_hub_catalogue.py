@@ -84,7 +84,7 @@ def test_timm_entries_say_what_timm_says(subtests):
             assert card.license == (config.license or "unknown")
             assert card.classes in (config.num_classes, 0)
             assert bool(card.classes) == (config.num_classes not in (0, 512))
-            shape = card.preprocessing
+            shape = inputs(card.name)
             side = card.model_args.get("img_size", config.input_size[1])
             assert (3, shape.size, shape.size) == (config.input_size[0], side, side)
             assert config.input_size[1] == config.input_size[2]
