@@ -82,7 +82,7 @@ def test_a_ranking_killed_at_random_moments_is_that_of_an_undisturbed_run(world)
 def test_a_student_killed_at_random_moments_is_that_of_an_undisturbed_run(world):
     place, user = world
     distill = (*STUDENT, "--target", place / "imgs", "--zoo", place / "zoo", "--teacher", "ant",
-               "--updates", 60, "--save", "student")  # fmt: skip
+               "--updates", 30, "--save", "student")  # fmt: skip
     whole, killed = user("whole"), user("killed", **OFTEN)
     before = snapshot(place / "imgs")
     seconds = undisturbed(whole, *distill)
