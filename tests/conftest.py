@@ -5,14 +5,15 @@ import os
 import socket
 import sys
 
+# before numpy and torch are imported, here and in every process that a test starts
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="100")
+os.environ.pop("FORCE_COLOR", None)
+
 import numpy as np
 import pytest
 
 from tests.support.toys import build_teacher, hub_card, paint_folder
 from tests.support.worlds import EACH, TINY, Ran
-
-os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", COLUMNS="100")
-os.environ.pop("FORCE_COLOR", None)
 
 
 @pytest.fixture(autouse=True)

@@ -59,16 +59,24 @@ def paired(one, other):
     return [row for row in both if row]
 
 
-def interval(rows, draws=4000):
+DRAWS = 4000
+"""Samples of the bootstrap."""
+
+
+def mean_of(rows):
+    """Mean of the targets' means."""
+    return float(np.mean([np.mean(row) for row in rows]))
+
+
+def interval(rows):
     """Mean of the targets' means; 95 % interval, targets and their cells drawn with replacement."""
     rng = np.random.default_rng(0)
-    means = [np.mean(row) for row in rows]
     drawn = []
-    for _ in range(draws):
+    for _ in range(DRAWS):
         chosen = rng.integers(0, len(rows), len(rows))
         drawn.append(np.mean([np.mean(rng.choice(rows[i], len(rows[i]))) for i in chosen]))
     low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(np.mean(means)), float(low), float(high)
+    return mean_of(rows), float(low), float(high)
 
 
 def print_table(found):
@@ -81,7 +89,7 @@ def print_table(found):
     for target in targets:
         cells = [[*found[method].get(target, {}).values()] for method in methods]
         print(f"| {target} | {' | '.join(f'{np.mean(c):.1f}' if c else '' for c in cells)} |")
-    means = [interval([[*row.values()] for row in found[m].values() if row])[0] for m in methods]
+    means = [mean_of([[*row.values()] for row in found[m].values() if row]) for m in methods]
     print(f"| **mean** | {' | '.join(f'**{mean:.1f}**' for mean in means)} |")
     for baseline in ("transfer", "fixmatch"):
         cells = [compare(found, method, baseline) for method in methods]
@@ -109,9 +117,7 @@ def print_variants(found):
         rows = [[*row.values()] for row in found[variant].values()]
         base = "default" if variant == "probe" else re.split("[:@]|_less", variant)[0]
         cells = [compare(found, variant, other) for other in (base, "transfer", "fixmatch")]
-        print(
-            f"| {variant} | {sum(map(len, rows))} | {interval(rows)[0]:.1f} | {' | '.join(cells)} |"
-        )
+        print(f"| {variant} | {sum(map(len, rows))} | {mean_of(rows):.1f} | {' | '.join(cells)} |")
 
 
 def show(cells, *, save=None, plot=None):
@@ -138,7 +144,7 @@ def show(cells, *, save=None, plot=None):
         found = complete(gather(cells, MAIN, BUDGETS))
         rows = {method: [[*row.values()] for row in found[method].values() if row]
                 for method in ORDER if method in found}  # fmt: skip
-        means = {method: round(interval(each)[0], 2) for method, each in rows.items() if each}
+        means = {method: round(mean_of(each), 2) for method, each in rows.items() if each}
         write_atomic(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
     if plot:
         draw(complete(gather(cells, MAIN, BUDGETS)), plot)

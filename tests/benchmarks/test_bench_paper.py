@@ -6,12 +6,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.benchmarks import paper_tables
 from tests.benchmarks.paper import METHODS, parse, path_of, shares_of, unpack
 from tests.benchmarks.paper_tables import complete, gather, interval, paired, show
 from tests.support.scoring_tasks import make_ranking
 
 PARC = {"ant": 0.4, "bee": 0.2, "cow": -0.1}
 RANKING = make_ranking([0.5, 0.4, 0.3], [0.5, 0.3, 0.2])
+
+
+@pytest.fixture(autouse=True)
+def _few_samples(monkeypatch):
+    """The bootstrap draws 50 samples instead of 4,000."""
+    monkeypatch.setattr(paper_tables, "DRAWS", 50)
 
 
 def cells(**accuracy):

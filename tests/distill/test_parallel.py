@@ -1,4 +1,4 @@
-"""Two processes train the student that one process trains."""
+"""Two processes teach the student that one process teaches."""
 
 import ast
 import json
@@ -14,32 +14,23 @@ from safetensors.torch import load_file
 from distill.recipe import Recipe
 from distill.training.batches import Batches
 from distill.training.parallel import check_batches, shard_batch
-from tests.support.toys import paint_folder
+from tests.support.forked_zoo import ForkedZoo, call_together
+from tests.support.parallel_run import train_part
+from tests.support.toys import build_teacher, paint_folder
 from zoo.errors import StudentError
 from zoo.system.distributed import SINGLE, Processes
 
 ROOT = Path(__file__).parents[2]
 
 
-def torchrun(count, folder, *words):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [*command, "--nproc-per-node", str(count), *map(str, words)],
-        capture_output=True, text=True, check=False, cwd=folder, env=env, timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    return run
-
-
 @pytest.mark.parametrize(
     ("objective", "arch"), [("target", "mobilenetv3_small_050"), ("source", "test_resnet")]
 )
-def test_two_processes_train_the_student_of_one(tmp_path, objective, arch):
+def test_two_processes_teach_the_student_of_one(tmp_path, objective, arch):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     found = []
     for count in (1, 2):
-        torchrun(count, tmp_path, ROOT / "tests/support/parallel_run.py", tmp_path, objective, arch)
+        call_together(count, tmp_path, train_part, tmp_path, objective, arch)
         weights = load_file(tmp_path / f"{count}-{objective}-{arch}.safetensors")
         found.append((weights, ast.literal_eval((tmp_path / f"{count}.txt").read_text())))
     (one, losses), (two, others) = found
@@ -83,18 +74,28 @@ STUDENT = ("--arch", "test_resnet", "--start", "random", "--image-size", "32", "
 def test_the_command_under_torchrun_saves_one_student(tmp_path):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     words = ("distill", "--target", "imgs", "--baseline", "fixmatch", *STUDENT)
-    said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
+    said = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "--", "cli.zoo_app", *words],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
     assert said.stdout.count("The student is in student") == 1
     assert (tmp_path / "student" / "model.safetensors").exists()
 
 
 def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_path):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
-    words = ("compare", "--target", "imgs", *STUDENT)
-    said = torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words, "--method", "transfer")
-    assert said.stdout.count("Best method: transfer") == 1
+    for seed, name in enumerate(("ant", "bee")):
+        build_teacher(tmp_path / "zoo" / name, name, seed=seed)
+    words = ("compare", "--target", "imgs", "--zoo", "zoo", *STUDENT)
+    user = ForkedZoo(tmp_path, tmp_path / "cache")
+    ran = user.together(2, *words, "--method", "transfer")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("Best method: transfer") == 1
     first = json.loads((tmp_path / "comparison.json").read_text())["cells"]
-    torchrun(2, tmp_path, "-m", "--", "cli.zoo_app", *words)
+    assert user.together(2, *words).code == 0
     second = json.loads((tmp_path / "comparison.json").read_text())["cells"]
     methods = ("transfer", "fixmatch", "nearest", "weighted")
     assert second.keys() == {f"{name}/0" for name in methods}

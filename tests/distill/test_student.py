@@ -210,9 +210,7 @@ def test_names_that_do_not_fit_the_classes_are_refused(tmp_path, names):
     folder = save(make().network, tmp_path / "s")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"label_names": names}))
-    with pytest.raises(
-        StudentError, match=f"expected 3, one per class, found {len(names)}"
-    ):
+    with pytest.raises(StudentError, match=f"expected 3, one per class, found {len(names)}"):
         load_network(folder)
 
 

@@ -1,9 +1,7 @@
 """Folders of images as people have them: every oddity at once, and files that come and go."""
 
 import os
-import shutil
 import struct
-import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -154,31 +152,29 @@ def test_an_image_that_changes_during_the_run_is_one_line_and_the_next_run_is_ri
 
 
 @pytest.fixture
-def nobody():
-    """A user without rights, in a folder of their own that holds one, `private`, of another's."""
-    home = Path(tempfile.mkdtemp())
-    home.chmod(0o755)
-    (home / "private").mkdir(0o555)
-    (home / "cache").mkdir(0o777)
-    (home / "cache").chmod(0o777)
-    yield ForkedZoo(home, home / "cache", number=65534 if os.geteuid() == 0 else 0)
+def plain_user(tmp_path):
+    """A user for whom the modes of files hold, in a folder with one, `private`, to read only."""
+    home = tmp_path / "home"
+    (home / "private").mkdir(parents=True)
+    (home / "private").chmod(0o555)
+    yield ForkedZoo(home, home / "cache", plain=os.geteuid() == 0)
     for path in home.rglob("*"):
         path.chmod(0o755)
-    shutil.rmtree(home)
 
 
-def test_what_another_user_keeps_private_is_named_and_the_rest_goes_on(nobody):
-    imgs = paint_folder(nobody.home / "imgs", per_class=4, loose=6)
+def test_what_another_user_keeps_private_is_named_and_the_rest_goes_on(plain_user):
+    user = plain_user
+    imgs = paint_folder(user.home / "imgs", per_class=4, loose=6)
     (imgs / "red" / "0.png").chmod(0)
-    build_teacher(nobody.home / "zoo" / "ant", "ant")
+    build_teacher(user.home / "zoo" / "ant", "ant")
     rank = ("rank", "--target", "imgs", "--zoo", "zoo")
-    ran = nobody.zoo(*rank, "--save", "private/r.json")
+    ran = user.zoo(*rank, "--save", "private/r.json")
     assert (ran.code, ran.out) == (1, "")
     skipped, line = ran.err.splitlines()
     assert "red/0.png: Permission denied" in skipped
     assert line.startswith("Error: The ranking could not be saved as private/r.json: Permission")
     (imgs / "green").chmod(0)
-    line = nobody.zoo(*rank).mistake
+    line = user.zoo(*rank).mistake
     assert "imgs/green cannot be read (Permission denied)" in line
 
 

@@ -15,6 +15,9 @@ from tests.support.toys import build_teacher, paint_folder
 from tests.support.worlds import snapshot, weights
 
 STUDENT = ("distill", "--arch", "test_resnet", "--start", "random", "--image-size", 32)
+SMALL = {"zoo.features.extraction.SHARD": 4}
+"""Embeddings are stored every four images; other batches may round otherwise."""
+
 OFTEN = {
     "distill.training.checkpoint.EVERY_SECONDS": 0.0,
     "distill.training.checkpoint.MAX_OVERHEAD": 1.0,
@@ -61,7 +64,7 @@ def undisturbed(user, *words):
 def test_a_ranking_killed_at_random_moments_is_that_of_an_undisturbed_run(world):
     place, user = world
     rank = ("rank", "--target", place / "imgs", "--zoo", place / "zoo")
-    whole, killed = user("whole"), user("killed", **{"zoo.features.extraction.SHARD": 4})
+    whole, killed = user("whole", **SMALL), user("killed", **SMALL)
     before = snapshot(place / "imgs")
     undisturbed(whole, *rank)
     seconds = undisturbed(whole, *rank, "--seed", 1, "--save", "other.json")
@@ -79,7 +82,7 @@ def test_a_ranking_killed_at_random_moments_is_that_of_an_undisturbed_run(world)
 def test_a_student_killed_at_random_moments_is_that_of_an_undisturbed_run(world):
     place, user = world
     distill = (*STUDENT, "--target", place / "imgs", "--zoo", place / "zoo", "--teacher", "ant",
-               "--updates", 60, "--save", "student")  # fmt: skip
+               "--updates", 30, "--save", "student")  # fmt: skip
     whole, killed = user("whole"), user("killed", **OFTEN)
     before = snapshot(place / "imgs")
     seconds = undisturbed(whole, *distill)
@@ -128,7 +131,7 @@ def test_runs_at_once_on_one_cache_do_not_disturb_each_other(world):
         ("rank", *on),
         (*STUDENT, *on, "--teacher", "ant", "--teacher", "bee", "--updates", 12),
     ]
-    alone, crowd = user("alone"), user("crowd", **OFTEN, **{"zoo.features.extraction.SHARD": 4})
+    alone, crowd = user("alone", **SMALL), user("crowd", **OFTEN, **SMALL)
     for words in commands:
         undisturbed(alone, *words)
     running = [crowd.start(*words) for words in [*commands, *commands]]

@@ -1,8 +1,6 @@
-"""A tiny run under torchrun, for test_parallel.py: `parallel_run.py FOLDER OBJECTIVE`."""
+"""A tiny training run of one of several processes, for test_parallel.py."""
 
-import sys
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -18,8 +16,8 @@ from zoo import Features, read_images
 from zoo.system.distributed import join
 
 
-def main():
-    folder, objective, arch = Path(sys.argv[1]), cast("Objective", sys.argv[2]), sys.argv[3]
+def train_part(folder: Path, objective: Objective, arch: str) -> None:
+    """Train on the images in the folder; the first process saves weights and losses there."""
     torch.set_num_threads(1)
     for module in (distill.training.loop, distill.training.losses):
         vars(module)["autocast"] = lambda device: torch.autocast(device.type, enabled=False)
@@ -47,7 +45,3 @@ def main():
             weights = {k: v.contiguous() for k, v in trained.network.state_dict().items()}
             save_file(weights, folder / f"{processes.count}-{objective}-{arch}.safetensors")
             (folder / f"{processes.count}.txt").write_text(str(trained.history[-1]))
-
-
-if __name__ == "__main__":
-    main()

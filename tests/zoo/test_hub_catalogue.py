@@ -28,10 +28,6 @@ def inputs(name):
     return shape
 
 
-def each(cards):
-    return pytest.mark.parametrize("card", cards, ids=[card.name for card in cards])
-
-
 def test_the_catalogue_is_written_as_the_command_writes_it():
     assert DOCUMENT["format"] == CARD_FORMAT
     text = CATALOGUE.read_text(encoding="utf-8")
@@ -57,20 +53,21 @@ def test_names_are_unique_sorted_and_no_embedded_teachers():
     assert not set(names) & {path.name for path in (CATALOGUE.parent / "builtin").iterdir()}
 
 
-@each(list(CARDS.values()))
-def test_an_entry_says_where_its_files_are_and_what_is_known(card):
-    assert re.fullmatch(rf"{HUB}[\w.-]+/[\w.-]+", card.source)
-    assert re.fullmatch(r"([0-9a-f]{40})?", card.revision)
-    assert card.weights.endswith((".safetensors", ".bin", ".pth", ".pt"))
-    assert card.bytes > 1e6
-    assert card.params > 1e6 or card.name == "path-gigapath"
-    assert card.license
-    assert card.data
-    assert card.data_license
-    assert card.evidence in ("timm", "seen", "recalled")
-    # the overlay takes any file, timm looks for these beside a config.json
-    if card.loader == "hf-hub":
-        assert card.weights in ("model.safetensors", "pytorch_model.bin")
+def test_an_entry_says_where_its_files_are_and_what_is_known(subtests):
+    for card in CARDS.values():
+        with subtests.test(card.name):
+            assert re.fullmatch(rf"{HUB}[\w.-]+/[\w.-]+", card.source)
+            assert re.fullmatch(r"([0-9a-f]{40})?", card.revision)
+            assert card.weights.endswith((".safetensors", ".bin", ".pth", ".pt"))
+            assert card.bytes > 1e6
+            assert card.params > 1e6 or card.name == "path-gigapath"
+            assert card.license
+            assert card.data
+            assert card.data_license
+            assert card.evidence in ("timm", "seen", "recalled")
+            # the overlay takes any file, timm looks for these beside a config.json
+            if card.loader == "hf-hub":
+                assert card.weights in ("model.safetensors", "pytorch_model.bin")
 
 
 def test_every_architecture_is_one_of_timms():
@@ -78,41 +75,46 @@ def test_every_architecture_is_one_of_timms():
     assert [name for name in sorted(named) if not timm.is_model(name)] == []
 
 
-@each(OF_TIMM)
-def test_timm_entries_say_what_timm_says(card):
-    config: Any = timm.get_pretrained_cfg(card.network)
-    assert card.network == f"{config.architecture}.{config.tag}"
-    assert card.source == f"{HUB}{config.hf_hub_id}"
-    assert card.license == (config.license or "unknown")
-    assert card.classes in (config.num_classes, 0)
-    assert bool(card.classes) == (config.num_classes not in (0, 512))
-    shape = card.preprocessing
-    side = card.model_args.get("img_size", config.input_size[1])
-    assert (3, shape.size, shape.size) == (config.input_size[0], side, side)
-    assert config.input_size[1] == config.input_size[2]
-    assert (shape.mean, shape.std) == (config.mean, config.std)
-    assert shape.interpolation == config.interpolation
-    assert (shape.crop_pct, shape.crop_mode) == (config.crop_pct, config.crop_mode)
-    assert shape.channels == "rgb"
-    # else timm would take the Hub's file for the one of the paper
-    assert bool(config.custom_load) == ("custom_load" in card.overlay)
+def test_timm_entries_say_what_timm_says(subtests):
+    for card in OF_TIMM:
+        with subtests.test(card.name):
+            config: Any = timm.get_pretrained_cfg(card.network)
+            assert card.network == f"{config.architecture}.{config.tag}"
+            assert card.source == f"{HUB}{config.hf_hub_id}"
+            assert card.license == (config.license or "unknown")
+            assert card.classes in (config.num_classes, 0)
+            assert bool(card.classes) == (config.num_classes not in (0, 512))
+            shape = inputs(card.name)
+            side = card.model_args.get("img_size", config.input_size[1])
+            assert (3, shape.size, shape.size) == (config.input_size[0], side, side)
+            assert config.input_size[1] == config.input_size[2]
+            assert (shape.mean, shape.std) == (config.mean, config.std)
+            assert shape.interpolation == config.interpolation
+            assert (shape.crop_pct, shape.crop_mode) == (config.crop_pct, config.crop_mode)
+            assert shape.channels == "rgb"
+            # else timm would take the Hub's file for the one of the paper
+            assert bool(config.custom_load) == ("custom_load" in card.overlay)
 
 
-@each(BUILDABLE)
-def test_networks_that_no_config_names_can_be_built(card):
-    with torch.device("meta"):
-        network = timm.create_model(card.network, num_classes=card.classes, **card.model_args)
-    assert network.num_classes == card.classes
-    assert sum(parameter.numel() for parameter in network.parameters()) == card.params
-    assert card.preprocessing is not None
-    fixed = getattr(getattr(network, "patch_embed", None), "img_size", None)
-    assert fixed in (None, (card.preprocessing.size, card.preprocessing.size))
+def test_networks_that_no_config_names_can_be_built(subtests):
+    for card in BUILDABLE:
+        with subtests.test(card.name):
+            with torch.device("meta"):
+                network = timm.create_model(
+                    card.network, num_classes=card.classes, **card.model_args
+                )
+            assert network.num_classes == card.classes
+            assert sum(parameter.numel() for parameter in network.parameters()) == card.params
+            assert card.preprocessing is not None
+            fixed = getattr(getattr(network, "patch_embed", None), "img_size", None)
+            assert fixed in (None, (card.preprocessing.size, card.preprocessing.size))
 
 
-@each([card for card in BUILDABLE if card.loader == "overlay"])
-def test_an_overlay_states_the_head_of_the_file(card):
-    assert card.overlay["num_classes"] >= card.classes
-    assert card.network.count(".") == 0
+def test_an_overlay_states_the_head_of_the_file(subtests):
+    for card in [card for card in BUILDABLE if card.loader == "overlay"]:
+        with subtests.test(card.name):
+            assert card.overlay["num_classes"] >= card.classes
+            assert card.network.count(".") == 0
 
 
 def test_projections_embeddings_and_tags_are_not_classes():
@@ -152,10 +154,10 @@ def test_the_tagger_of_drawings_wants_blue_first():
     assert bgr == ["anime-wd-vit"]
 
 
-@pytest.mark.parametrize("name", ["ssl-dinov2-s", "plantclef24-b14", "cxr-rad-dino"])
-def test_teachers_of_518_pixels_are_used_at_224(name):
-    assert CARDS[name].model_args == {"img_size": 224}
-    assert inputs(name).size == 224
+def test_teachers_of_518_pixels_are_used_at_224():
+    for name in ("ssl-dinov2-s", "plantclef24-b14", "cxr-rad-dino"):
+        assert CARDS[name].model_args == {"img_size": 224}, name
+        assert inputs(name).size == 224, name
 
 
 def test_teachers_with_statistics_of_their_own_keep_them():

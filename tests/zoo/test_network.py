@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -77,14 +78,27 @@ def pictures():
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-each_loader = pytest.mark.parametrize("loader", ["hf-hub", "overlay"])
-each_arch = pytest.mark.parametrize("arch", ARGS)
+LOADERS = ("hf-hub", "overlay")
 
 
-@each_loader
-@each_arch
-@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
-def test_a_network_is_that_of_its_files(tmp_path, loader, arch, weights):
+@pytest.fixture
+def each(tmp_path, subtests):
+    """Every combination of some values, as a case with a folder of its own."""
+
+    def run(check, *values):
+        for number, case in enumerate(product(*values)):
+            with subtests.test(str(case)):
+                (tmp_path / f"{number}").mkdir()
+                check(tmp_path / f"{number}", *case)
+
+    return run
+
+
+def test_a_network_is_that_of_its_files(each):
+    each(is_that_of_its_files, LOADERS, ARGS, ["model.safetensors", "pytorch_model.bin"])
+
+
+def is_that_of_its_files(tmp_path, loader, arch, weights):
     giver = make(arch, **ARGS[arch])
     put(tmp_path, giver.state_dict(), weights)
     network = build_network(describe(tmp_path, arch, loader, weights=weights))
@@ -93,9 +107,11 @@ def test_a_network_is_that_of_its_files(tmp_path, loader, arch, weights):
     assert not network.training
 
 
-@each_loader
-@each_arch
-def test_features_are_the_networks_own_when_its_outputs_are_no_classes(tmp_path, loader, arch):
+def test_features_are_the_networks_own_when_its_outputs_are_no_classes(each):
+    each(has_its_own_features, LOADERS, ARGS)
+
+
+def has_its_own_features(tmp_path, loader, arch):
     giver = make(arch, **ARGS[arch])
     put(tmp_path, giver.state_dict())
     card = describe(tmp_path, arch, loader, classes=0)
@@ -130,11 +146,11 @@ BOGUS = {
 }
 
 
-@each_loader
-@pytest.mark.parametrize("arch", ["test_vit", "test_resnet"])
-@pytest.mark.parametrize("classes", [5, 0])
-@pytest.mark.parametrize("kind", BOGUS)
-def test_a_file_of_wrong_tensors_is_refused(tmp_path, loader, arch, classes, kind):
+def test_a_file_of_wrong_tensors_is_refused(each):
+    each(refuses_tensors, LOADERS, ["test_vit", "test_resnet"], [5, 0], BOGUS)
+
+
+def refuses_tensors(tmp_path, loader, arch, classes, kind):
     tensors = make(arch, **ARGS[arch]).state_dict()
     BOGUS[kind](tensors)
     put(tmp_path, tensors)
@@ -143,25 +159,23 @@ def test_a_file_of_wrong_tensors_is_refused(tmp_path, loader, arch, classes, kin
     assert "\n" not in str(caught.value)
 
 
-@each_loader
-@pytest.mark.parametrize("arch", ["test_vit", "test_resnet"])
-@pytest.mark.parametrize("head", [0, 4])
-@pytest.mark.parametrize("classes", [5, 4, 0])
-def test_a_head_of_other_classes_is_never_left_random(tmp_path, loader, arch, head, classes):
+def test_a_head_of_other_classes_is_never_left_random(each):
+    each(refuses_head, LOADERS, ["test_vit", "test_resnet"], [0, 4], [5, 4, 0])
+
+
+def refuses_head(tmp_path, loader, arch, head, classes):
     put(tmp_path, make(arch, **ARGS[arch]).state_dict())
     with pytest.raises(TeacherBroken):
         build_network(describe(tmp_path, arch, loader, classes=classes, head=head))
 
 
-@each_loader
-@pytest.mark.parametrize("classes", [5, 0])
-@pytest.mark.parametrize(
-    "args",
-    [{"num_classes": 7}, {"pretrained_strict": False}, {"features_only": True},
-     {"checkpoint_path": "/etc/passwd"}],
-    ids=str,
-)  # fmt: skip
-def test_arguments_that_would_load_by_half_are_refused(tmp_path, loader, classes, args):
+def test_arguments_that_would_load_by_half_are_refused(each):
+    args = [{"num_classes": 7}, {"pretrained_strict": False}, {"features_only": True},
+            {"checkpoint_path": "/etc/passwd"}]  # fmt: skip
+    each(refuses_arguments, LOADERS, [5, 0], args)
+
+
+def refuses_arguments(tmp_path, loader, classes, args):
     tensors = make("test_resnet").state_dict()
     lose(tensors)
     put(tmp_path, tensors)
@@ -218,12 +232,12 @@ def careless_timm(monkeypatch):
     )
 
 
-@each_loader
-@pytest.mark.parametrize("weights", ["pytorch_model.bin", "weights.pt", "weights.pth", "weights"])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_that_holds_code_is_refused_and_never_run(
-    tmp_path, loader, weights, zipped, careless_timm
-):
+def test_a_pickle_that_holds_code_is_refused_and_never_run(each, careless_timm):
+    names = ["pytorch_model.bin", "weights.pt", "weights.pth", "weights"]
+    each(refuses_pickle, LOADERS, names, [True, False])
+
+
+def refuses_pickle(tmp_path, loader, weights, zipped):
     marker, path = tmp_path / "ran", tmp_path / weights
     tensors = make("test_resnet").state_dict() | {"bomb": Bomb(marker)}
     if zipped:
