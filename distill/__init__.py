@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from distill.evaluation.evaluate import evaluate, predict
     from distill.evaluation.metrics import Evaluation
     from distill.evaluation.saved import evaluate_student, predict_files
-    from distill.pipeline import Distillation, DistillationJob, distill_images
-    from distill.recipe import Recipe
+    from distill.pipeline import DistillationJob, distill_images
+    from distill.recipe import Distillation, Recipe
     from distill.report.report import Report
     from distill.report.student_folder import save_student
     from distill.student import Student, load_network
@@ -45,8 +45,8 @@ _NAMES = {
     "evaluation.evaluate": "evaluate predict",
     "evaluation.metrics": "Evaluation",
     "evaluation.saved": "evaluate_student predict_files",
-    "pipeline": "Distillation DistillationJob distill_images",
-    "recipe": "Recipe",
+    "pipeline": "DistillationJob distill_images",
+    "recipe": "Distillation Recipe",
     "report.report": "Report",
     "report.student_folder": "save_student",
     "student": "Student load_network",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from distill.evaluation.evaluate import predict_pixels
-from distill.recipe import Recipe
+from distill.recipe import Distillation, Method, Recipe
 from distill.student import create_student
 from distill.training.loop import MEAN, STD, fit
 from distill.training.targets import (
@@ -32,7 +32,7 @@ from zoo.teachers.card import Preprocessing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from distill.pipeline import Distillation, Method, TeacherWork
+    from distill.teachers import TeacherWork
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
@@ -144,14 +144,14 @@ def plan_training(
 
 def choose_run(
     jobs: Sequence[TrainingJobs],
-    asked: int,
+    wanted: int,
     *,
     budget: float,
     spent: Callable[[], float],
     others: Sequence[Step] = (),
     perhaps: Sequence[Step] = (),
 ) -> dict[str, int]:
-    """As many `updates` as a budget of seconds holds, and the `image_size`: as asked if it can be.
+    """As many `updates` as a budget of seconds holds, and the `image_size`: as wanted if it can be.
 
     Every student gets the same number. Images become smaller only where the budget holds less
     than `LEAST_UPDATES`. Steps of `others` are still to come; those of `perhaps` may come: they
@@ -160,8 +160,8 @@ def choose_run(
     """
     if perhaps:
         with suppress(ZooError):
-            return choose_run(jobs, asked, budget=budget, spent=spent, others=[*others, *perhaps])
-    size = asked
+            return choose_run(jobs, wanted, budget=budget, spent=spent, others=[*others, *perhaps])
+    size = wanted
     while True:
         before, update, tests = np.sum([job.seconds(size) for job in jobs], axis=0)
         gone = spent() + total_seconds(others) + before + tests
@@ -190,11 +190,11 @@ def training_steps(jobs: Sequence[TrainingJobs], updates: int, size: int) -> lis
     return [Step("prepare images", shown, "images", before), *train, *test]
 
 
-def explain_choice(jobs: Sequence[TrainingJobs], asked: int, updates: int, size: int) -> str:
+def explain_choice(jobs: Sequence[TrainingJobs], wanted: int, updates: int, size: int) -> str:
     """What was chosen and why, in a line."""
     seconds, students = sum(j.seconds(size)[1] for j in jobs), sum(j.students for j in jobs)
     each = "an update" if students == 1 else f"an update of {students} students"
-    less = f" At {asked} px fewer than {LEAST_UPDATES} updates fit." if size != asked else ""
+    less = f" At {wanted} px fewer than {LEAST_UPDATES} updates fit." if size != wanted else ""
     return (
         f"Chosen: {updates} updates at {size} px; {each} takes {seconds:.2f} s, and "
         f"{format_duration(updates * seconds)} are left for them.{less}"
@@ -209,7 +209,7 @@ def measure_jobs(
     deadline: Deadline,
     runtime: Runtime,
 ) -> list[TrainingJobs]:
-    """The students of each method; those that are trained alike are measured once, when asked."""
+    """The students of each method; those that are trained alike are measured once, when wanted."""
     kinds = {m: m if m in ("transfer", "fixmatch") else "distilled" for m in methods}
     found: dict[tuple[str, int], StudentRate] = {}
     decode: dict[int, float] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.evaluation.comparison import Bools, Comparison, compare, divide
-from distill.pipeline import (
-    RANKED,
-    Distillation,
-    Method,
-    Ranker,
-    TeacherRanking,
-    Teachers,
-    describe_overlap,
-    load_test,
-    plan_teachers,
-    prepare_teachers,
-    source_of,
-    train_student,
-)
+from distill.pipeline import describe_overlap, load_test, source_of, train_student
+from distill.recipe import RANKED, Distillation, Method
+from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
 from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
@@ -99,15 +88,15 @@ class Record:
         self.cells[key] = {"hits": hits, "seconds": round(seconds, 2)}
         self.save()
 
-    def save(self, **more: Any) -> None:
-        """Write the file atomically.
+    def save(self, result: Mapping[str, Any] | None = None) -> None:
+        """Write the file atomically, with the result of a finished comparison.
 
         Raises:
             ZooError: it cannot be written.
         """
         if self.writes:
             with saving("comparison", self.path):
-                write_json(self.path, {**more, "run": self.run, "cells": self.cells})
+                write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
 
     def gather(self, keys: Sequence[str]) -> tuple[Bools, float]:
         """The results of some students one after the other, and the seconds of all."""
@@ -168,7 +157,13 @@ def compare_methods(
 
 @dataclass(frozen=True)
 class ComparisonJob:
-    """A comparison before it is made: it can be planned, and run. See `compare_methods`."""
+    """A comparison before it is made: it can be planned, and run. See `compare_methods`.
+
+    Example:
+        >>> job = ComparisonJob(images, ranker=ranker)
+        >>> plan = job.plan()
+        >>> comparison = job.run()
+    """
 
     images: Images
     how: Distillation = field(default_factory=Distillation)
@@ -234,7 +229,7 @@ class ComparisonJob:
             for method in self.methods
         }
         comparison = compare(found, folds=folds)
-        record.save(**comparison.to_json())
+        record.save(comparison.to_json())
         if overlap := describe_overlap(self.images, self.test):
             self.runtime.warn(overlap)
         return comparison

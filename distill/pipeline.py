@@ -2,179 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distill.recipe import Recipe
-from zoo.errors import ImagesError, TeacherBroken
-from zoo.features.extraction import extract_together
-from zoo.features.store import Features
-from zoo.hub.pull import pull_required
+from distill.recipe import Distillation
+from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
+from zoo.errors import ImagesError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice, Step
-from zoo.teachers.card import TeacherCard
-from zoo.teachers.catalogue import find_card, list_cards
 
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
     from distill.report.report import Report
     from distill.training.loop import Trained
-    from distill.training.targets import Objective
     from distill.training.tensorboard import Record
-    from zoo.features.throughput import ForwardPasses
-
-Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch"]
-RANKED: frozenset[Method] = frozenset({"weighted", "nearest"})
-"""Methods whose teachers come from a ranking."""
 
 SAVING = Step("save student", 1, "students", 1.5)
 """The student, its report and its page."""
-
-
-class TeacherRanking(Protocol):
-    """What a ranking gives to distillation; `selection.Ranking` is one."""
-
-    @property
-    def zoo(self) -> str:
-        """Where the teachers are."""
-        ...
-
-    @property
-    def warnings(self) -> list[str]:
-        """Why it may mislead."""
-        ...
-
-    def weights(self, power: float | None = None) -> dict[str, float]:
-        """Share of each teacher, summing to 1."""
-        ...
-
-    def nearest(self) -> str:
-        """The closest teacher."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """The ranking as JSON."""
-        ...
-
-
-class RankingWork(Protocol):
-    """What a ranking is going to do; `selection.RankingWork` is one."""
-
-    @property
-    def cards(self) -> Sequence[TeacherCard]:
-        """The teachers."""
-        ...
-
-    @property
-    def passes(self) -> ForwardPasses:
-        """Forward passes on all images."""
-        ...
-
-    @property
-    def sample(self) -> Images:
-        """The images that the teachers are run on."""
-        ...
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """Downloads, forward passes and scoring."""
-        ...
-
-    @property
-    def warnings(self) -> Sequence[str]:
-        """What is unavailable or unknown."""
-        ...
-
-
-class RankingTask(Protocol):
-    """A ranking that can be planned and made; `selection.RankingJob` is one."""
-
-    def run(self) -> TeacherRanking:
-        """Make the ranking."""
-        ...
-
-    def measure(self, deadline: Deadline) -> RankingWork:
-        """Find out what `run` is going to do."""
-        ...
-
-
-Ranker = Callable[[Images, str, Runtime], RankingTask]
-"""Called as `ranker(images, zoo, runtime)`: a ranking to be made; `selection.ranker` is one."""
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """How a student is to be trained.
-
-    Attributes:
-        method: `weighted` or `nearest` teachers of a ranking, `teachers` named in `shares`, or no
-            teachers: `transfer`, `fixmatch`.
-        shares: share of each teacher by name, for the method `teachers`.
-        objective: whether teachers are imitated in the target's classes or in their own.
-        zoo: where the teachers are; None for the ranking's zoo, or `builtin`.
-        power: share is score to this power; None for the shares in the ranking.
-        arch: the student, an alias or timm's name.
-        start: initial weights: `builtin`, `hub`, `random` or a folder.
-        image_size: of the student, in pixels.
-        recipe: numbers of the training run.
-
-    Example:
-        >>> from distill import Distillation
-        >>> Distillation(method="transfer", arch="mobilenetv3_small")
-    """
-
-    method: Method = "weighted"
-    shares: Mapping[str, float] = field(default_factory=lambda: {})
-    objective: Objective = "target"
-    zoo: str | None = None
-    power: float | None = None
-    arch: str = "mobilenetv3"
-    start: str = "builtin"
-    image_size: int = 64
-    recipe: Recipe = field(default_factory=Recipe)
-
-    def by(self, method: Method) -> Distillation:
-        """The same for another method, with FixMatch's term where it belongs."""
-        recipe = replace(self.recipe, fixmatch_weight=1.0) if method == "fixmatch" else self.recipe
-        return replace(self, method=method, recipe=recipe)
-
-    def resolve(self, runtime: Runtime) -> Distillation:
-        """The same with timm's name of the student.
-
-        Raises:
-            ZooError: the network or device does not exist, or does not take images of this size.
-        """
-        # torch and timm load here, after everything that can be wrong without them
-        from distill.student import check_size, find_arch
-        from zoo.system.devices import choose_device
-
-        choose_device(runtime.device)
-        arch = find_arch(self.arch)
-        check_size(arch, self.image_size)
-        return replace(self, arch=arch).by(self.method)
-
-
-@dataclass(frozen=True)
-class Teachers:
-    """The teachers of a student.
-
-    Attributes:
-        cards: of the teachers.
-        shares: of each by name, summing to 1.
-        features: outputs of each for the images; empty before they are run.
-        ranking: that the shares come from, if any.
-    """
-
-    cards: Sequence[TeacherCard] = ()
-    shares: Mapping[str, float] = field(default_factory=lambda: {})
-    features: Mapping[str, Features] = field(default_factory=lambda: {})
-    ranking: TeacherRanking | None = None
 
 
 def distill_images(
@@ -231,7 +81,13 @@ def distill_images(
 
 @dataclass(frozen=True)
 class DistillationJob:
-    """A student before it is trained: it can be planned, and run. See `distill_images`."""
+    """A student before it is trained: it can be planned, and run. See `distill_images`.
+
+    Example:
+        >>> job = DistillationJob(images, ranking=rank_images(images))
+        >>> plan = job.plan()
+        >>> report = job.run()
+    """
 
     images: Images
     how: Distillation = field(default_factory=Distillation)
@@ -372,142 +228,6 @@ class DistillationJob:
 def source_of(images: Images) -> ImageSource:
     """Where images come from."""
     return images.source or ImageSource(images.root)
-
-
-def choose_shares(
-    how: Distillation,
-    images: Images,
-    runtime: Runtime,
-    *,
-    ranking: TeacherRanking | None,
-    ranker: Ranker | None,
-) -> tuple[Mapping[str, float], TeacherRanking | None]:
-    """Shares of the teachers and the ranking they come from.
-
-    Raises:
-        ValueError: the method needs a ranking, and neither it nor a ranker is given.
-        RankingError: the teachers cannot be ranked, or none is close.
-    """
-    if how.method not in RANKED:
-        return how.shares, None
-    if ranking is None:
-        if ranker is None:
-            raise ValueError(f"the method {how.method!r} needs a ranking or a ranker")
-        ranking = ranker(images, how.zoo or "builtin", runtime).run()
-        runtime.warn("No ranking of these images was found: the teachers were ranked first.")
-    for message in ranking.warnings:
-        runtime.warn(message)
-    if how.method == "nearest":
-        return {ranking.nearest(): 1.0}, ranking
-    return ranking.weights(how.power), ranking
-
-
-def prepare_teachers(
-    how: Distillation,
-    images: Images,
-    runtime: Runtime,
-    *,
-    ranking: TeacherRanking | None = None,
-    ranker: Ranker | None = None,
-) -> Teachers:
-    """Choose the teachers of a student, bring them to this machine and run them on its images.
-
-    A teacher without a classifier cannot be imitated in its own classes: with the objective
-    `source` its share goes to the others.
-
-    Raises:
-        ZooError: a teacher with a share is unknown, unavailable or fails, or none is left.
-    """
-    shares, ranking = choose_shares(how, images, runtime, ranking=ranking, ranker=ranker)
-    if not shares:
-        return Teachers(ranking=ranking)
-    listed = list_cards(how.zoo or (ranking.zoo if ranking else "all"))
-    cards = pull_required([find_card(name, listed) for name in shares], runtime, "for training")
-    headless = [card.name for card in cards if how.objective == "source" and not card.classes]
-    used = [card for card in cards if card.name not in headless]
-    if headless and not used:
-        raise TeacherBroken(
-            f"{', '.join(headless)} has no classifier to imitate: name a teacher that has one, "
-            "with --teacher."
-        )
-    if headless:
-        runtime.warn(f"No classifier to imitate, so share 0: {', '.join(headless)}.")
-    outputs = extract_together(used, images, runtime)
-    for name, reason in outputs.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
-    for message in outputs.warnings:
-        runtime.warn(message)
-    total = sum(shares[card.name] for card in used)
-    used_shares = {card.name: shares[card.name] / total for card in used}
-    return Teachers(used, used_shares, outputs.features, ranking)
-
-
-@dataclass(frozen=True)
-class TeacherWork:
-    """What comes before training.
-
-    Attributes:
-        sure: steps that will be done.
-        perhaps: steps that may be needed, depending on the ranking.
-        widths: classes of the teachers that are imitated in their own classes.
-        warnings: what is unavailable or unknown.
-    """
-
-    sure: Sequence[Step] = ()
-    perhaps: Sequence[Step] = ()
-    widths: Sequence[int] = ()
-    warnings: Sequence[str] = ()
-
-
-def plan_teachers(
-    how: Distillation,
-    images: Images,
-    deadline: Deadline,
-    runtime: Runtime,
-    *,
-    ranking: TeacherRanking | None,
-    ranker: Ranker | None,
-    methods: Sequence[Method] | None = None,
-    rankings: int = 1,
-) -> TeacherWork:
-    """The work of `prepare_teachers` for students of some methods.
-
-    Args:
-        how: of the students.
-        images: of all of them.
-        deadline: of the command.
-        runtime: device and cache.
-        ranking: of the teachers, if there is one.
-        ranker: makes it otherwise.
-        methods: of the students; that of `how` if not given.
-        rankings: how many are made.
-    """
-    from zoo.features.throughput import plan_passes
-
-    methods = methods or [how.method]
-    if not {*RANKED, "teachers"}.intersection(methods):
-        return TeacherWork()
-    if RANKED.isdisjoint(methods) or ranking or ranker is None:
-        shares, _ = choose_shares(how, images, runtime, ranking=ranking, ranker=None)
-        listed = list_cards(how.zoo or (ranking.zoo if ranking else "all"))
-        cards = [find_card(name, listed) for name, share in shares.items() if share > 0]
-        passes, fetching, warnings = plan_passes(cards, images, deadline, runtime)
-        sure, perhaps = [*fetching, passes.step("run teachers", images.digests)], []
-    else:
-        work = ranker(images, how.zoo or "builtin", runtime).measure(deadline)
-        cards, warnings = work.cards, work.warnings
-        sure = [_repeat(step, rankings) if step.unit == "scores" else step for step in work.steps]
-        rest = {*images.digests} - {*work.sample.digests}
-        alone = {"weighted", "teachers"}.isdisjoint(methods)
-        more = "run teachers with a share, at most"
-        perhaps = [work.passes.step(more, rest, slowest=alone)]
-    widths = [card.classes for card in cards if card.classes] if how.objective == "source" else []
-    sure, perhaps = ([step for step in steps if step.count] for steps in (sure, perhaps))
-    return TeacherWork(sure, perhaps, widths, warnings)
-
-
-def _repeat(step: Step, times: int) -> Step:
-    return replace(step, count=times * step.count, seconds=times * (step.seconds or 0.0))
 
 
 def train_student(

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Literal
+
+from zoo.system.runtime import Runtime
+
+Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch"]
+RANKED: frozenset[Method] = frozenset({"weighted", "nearest"})
+"""Methods whose teachers come from a ranking."""
+
+Objective = Literal["target", "source"]
+"""In whose classes a student imitates its teachers: the target's (ours) or theirs (paper)."""
 
 
 @dataclass(frozen=True)
@@ -84,3 +95,55 @@ class Recipe:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}: must be between {low} and {high}")
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a student is to be trained.
+
+    Attributes:
+        method: `weighted` or `nearest` teachers of a ranking, `teachers` named in `shares`, or no
+            teachers: `transfer`, `fixmatch`.
+        shares: share of each teacher by name, for the method `teachers`.
+        objective: whether teachers are imitated in the target's classes or in their own.
+        zoo: where the teachers are; None for the ranking's zoo, or `builtin`.
+        power: share is score to this power; None for the shares in the ranking.
+        arch: the student, an alias or timm's name.
+        start: initial weights: `builtin`, `hub`, `random` or a folder.
+        image_size: of the student, in pixels.
+        recipe: numbers of the training run.
+
+    Example:
+        >>> from distill import Distillation
+        >>> Distillation(method="transfer", arch="mobilenetv3_small")
+    """
+
+    method: Method = "weighted"
+    shares: Mapping[str, float] = field(default_factory=lambda: {})
+    objective: Objective = "target"
+    zoo: str | None = None
+    power: float | None = None
+    arch: str = "mobilenetv3"
+    start: str = "builtin"
+    image_size: int = 64
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def by(self, method: Method) -> Distillation:
+        """The same for another method, with FixMatch's term where it belongs."""
+        recipe = replace(self.recipe, fixmatch_weight=1.0) if method == "fixmatch" else self.recipe
+        return replace(self, method=method, recipe=recipe)
+
+    def resolve(self, runtime: Runtime) -> Distillation:
+        """The same with timm's name of the student.
+
+        Raises:
+            ZooError: the network or device does not exist, or does not take images of this size.
+        """
+        # torch and timm load here, after everything that can be wrong without them
+        from distill.student import check_size, find_arch
+        from zoo.system.devices import choose_device
+
+        choose_device(runtime.device)
+        arch = find_arch(self.arch)
+        check_size(arch, self.image_size)
+        return replace(self, arch=arch).by(self.method)

@@ -234,10 +234,13 @@ def save_network(
 
 
 def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessing]:
-    """A saved student's network, in evaluation mode, its class names and its preprocessing.
+    """A saved student's network in evaluation mode, its class names and its preprocessing.
 
     Raises:
-        StudentError: the folder is no student of ours.
+        StudentError: the folder is not a student of source-zoo.
+
+    Example:
+        >>> network, classes, preprocessing = load_network(Path("student"))
     """
     advice = "Name a folder that `zoo distill` wrote."
     layout = read_layout(folder, error=StudentError, advice=advice)

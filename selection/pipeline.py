@@ -107,7 +107,13 @@ class RankingPlan(Plan):
 
 @dataclass(frozen=True)
 class RankingJob:
-    """A ranking before it is made: it can be planned, and run. Arguments of `rank_images`."""
+    """A ranking before it is made: it can be planned, and run. Arguments of `rank_images`.
+
+    Example:
+        >>> job = RankingJob(read_images(Path("imgs")))
+        >>> plan = job.plan()
+        >>> ranking = job.run()
+    """
 
     images: Images
     zoo: str = "builtin"

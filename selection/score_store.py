@@ -41,6 +41,9 @@ class ScoreStore:
 
     A file that is damaged, of another format or key, or cannot be written only costs time: the
     scores are computed again.
+
+    Example:
+        >>> ranking = rank(outputs.features, images.labels, store=ScoreStore())
     """
 
     def __init__(self, folder: Path | None = None) -> None:

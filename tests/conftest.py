@@ -12,8 +12,10 @@ os.environ.pop("FORCE_COLOR", None)
 import numpy as np
 import pytest
 
+from selection import pipeline
 from tests.support.toys import build_teacher, hub_card, paint_folder
 from tests.support.worlds import EACH, TINY, Ran
+from zoo.teachers import catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -63,15 +65,15 @@ def toy_catalogue(tmp_path_factory, monkeypatch):
     cards = [hub_card("cat", default=True), hub_card("dog", gated=True)]
     path = tmp_path_factory.mktemp("hub") / "catalogue.json"
     path.write_text(json.dumps({"format": 2, "teachers": [card.to_json() for card in cards]}))
-    monkeypatch.setattr("zoo.teachers.catalogue.CATALOGUE", path)
+    monkeypatch.setattr(catalogue, "CATALOGUE", path)
     return cards
 
 
 @pytest.fixture
 def toy_zoo(_toy_cards, toy_catalogue, monkeypatch):
     """Embedded are two toy teachers, ant and bee, on the Hub two more; returns ant and bee."""
-    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", _toy_cards[0].folder.parent)
-    monkeypatch.setattr("selection.pipeline.extract_controls", lambda *_, **__: {})
+    monkeypatch.setattr(catalogue, "BUILTIN", _toy_cards[0].folder.parent)
+    monkeypatch.setattr(pipeline, "extract_controls", lambda *_, **__: {})
     return _toy_cards
 
 
@@ -104,10 +106,11 @@ def plain_numbers(monkeypatch):
     """No bfloat16, so that results can be compared."""
     import torch
 
-    for place in ("loop", "losses"):
+    from distill.training import loop, losses
+
+    for module in (loop, losses):
         monkeypatch.setattr(
-            f"distill.training.{place}.autocast",
-            lambda device: torch.autocast(device.type, enabled=False),
+            module, "autocast", lambda device: torch.autocast(device.type, enabled=False)
         )
 
 
@@ -156,7 +159,9 @@ def ranked(command, imgs, toy_zoo):
 @pytest.fixture
 def world(monkeypatch):
     """A machine whose clock stands still; what was measured, and times that may be set."""
+    from distill import budget
     from distill.budget import StudentRate
+    from zoo.features import throughput
     from zoo.features.controls import START
     from zoo.system.timing import Rate
 
@@ -171,11 +176,11 @@ def world(monkeypatch):
         return {card.name: Rate(0.0 if card.name == START else 1.0) for card in cards}
 
     monkeypatch.setattr("zoo.system.timing.clock", lambda: seen["now"])
-    monkeypatch.setattr("distill.budget.LEAST_UPDATES", 2)
-    monkeypatch.setattr("distill.budget.measure_student", measure_student)
-    monkeypatch.setattr("zoo.features.throughput.measure_teachers", measure_teachers)
-    monkeypatch.setattr("zoo.features.throughput.measure_decoding", lambda *_: 0.0)
-    monkeypatch.setattr("selection.pipeline.measure_scoring", lambda *_, **__: Rate(0.0))
+    monkeypatch.setattr(budget, "LEAST_UPDATES", 2)
+    monkeypatch.setattr(budget, "measure_student", measure_student)
+    monkeypatch.setattr(throughput, "measure_teachers", measure_teachers)
+    monkeypatch.setattr(throughput, "measure_decoding", lambda *_: 0.0)
+    monkeypatch.setattr(pipeline, "measure_scoring", lambda *_, **__: Rate(0.0))
     return seen
 
 

@@ -74,7 +74,8 @@ def compare(
     source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
     check_output(save, source)
     from distill.compare import METHODS, ComparisonJob
-    from distill.pipeline import Distillation, load_test
+    from distill.pipeline import load_test
+    from distill.recipe import Distillation
     from selection import ranker
 
     how = Distillation(

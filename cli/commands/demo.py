@@ -38,8 +38,8 @@ def demo(
         f"Wrote {10 * LABELS_PER_CLASS} labeled and {UNLABELED} unlabeled scans to "
         f"{source.target}, and the rest for testing."
     )
-    from distill.pipeline import Distillation, DistillationJob, load_test
-    from distill.recipe import Recipe
+    from distill.pipeline import DistillationJob, load_test
+    from distill.recipe import Distillation, Recipe
     from selection.pipeline import rank_images
 
     with terminal.runtime(device, seed) as runtime:

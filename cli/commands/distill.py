@@ -38,6 +38,7 @@ from zoo.system.timing import Deadline
 from zoo.teachers.catalogue import absolute_zoo, find_card, list_cards
 
 if TYPE_CHECKING:
+    from distill.recipe import Method
     from selection import Ranking
     from zoo.images.folder import Images
     from zoo.images.source import ImageSource
@@ -87,9 +88,7 @@ def distill(
     there, the teachers are ranked first.
     """
     deadline = Deadline(budget)
-    chosen = [weighted, nearest, bool(teacher), baseline is not None]
-    if sum(chosen) > 1:
-        raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
+    method = choose_method(weighted, nearest, teacher, baseline)
     if power is not None and (nearest or teacher or baseline):
         raise typer.BadParameter("--power goes with --weighted")
     if objective is Objective.SOURCE and baseline:
@@ -97,7 +96,8 @@ def distill(
     recipe = read_recipe(budget, updates, flip, seed)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
-    from distill.pipeline import RANKED, Distillation, DistillationJob, load_test
+    from distill.pipeline import DistillationJob, load_test
+    from distill.recipe import RANKED, Distillation
     from selection import Ranking, ranker
     from zoo.images.source import ImageSource
 
@@ -105,8 +105,6 @@ def distill(
         shares = parse_shares(teacher or [], zoo or "all")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--teacher") from error
-    taught = "teachers" if teacher else "nearest" if nearest else "weighted"
-    method = baseline.value if baseline else taught
     how = Distillation(
         method, shares, objective.value, zoo, power, arch, start, image_size, recipe
     ).by(method)
@@ -141,6 +139,21 @@ def distill(
         terminal.print_json(report.summary())
     else:
         tables.report_lines(report)
+
+
+def choose_method(
+    weighted: bool, nearest: bool, teacher: list[str] | None, baseline: Baseline | None
+) -> Method:
+    """The method that the options name; weighted if none does.
+
+    Raises:
+        BadParameter: they name several.
+    """
+    if sum([weighted, nearest, bool(teacher), baseline is not None]) > 1:
+        raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
+    if baseline:
+        return baseline.value
+    return "teachers" if teacher else "nearest" if nearest else "weighted"
 
 
 def source_of_ranking(ranking: Ranking) -> ImageSource:

@@ -52,6 +52,10 @@ class Comparison:
         standings: of every method.
         images: on how many images each was tested.
         folds: of the cross-validation; 0 for held-out images.
+
+    Example:
+        >>> comparison = compare_methods("imgs", ranker=ranker)
+        >>> comparison.best, comparison.verdict
     """
 
     standings: tuple[Standing, ...]

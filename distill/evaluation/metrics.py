@@ -104,6 +104,10 @@ class Evaluation:
         by_class: the same accuracies with intervals and counts.
         calibration: of the probabilities; None if these are unknown.
         mistakes: the most confident ones, in descending order.
+
+    Example:
+        >>> result = evaluate_student("student", "held_out")
+        >>> result.accuracy, result.low, result.high
     """
 
     accuracy: float

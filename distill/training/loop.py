@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill.recipe import Recipe
+from distill.recipe import Objective, Recipe
 from distill.student import Student, create_student
 from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches
@@ -27,7 +27,7 @@ from distill.training.parallel import (
     shard_batch,
     sync_batch_norms,
 )
-from distill.training.targets import Objective, SoftLabels, SourceTargets, Targets, make_targets
+from distill.training.targets import SoftLabels, SourceTargets, Targets, make_targets
 from distill.training.tensorboard import Record
 from zoo.errors import StudentError
 from zoo.features.inference import normalize

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.recipe import Objective
 from zoo.errors import ZooError
 from zoo.features.linear_probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardize
 from zoo.features.store import Features
 from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array
-
-Objective = Literal["target", "source"]
-"""Classes of the distillation targets: the target's (ours) or the teachers' (the paper)."""
 
 FLOOR = 1e-4
 """Minimum probability of a class in a soft label."""

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from distill import compare as compare_module
+from distill import pipeline as pipeline_module
+from selection.ranking import Ranking
 from tests.cli.test_distill import interrupt
 from tests.support.worlds import EACH, saved, steps, weights
+from zoo.images import folder
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_time_that_the_teachers_took_is_taken_from_the_updates(timed_distil, wor
         world["now"] += 20.0
         return _observe(*given, **options)
 
-    monkeypatch.setattr("distill.pipeline.extract_together", slow)
+    monkeypatch.setattr(pipeline_module, "extract_together", slow)
     words = ("--teacher", "ant")
     planned = timed_distil(*words, "--budget", "95s", "--dry-run", "--json").json
     assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7
@@ -116,7 +120,7 @@ def test_a_promise_that_was_not_kept_is_said(transfer, world, monkeypatch):
         world["now"] += 70.0
         return _teach(*given, **options)
 
-    monkeypatch.setattr("distill.pipeline.train_student", slow)
+    monkeypatch.setattr(pipeline_module, "train_student", slow)
     assert "Took 1m10s instead of 55s" in transfer("--budget", "55s").err
 
 
@@ -149,7 +153,7 @@ def test_a_comparison_on_held_out_images_has_one_student_a_method(timed_compare,
 def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, monkeypatch):
     words = ("--method", "transfer", "--method", "weighted", "--budget", "276s")
     with monkeypatch.context() as patch:
-        patch.setattr("distill.compare.METHODS", ("weighted", "transfer"))
+        patch.setattr(compare_module, "METHODS", ("weighted", "transfer"))
         stop = iter(range(100))
 
         def teach(*given, **options):
@@ -160,7 +164,7 @@ def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, mon
         from distill import compare as comparing
 
         taught = comparing.train_student
-        patch.setattr("distill.compare.train_student", teach)
+        patch.setattr(compare_module, "train_student", teach)
         assert timed_compare(*words).code == 130
     kept = json.loads(Path("comparison.json").read_text())
     world["each"] = 3 * EACH
@@ -186,7 +190,7 @@ def test_a_ranking_shows_fewer_images_if_they_do_not_fit(timed_rank):
 
 
 def test_a_ranking_of_some_of_the_images_counts_those_that_it_shows(timed_rank, monkeypatch):
-    monkeypatch.setattr("zoo.images.folder.MAX_UNLABELED", 4)  # other draws than those of three
+    monkeypatch.setattr(folder, "MAX_UNLABELED", 4)  # other draws than those of three
     for seed in range(5):
         words = ("--budget", "30s", "--seed", seed, "--dry-run", "--json")
         shown = timed_rank(*words).json
@@ -200,9 +204,7 @@ def test_a_budget_that_holds_everything_changes_no_ranking(timed_rank):
 
 def test_a_stopped_ranking_goes_on_with_its_images(timed_rank, monkeypatch, cache):
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "selection.ranking.Ranking.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-        )
+        patch.setattr(Ranking, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert timed_rank("--budget", "30s").code == 130
     ran = timed_rank("--budget", "30s", "--json")
     assert "Resuming" in ran.err

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from cli import terminal
+from distill import pipeline as pipeline_module
+from distill.training import checkpoint
 from tests.support.toys import paint_folder
 from tests.support.worlds import saved, snapshot, weights
 from zoo.system.runtime import Runtime
+from zoo.teachers import catalogue as catalogue_module
 
 
 def test_arch_and_image_size_reach_the_student(transfer):
@@ -155,7 +158,7 @@ def test_a_teacher_that_broke_after_the_ranking_is_one_line(ranked, distil, tmp_
     ranked()
     shutil.copytree(catalogue.BUILTIN, tmp_path / "lame")
     (tmp_path / "lame/ant/model.safetensors").write_bytes(b"damaged")
-    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", tmp_path / "lame")
+    monkeypatch.setattr(catalogue_module, "BUILTIN", tmp_path / "lame")
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "empty"))
     assert "'ant' cannot be used" in distil().mistake
     assert not Path("student").exists()
@@ -184,7 +187,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(
     words = ("--target", imgs, "--teacher", "ant", "--updates", 4)
     distil(*words, "--save", "whole")
     with monkeypatch.context() as patch:
-        patch.setattr("distill.training.checkpoint.EVERY_SECONDS", 0.0)
+        patch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
         interrupt(patch, 3)
         ran = distil(*words)
     assert (ran.code, ran.out) == (130, "")
@@ -200,7 +203,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_goes_on(
 def test_a_cache_that_cannot_be_written_is_a_note(transfer, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr("distill.training.checkpoint.EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
     ran = transfer("--json")
     assert ran.json["updates"] == 2
     assert "could not be kept" in ran.err
@@ -229,7 +232,7 @@ def test_a_student_that_came_meanwhile_is_not_replaced(transfer, monkeypatch):
         return trained
 
     with monkeypatch.context() as patch:
-        patch.setattr("distill.pipeline.train_student", slow)
+        patch.setattr(pipeline_module, "train_student", slow)
         assert "is not empty" in transfer().mistake
     assert Path("student/model.safetensors").read_text() == "of another run"
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.worlds import EACH, snapshot, steps
+from zoo.images.folder import Images
+from zoo.teachers import fingerprint
 from zoo.teachers.catalogue import list_cards
 
 
@@ -47,9 +49,7 @@ def test_a_dry_run_of_teaching_counts_updates_passes_and_time(timed_distil, time
 
 
 def test_who_gets_a_share_is_not_known_before_the_ranking(timed_distil, world, monkeypatch):
-    monkeypatch.setattr(
-        "zoo.images.folder.Images.sample", lambda self, **_: self.subset(np.arange(10))
-    )
+    monkeypatch.setattr(Images, "sample", lambda self, **_: self.subset(np.arange(10)))
     for words, more in (((), 2 * 8), (("--nearest",), 8)):
         shown = timed_distil("--dry-run", "--json", *words).json
         assert steps(shown)["run teachers"]["count"] == 2 * 10
@@ -81,7 +81,7 @@ def test_what_has_to_be_fetched_is_counted_in_bytes_and_not_fetched(timed_rank, 
     files = Files(
         "owner/cat-net", "c" * 40, ("config.json", "model.safetensors"), (500, 7000), "", ""
     )
-    monkeypatch.setattr("zoo.hub.client.find_files", lambda card, ask=True: files)
+    monkeypatch.setattr("zoo.hub.client.find_files", lambda card, online=True: files)
     shown = timed_rank("--zoo", "all", "--dry-run", "--json").json
     assert shown["bytes"] == 7500
     assert steps(shown)["fetch cat"] == {
@@ -99,7 +99,7 @@ def test_what_cannot_be_had_is_said_and_not_counted(timed_rank):
 
 
 def test_a_shortlist_is_counted_at_its_most_with_the_reference(timed_rank, monkeypatch):
-    monkeypatch.setattr("zoo.teachers.fingerprint.REFERENCE", "ant")
+    monkeypatch.setattr(fingerprint, "REFERENCE", "ant")
     shown = timed_rank("--shortlist", 1, "--dry-run", "--json").json
     largest = max(list_cards(), key=lambda card: card.bytes).name
     assert shown["forward_passes"] == (18 if largest == "ant" else 36)

@@ -13,6 +13,7 @@ import timm
 import torch
 from PIL import Image
 
+from distill.evaluation import evaluate
 from distill.export import export, onnx_file
 from distill.student import save_network
 from tests.support.toys import COLORS, paint, paint_folder
@@ -83,7 +84,8 @@ def ask(path, images):
 
 def test_the_file_says_what_predict_says(command, student, test_imgs, monkeypatch):
     monkeypatch.setattr(
-        "distill.evaluation.evaluate.autocast",
+        evaluate,
+        "autocast",
         lambda device: torch.autocast(device.type, enabled=False),
     )
     command("export", student, "--onnx")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from zoo.teachers import catalogue
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,7 +49,7 @@ def test_list_shows_people_a_line_a_teacher(command, toy_zoo):
 def test_a_broken_card_is_one_line(command, toy_zoo, tmp_path, monkeypatch):
     (tmp_path / "zoo/bad").mkdir(parents=True)
     (tmp_path / "zoo/bad/card.json").write_text("{")
-    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", tmp_path / "zoo")
+    monkeypatch.setattr(catalogue, "BUILTIN", tmp_path / "zoo")
     assert "bad" in command("list").mistake
 
 
@@ -109,7 +111,7 @@ def test_a_message_of_several_lines_is_still_one(command, monkeypatch):
     def fail(zoo):
         raise ZooError("first [red]line[/red]\nsecond :cat: line")
 
-    monkeypatch.setattr("zoo.teachers.catalogue.list_cards", fail)
+    monkeypatch.setattr(catalogue, "list_cards", fail)
     assert command("list").mistake == "Error: first [red]line[/red] second :cat: line"
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from cli import terminal
 from selection import METRIC, METRICS, POWER
 from tests.support.toys import paint_folder
 from tests.support.worlds import snapshot
+from zoo.teachers import catalogue
 
 KEYS = {
     "warnings",
@@ -209,7 +211,7 @@ def lame_zoo(toy_zoo, tmp_path, monkeypatch):
     """The toy zoo, its ant damaged."""
     shutil.copytree(toy_zoo[0].folder.parent, tmp_path / "lame")
     (tmp_path / "lame/ant/model.safetensors").write_bytes(b"damaged")
-    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", tmp_path / "lame")
+    monkeypatch.setattr(catalogue, "BUILTIN", tmp_path / "lame")
 
 
 def test_a_teacher_that_fails_is_a_row_with_its_reason(rank, lame_zoo):
@@ -267,7 +269,7 @@ def test_a_metric_that_is_named_twice_is_a_usage_error(rank):
 
 def test_a_narrow_terminal_cuts_no_number(rank, monkeypatch):
     wide = rank("--metric", "parc,knn,logme").out
-    monkeypatch.setattr("cli.terminal.out._width", 40)
+    monkeypatch.setattr(terminal.out, "_width", 40)
     narrow = rank("--metric", "parc,knn,logme").out
     numbers = [sorted(re.findall(r"-?\d+\.\d+", text)) for text in (wide, narrow)]
     assert numbers[0] == numbers[1]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from distill.report import student_folder
 from tests.support.page_samples import Page
 from tests.support.toys import build_teacher, paint_folder
 from tests.support.worlds import saved, snapshot
@@ -41,7 +42,7 @@ def test_a_page_that_fails_is_a_note_and_the_student_stays(transfer, monkeypatch
     def fail(*_, **__):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("distill.report.student_folder.student_page", fail)
+    monkeypatch.setattr(student_folder, "student_page", fail)
     ran = transfer()
     assert (ran.code, "no ink" in ran.err) == (0, True)
     assert "as a page" not in ran.out

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.toys import build_teacher, hub_card, paint_folder
 from tests.tools import make_fingerprints as fingerprints
+from zoo.teachers import catalogue as catalogue_module
+from zoo.teachers import fingerprint as fingerprint_module
 from zoo.teachers.catalogue import list_cards, pulled_folder
 from zoo.teachers.fingerprint import FINGERPRINT_FILE, Fingerprint
 
@@ -24,8 +26,8 @@ def own_zoo(toy_zoo, tmp_path, monkeypatch):
     """A copy of the toy zoo that may be written; ant is the reference."""
     root = tmp_path / "zoo"
     shutil.copytree(toy_zoo[0].folder.parent, root)
-    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", root)
-    monkeypatch.setattr("zoo.teachers.fingerprint.REFERENCE", "ant")
+    monkeypatch.setattr(catalogue_module, "BUILTIN", root)
+    monkeypatch.setattr(fingerprint_module, "REFERENCE", "ant")
     return root
 
 

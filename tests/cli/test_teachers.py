@@ -10,6 +10,8 @@ import pytest
 from cli import terminal
 from tests.support.toys import hub_card
 from tests.support.worlds import snapshot
+from zoo.teachers import card as card_module
+from zoo.teachers import catalogue as catalogue_module
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.verify import measure
@@ -103,7 +105,7 @@ def test_the_table_fits_the_terminal(command, toy_zoo, toy_catalogue, monkeypatc
     cards.append(replace(hub_card("wide"), **WIDE))
     path = Path("catalogue.json")
     path.write_text(json.dumps({"format": 2, "teachers": [card.to_json() for card in cards]}))
-    monkeypatch.setattr("zoo.teachers.catalogue.CATALOGUE", path)
+    monkeypatch.setattr(catalogue_module, "CATALOGUE", path)
     monkeypatch.setattr(terminal.out, "width", width)
     lines = command("list").out.splitlines()
     assert max(map(len, lines)) <= width
@@ -224,7 +226,7 @@ def test_a_folder_that_cannot_be_written_is_no_fault_of_the_teacher(command, pul
     def fail(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("zoo.teachers.card.write_atomic", fail)
+    monkeypatch.setattr(card_module, "write_atomic", fail)
     (row,) = command("verify", "cat", "--json").json
     assert row["problem"] == ""
     assert "not saved" in row["checks"][-1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.worlds import snapshot
+from zoo.teachers import catalogue
 from zoo.teachers.card import TeacherCard
 
 
@@ -143,7 +144,7 @@ def test_packed_teachers_rank_where_nothing_else_is(command, imgs, toy_zoo, monk
     size = sum(card.bytes for card in toy_zoo) / 1e6
     assert ran.out == f"2 teachers, {size:.1f} MB, are in out.\n"
     (tmp_path / "nothing").mkdir()
-    monkeypatch.setattr("zoo.teachers.catalogue.BUILTIN", tmp_path / "nothing")
+    monkeypatch.setattr(catalogue, "BUILTIN", tmp_path / "nothing")
     assert ranked(command("rank", "--target", imgs, "--zoo", "out", "--json")) == ["ant", "bee"]
     assert command("verify", "--zoo", "out").code == 0
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from distill.export import parity
 from distill.export.onnx_file import (
     OPSET,
     add_metadata,
@@ -168,7 +169,7 @@ def clock(monkeypatch):
 
     state.answer = answer
     watch = SimpleNamespace(perf_counter=lambda: state.now)
-    monkeypatch.setattr("distill.export.parity.time", watch)
+    monkeypatch.setattr(parity, "time", watch)
     return state
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from distill import budget as budget_module
 from distill.budget import WARMUP, measure_student
 from distill.recipe import Recipe
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
@@ -47,7 +48,7 @@ def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypa
         finally:
             runs.append(len(made))
 
-    monkeypatch.setattr("distill.budget.fit", fit)
+    monkeypatch.setattr(budget_module, "fit", fit)
     found = student(clock, teachers=teachers, decode=0.25)
     assert (found.start, found.update, found.decode, found.predict) == (1, 1, 0.25, 1 / 64)
     (shape, recipe, targets), updates = runs
@@ -65,7 +66,7 @@ def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock, monkeypat
     def refuse(*_, **__):
         raise AssertionError("Input height (32) doesn't match model (224).")
 
-    monkeypatch.setattr("distill.budget.fit", refuse)
+    monkeypatch.setattr(budget_module, "fit", refuse)
     assert student(clock).update == float("inf")
 
 

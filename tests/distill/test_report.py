@@ -12,6 +12,7 @@ import torch
 
 from distill.evaluation.metrics import Evaluation, compute_metrics
 from distill.recipe import Recipe
+from distill.report import student_folder as student_folder_module
 from distill.report.model_card import model_card
 from distill.report.report import Report
 from distill.report.student_folder import check_folder, save_student
@@ -208,7 +209,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(trained, tmp_path, toy_zoo
     def fail(*_, **__):
         raise RuntimeError("no ink\nat all")
 
-    monkeypatch.setattr("distill.report.student_folder.student_page", fail)
+    monkeypatch.setattr(student_folder_module, "student_page", fail)
     warning = save_student(trained, replace(REPORT, method="nearest"), folder, cards=toy_zoo)
     assert (
         warning == f"{folder / 'report.html'} could not be written (no ink); the student is saved."

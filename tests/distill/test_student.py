@@ -18,6 +18,7 @@ from distill.student import (
     save_network,
 )
 from zoo.errors import StudentError
+from zoo.teachers import catalogue
 from zoo.teachers.card import Preprocessing
 
 LOOK = Preprocessing(32, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "bicubic", 0.9)
@@ -177,7 +178,7 @@ def test_a_network_without_a_linear_classifier_is_refused():
 def test_embedded_weights_are_the_builtin_start(tmp_path, monkeypatch):
     giver = make(seed=9)
     save(giver.network, tmp_path / "test_resnet")
-    monkeypatch.setattr("zoo.teachers.catalogue.STUDENTS", tmp_path)
+    monkeypatch.setattr(catalogue, "STUDENTS", tmp_path)
     taker = make(start="builtin")
     given = giver.network.state_dict()["layer1.0.conv1.weight"]
     assert torch.allclose(taker.network.state_dict()["layer1.0.conv1.weight"], given, atol=1e-3)

@@ -20,6 +20,7 @@ from distill.training.targets import (
 )
 from zoo.features.linear_probe import STRENGTHS, assign_folds, fit_temperature
 from zoo.features.store import Features
+from zoo.system import tensors
 
 SHARES = {"wide": 0.7, "narrow": 0.3}
 
@@ -167,7 +168,7 @@ def test_of_very_many_classes_the_most_probable_are_stored_and_the_others_share_
 def test_probabilities_of_many_images_are_in_a_file(monkeypatch, tmp_path):
     logits = np.random.default_rng(0).normal(size=(12, 9)).astype(np.float32)
     inside = SourceProbabilities.from_logits(logits).look_up(torch.arange(12))
-    monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
+    monkeypatch.setattr(tensors, "LARGE", 1)
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(tmp_path / "cache"))
     assert torch.equal(SourceProbabilities.from_logits(logits).look_up(torch.arange(12)), inside)
     assert (tmp_path / "cache").exists()

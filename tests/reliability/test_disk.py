@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.training import checkpoint
+from distill.training import checkpoint, loop
+from selection.pipeline import RankingJob
 from tests.support.toys import paint_folder
 from tests.support.worlds import snapshot, weights
 
@@ -109,7 +110,7 @@ def test_a_full_disk_for_the_student_is_one_line_and_the_training_is_not_lost(
     assert files(disk) == []
     grow(disk)
     asked = []
-    monkeypatch.setattr("distill.training.loop.set_rate", lambda *_: asked.append(1))
+    monkeypatch.setattr(loop, "set_rate", lambda *_: asked.append(1))
     assert distil(*words, "--save", disk / "student").code == 0
     assert asked == []
     assert weights(disk / "student") == weights("whole")
@@ -206,5 +207,5 @@ def test_a_disk_or_a_machine_that_fails_where_nobody_expects_it_is_one_line(
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("selection.pipeline.RankingJob.run", fail)
+    monkeypatch.setattr(RankingJob, "run", fail)
     assert says in command("rank", "--target", imgs).mistake

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from selection import index as index_module
 from selection.index import find_nearest
 
 
 @pytest.fixture(autouse=True, params=["a plain product", "FAISS"])
 def _each_way(request, monkeypatch):
     if request.param == "FAISS":
-        monkeypatch.setattr("selection.index.PLAIN", 0)
+        monkeypatch.setattr(index_module, "PLAIN", 0)
 
 
 def draw_rows(images, width, seed=0):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from selection.metrics import similarity as similarity_module
 from selection.metrics.similarity import cka, cka_between, cka_rbf, kite, rsa
 from tests.support import published_metrics as published
 from tests.support.scoring_tasks import draw_task, wrap
@@ -39,14 +40,14 @@ def test_cka_equals_the_published_form(metric, shape):
 def test_cka_in_blocks_equals_cka_in_one(metric, monkeypatch):
     features, labels = draw_task(2, 50)
     whole = metric(features, labels)
-    monkeypatch.setattr("selection.metrics.similarity.BLOCK", 7)
+    monkeypatch.setattr(similarity_module, "BLOCK", 7)
     assert metric(features, labels) == pytest.approx(whole, abs=1e-12)
 
 
 def test_the_width_of_the_kernel_comes_from_a_sample_of_many_images(monkeypatch):
     features, labels = draw_task(3, 300)
     whole = cka_rbf(features, labels)
-    monkeypatch.setattr("selection.metrics.similarity.SAMPLE", 100)
+    monkeypatch.setattr(similarity_module, "SAMPLE", 100)
     assert cka_rbf(features, labels) == pytest.approx(whole, abs=0.01)
     assert cka_rbf(features, labels) != whole
 

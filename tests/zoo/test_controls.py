@@ -7,6 +7,7 @@ import pytest
 
 from selection.pipeline import rank_images
 from tests.support.toys import build_teacher, paint_folder
+from zoo.features import controls as controls_module
 from zoo.features.controls import NAMES, RANDOM, START, STATISTICS, extract_controls
 from zoo.features.store import FeatureStore
 from zoo.images.folder import read_images
@@ -34,7 +35,7 @@ def test_controls_are_the_same_every_time_and_kept(world, monkeypatch):
     once = extract_controls(world)
     assert tuple(once) == NAMES
     assert not any(features.logits.size for name, features in once.items() if name != START)
-    monkeypatch.setattr("zoo.features.controls.decode_images", None)
+    monkeypatch.setattr(controls_module, "decode_images", None)
     for slow in ("torch", "timm", "zoo.system.devices", "zoo.features.inference"):
         monkeypatch.setitem(sys.modules, slow, None)
     for name in (STATISTICS, RANDOM):

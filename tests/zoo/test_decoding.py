@@ -12,6 +12,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from tests.support.toys import paint
 from zoo.errors import ImagesError
+from zoo.images import decoding as decoding_module
 from zoo.images.decoding import UNREADABLE, decode_images, open_image, thumbnail
 from zoo.images.folder import read_images
 from zoo.teachers.card import Preprocessing
@@ -87,7 +88,7 @@ def test_images_that_would_fill_the_memory_lie_in_a_file(tmp_path, monkeypatch):
     paths = [paint(tmp_path / f"{seed}.png", (9, 99, 200), seed) for seed in range(3)]
     whole = decode_images(paths, LOOK)
     assert not isinstance(whole.base, np.memmap)
-    monkeypatch.setattr("zoo.images.decoding.DECODED", 3 * 3 * 16 * 16)
+    monkeypatch.setattr(decoding_module, "DECODED", 3 * 3 * 16 * 16)
     mapped = decode_images(paths, LOOK)
     assert isinstance(mapped.base, np.memmap)
     assert np.array_equal(mapped, whole)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zoo.features import store as store_module
 from zoo.features.store import Features, FeatureStore, feature_key
 from zoo.system.files import cache_folder
 from zoo.teachers.card import Preprocessing, TeacherCard
@@ -136,7 +137,7 @@ def test_a_shard_copied_from_another_teacher_is_not_read(store):
 def test_a_shard_of_another_version_of_the_store_is_not_read(store, monkeypatch):
     digests, features = draw(3)
     store.write("key", digests, features)
-    monkeypatch.setattr("zoo.features.store.STORE_FORMAT", "another")
+    monkeypatch.setattr(store_module, "STORE_FORMAT", "another")
     assert not store.read("key", digests)[0].any()
 
 

@@ -20,6 +20,7 @@ from tests.support.hub_repositories import (
 from tests.support.hub_server import HubServer
 from tests.support.hub_user import User
 from tests.support.toys import build_teacher, hub_card
+from zoo.teachers import catalogue as catalogue_module
 from zoo.teachers.card import Preprocessing, TeacherCard
 from zoo.teachers.loading import build_network
 
@@ -40,7 +41,7 @@ def user(hub, tmp_path, monkeypatch, toy_zoo):
     monkeypatch.setenv("SOURCE_ZOO_CACHE", str(user.cache))
     user.names["zoo.teachers.catalogue.BUILTIN"] = str(toy_zoo[0].folder.parent)
     user.catalogue(tmp_path / "catalogue.json", [])
-    monkeypatch.setattr("zoo.teachers.catalogue.CATALOGUE", tmp_path / "catalogue.json")
+    monkeypatch.setattr(catalogue_module, "CATALOGUE", tmp_path / "catalogue.json")
     return user
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from zoo.errors import ZooError
+from zoo.system import devices as devices_module
+from zoo.system import tensors as tensors_module
 from zoo.system.devices import autocast, choose_device
 from zoo.system.memory import keep_freed_memory
 from zoo.system.tensors import scratch_array
@@ -27,7 +29,7 @@ def test_an_unknown_or_absent_device_is_one_clear_line(name):
 
 def test_products_run_in_bfloat16_only_where_the_machine_does_them_natively(monkeypatch):
     for native, kind in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr("zoo.system.devices._cpu_has_bf16", lambda native=native: native)
+        monkeypatch.setattr(devices_module, "_cpu_has_bf16", lambda native=native: native)
         with autocast(torch.device("cpu")):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
 
@@ -39,7 +41,7 @@ def test_keeping_freed_memory_says_whether_it_took(monkeypatch):
 
 
 def test_a_large_array_lies_in_a_file_of_no_name_and_a_small_one_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.system.tensors.LARGE", 48)
+    monkeypatch.setattr(tensors_module, "LARGE", 48)
     small, large = (scratch_array((rows, 3), tmp_path / "new", np.int32) for rows in (3, 4))
     assert not isinstance(small.base, np.memmap)
     assert isinstance(large.base, np.memmap)
@@ -54,7 +56,7 @@ def test_an_array_lies_in_memory_where_a_file_is_not_to_be_had(tmp_path, monkeyp
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
+    monkeypatch.setattr(tensors_module, "LARGE", 1)
     monkeypatch.setattr(call, fail)
     room = scratch_array((2, 3), tmp_path / "new")
     assert not isinstance(room.base, np.memmap)

@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models import _helpers
 
 from tests.support.toys import build_teacher
 from zoo.errors import TeacherBroken
@@ -227,7 +228,8 @@ def careless_timm(monkeypatch):
     """timm before 1.0.26: it runs whatever a pickle asks for."""
     whole = torch.load
     monkeypatch.setattr(
-        "timm.models._helpers._torch_load",
+        _helpers,
+        "_torch_load",
         lambda path, map_location="cpu", **_: whole(path, map_location, weights_only=False),
     )
 

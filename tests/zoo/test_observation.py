@@ -7,10 +7,13 @@ import pytest
 
 import zoo.features.inference
 from tests.support.toys import COLORS, paint
+from zoo.features import extraction as extraction_module
+from zoo.features import inference as inference_module
 from zoo.features.extraction import extract_features
 from zoo.features.store import FeatureStore, feature_key
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
+from zoo.system import tensors
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def shown(monkeypatch):
         counts[teacher.card.name] = counts.get(teacher.card.name, 0) + len(pixels)
         return whole(teacher, pixels, **options)
 
-    monkeypatch.setattr("zoo.features.inference.embed", count)
+    monkeypatch.setattr(inference_module, "embed", count)
     return counts
 
 
@@ -44,8 +47,8 @@ def same(one, other):
 
 def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, monkeypatch):
     whole = extract_features(toy_zoo, images)
-    monkeypatch.setattr("zoo.features.inference.BATCH", 4)
-    monkeypatch.setattr("zoo.features.extraction.SHARD", 7)
+    monkeypatch.setattr(inference_module, "BATCH", 4)
+    monkeypatch.setattr(extraction_module, "SHARD", 7)
     store = FeatureStore(images.root.parent / "other")
     same(extract_features(toy_zoo, images, store=store), whole)
     assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3
@@ -59,8 +62,8 @@ def test_images_that_do_not_fit_into_memory_at_once_come_in_rounds(toy_zoo, imag
         decoded.append(len(paths))
         return decode_images(paths, *rest, **more)
 
-    monkeypatch.setattr("zoo.features.extraction.DECODED", 7 * 3 * toy_zoo[0].input.size ** 2)
-    monkeypatch.setattr("zoo.features.extraction.decode_images", decode)
+    monkeypatch.setattr(extraction_module, "DECODED", 7 * 3 * toy_zoo[0].input.size ** 2)
+    monkeypatch.setattr(extraction_module, "decode_images", decode)
     store = FeatureStore(images.root.parent / "other")
     seen = extract_features(toy_zoo, images, store=store, progress=lambda *said: told.append(said))
     same(seen, whole)
@@ -128,7 +131,7 @@ def test_features_too_large_for_memory_lie_in_files_without_a_name(toy_zoo, imgs
     shutil.copy(imgs / "red" / "0.png", imgs / "blue" / "copy.png")
     images = read_images(imgs)
     whole = extract_features(toy_zoo, images, store=FeatureStore(imgs.parent / "other"))
-    monkeypatch.setattr("zoo.system.tensors.LARGE", 1)
+    monkeypatch.setattr(tensors, "LARGE", 1)
     store = FeatureStore()
     for seen in (extract_features(toy_zoo, images), extract_features(toy_zoo, images)):
         same(seen, whole)

@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.toys import build_teacher, paint
 from zoo.errors import ImagesError, TeacherBroken
+from zoo.features import inference as inference_module
 from zoo.features.extraction import extract_features
 from zoo.features.inference import normalize
 from zoo.features.store import FeatureStore, feature_key
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
+from zoo.system import devices
 from zoo.teachers.card import Preprocessing, TeacherCard, sha256_of
 from zoo.teachers.loading import load_teacher
 
@@ -60,7 +62,7 @@ def reconfigure(card, folder, **entries):
 
 @pytest.mark.parametrize(("native", "tolerance"), [(False, 1e-4), (True, 0.03)])
 def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, native, tolerance):
-    monkeypatch.setattr("zoo.system.devices._cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: native)
     seen = extract_features(toy_zoo, images)
     for card in toy_zoo:
         embeddings, logits = ask_timm(card, images)
@@ -149,7 +151,7 @@ def test_a_network_that_cannot_take_the_images_is_a_failure_too(toy_zoo, images,
     def fail(*_):
         raise RuntimeError("shapes differ\nand much more")
 
-    monkeypatch.setattr("zoo.features.inference.normalize", fail)
+    monkeypatch.setattr(inference_module, "normalize", fail)
     seen = extract_features(toy_zoo, images)
     assert seen.failures["ant"] == "'ant' fails on the images: shapes differ"
 

@@ -39,18 +39,18 @@ class Files:
         return sum(self.sizes)
 
 
-def find_files(card: TeacherCard, *, ask: bool = True) -> Files:
+def find_files(card: TeacherCard, *, online: bool = True) -> Files:
     """Find the files of a teacher on the Hub and their commit; nothing is downloaded.
 
     Args:
         card: a teacher of the Hub.
-        ask: False raises HubUnreachable at once: no second wait for an unreachable Hub.
+        online: False raises HubUnreachable at once: no second wait for an unreachable Hub.
 
     Raises:
         HubUnreachable: there is no connection to the Hub.
         HubError: there is no such repository or commit, or no weights that timm loads.
     """
-    if not ask:
+    if not online:
         raise HubUnreachable(f"{card.repo}: the Hub was just unreachable: pull again later.")
     with one_line(card.repo, _lost_pin(card)):
         info = retry(
@@ -100,7 +100,7 @@ def _lost_pin(card: TeacherCard) -> str:
 
 
 def fetch(
-    card: TeacherCard, *, check: bool = True, ask: bool = True, progress: Progress | None = None
+    card: TeacherCard, *, check: bool = True, online: bool = True, progress: Progress | None = None
 ) -> TeacherCard:
     """Download a teacher's files and pin their commit.
 
@@ -111,7 +111,7 @@ def fetch(
         card: a teacher of the Hub; any other is returned as it is.
         check: whether to compare files on this machine with their hash, and download damaged
             ones again.
-        ask: whether to connect to the Hub; else only its cache is used.
+        online: whether to connect to the Hub; else only its cache is used.
         progress: of the bytes of the weights.
 
     Returns:
@@ -123,7 +123,7 @@ def fetch(
     """
     if not card.repo or (card.folder is not None and not (check and _is_damaged(card))):
         return card
-    files = _find_files_or_cached(card, ask=ask)
+    files = _find_files_or_cached(card, online=online)
     paths = _download(card, files, progress)
     found = sha256_of(paths[-1])
     if wrong := [known for known in (card.sha256, files.sha256) if known not in ("", found)]:
@@ -154,13 +154,13 @@ def fetch_all(
     """Fetch many teachers: the cards of those that succeed, and the reason by name of others."""
     fetched: list[TeacherCard] = []
     failures: dict[str, str] = {}
-    ask = True
+    online = True
     for card in cards:
         try:
             bar = progress(card.name) if progress and card.repo and not card.folder else None
-            fetched.append(fetch(card, check=check, ask=ask, progress=bar))
+            fetched.append(fetch(card, check=check, online=online, progress=bar))
         except ZooError as error:
-            ask = ask and not isinstance(error, HubUnreachable)
+            online = online and not isinstance(error, HubUnreachable)
             failures[card.name] = str(error).removeprefix(f"{card.repo}: ")
     return fetched, failures
 
@@ -183,10 +183,10 @@ def publish(folder: Path, repo: str, *, private: bool = False) -> str:
     return str(address)
 
 
-def _find_files_or_cached(card: TeacherCard, *, ask: bool) -> Files:
+def _find_files_or_cached(card: TeacherCard, *, online: bool) -> Files:
     """The files of a teacher on the Hub, or those in its cache if the Hub fails."""
     try:
-        return find_files(card, ask=ask)
+        return find_files(card, online=online)
     except HubError:
         revision = card.revision or None
         for weights in WEIGHTS_FILES if card.loader == "hf-hub" else (card.weights,):

@@ -34,21 +34,23 @@ def pull(cards: Sequence[TeacherCard], runtime: Runtime, *, dry_run: bool) -> li
     from zoo.hub.client import fetch, find_files
 
     rows: list[Pulled] = []
-    ask = True
+    online = True
     for card in cards:
         try:
             if dry_run and card.folder is None:
-                files = find_files(card, ask=ask)
+                files = find_files(card, online=online)
                 rows.append(Pulled(card.name, "would pull", files.bytes, files.revision))
                 continue
             pulled = card
             if not dry_run:
-                pulled = fetch(card, ask=ask, progress=runtime.progress(f"pulling {card.name}"))
+                pulled = fetch(
+                    card, online=online, progress=runtime.progress(f"pulling {card.name}")
+                )
             status = "pulled" if pulled is not card else "here"
             size = 0 if dry_run else pulled.bytes
             rows.append(Pulled(card.name, status, size, pulled.revision))
         except ZooError as error:
-            ask = ask and not isinstance(error, HubUnreachable)
+            online = online and not isinstance(error, HubUnreachable)
             reason = str(error).removeprefix(f"{card.repo}: ")
             rows.append(Pulled(card.name, "failed", 0, card.revision, reason))
     return rows
