@@ -17,8 +17,8 @@ from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, pr
 from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
+from zoo.system.files import saving
 from zoo.system.json_files import mapping, number, optional, read_json, record, text, write_json
-from zoo.system.outputs import saving
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice
 

@@ -20,8 +20,9 @@ from zoo.errors import RankingError
 from zoo.features.store import Features
 
 METRIC = "linear_probe,logme"
-"""The default with labels, and without: docs/metrics.md has the table that chose them."""
+"""The default metric with labels; docs/metrics.md has the table that chose it."""
 BLIND_METRIC = "agreement"
+"""The default metric without labels."""
 
 CONFIDENT = 0.975
 """Share of the resamples in which a significantly better teacher is ahead."""

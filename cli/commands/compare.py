@@ -62,10 +62,11 @@ def compare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Compare transfer, FixMatch, nearest and weighted on your own labels.
+    """Compare methods on your own labels, and say which to ship.
 
-    Says which to ship and whether the difference is noise: on the images of --test, or by
-    cross-validation over the labeled ones. A stopped comparison goes on from its file.
+    Trains a student by transfer, FixMatch, nearest and weighted, and tests all on the images of
+    --test, or by cross-validation over the labeled ones. An interrupted comparison resumes from
+    its file.
     """
     deadline = Deadline(budget)
     recipe = read_recipe(budget, updates, flip, seed)

@@ -11,7 +11,7 @@ import typer
 from cli import tables, terminal
 from cli.options import Device, Seed, command_line
 from zoo.errors import ZooError
-from zoo.system.outputs import saving
+from zoo.system.files import saving
 
 LABELS_PER_CLASS = 4
 UNLABELED = 1200
@@ -28,7 +28,7 @@ def demo(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Rank, distill and compare on scanned digits: the whole tool in a few minutes."""
+    """Try the whole tool on scanned digits, in a few minutes."""
     with saving("demo", save):
         write_scans(save, seed=seed)
     from zoo.images.source import ImageSource

@@ -26,8 +26,7 @@ from cli.options import (
     Unlabeled,
     command_line,
 )
-from zoo.system.files import write_atomic
-from zoo.system.outputs import check_replaced, saving
+from zoo.system.files import check_replaced, saving, write_atomic
 from zoo.system.timing import Deadline
 
 if TYPE_CHECKING:

@@ -76,10 +76,10 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a student as one file for other runtimes; needs source-zoo[export].
+    """Export a student as one ONNX file; needs source-zoo[export].
 
-    Pixels go in, uint8 [B, 3, S, S] of 0 to 255, and probabilities come out. The file is kept only
-    if it answers as the student does; times are of one image on one thread.
+    Its input are pixels, uint8 [B, 3, S, S] of 0 to 255, its output probabilities. The file is
+    written only if it agrees with the student; times are of one image on one thread.
     """
     if not onnx:
         raise typer.BadParameter("say which format: --onnx")
