@@ -13,8 +13,8 @@ import torch
 
 from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import Distillation, Method, Recipe
-from distill.student import create_student
-from distill.training.loop import MEAN, STD, fit
+from distill.student import IMAGENET, create_student
+from distill.training.loop import fit
 from distill.training.targets import (
     SoftLabels,
     SourceProbabilities,
@@ -27,7 +27,6 @@ from zoo.features import throughput
 from zoo.system import timing
 from zoo.system.devices import choose_device
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step, format_duration, total_seconds
-from zoo.teachers.card import Preprocessing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -262,7 +261,7 @@ def measure_student(
     began = clock()
     student = create_student(arch, classes, groups=group_heads(teachers or ()), start="random")
     start = clock() - began
-    form = Preprocessing(image_size, MEAN, STD)
+    form = replace(IMAGENET, size=image_size)
     generator = torch.Generator().manual_seed(0)
     shape = (IMAGES, 3, image_size, image_size)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ ALIASES = {
     "mobilenetv3_small": "mobilenetv3_small_100",
 }
 WEIGHTS_FILE = "model.safetensors"
+
+
+IMAGENET = Preprocessing(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
+"""Preprocessing of a student with random weights."""
 
 
 class Student(nn.Module):
@@ -95,6 +100,31 @@ def check_size(arch: str, image_size: int) -> None:
             f"{arch} does not accept images of {image_size} px "
             f"({first_line(error).rstrip('.')}): try --image-size {usual}."
         ) from error
+
+
+def student_preprocessing(student: Student, arch: str, start: str, size: int) -> Preprocessing:
+    """How a student wants its images: mean, deviation and interpolation belong to its start.
+
+    Args:
+        student: as `create_student` made it.
+        arch: timm's name of it.
+        start: its initial weights, see `create_student`.
+        size: S, pixels.
+
+    Raises:
+        StudentError: the start does not state its preprocessing.
+    """
+    if start == "random":
+        return replace(IMAGENET, size=size)
+    if start == "hub":
+        known = Preprocessing.of_timm(student.network.pretrained_cfg)  # pyright: ignore
+    else:
+        folder = student_start(arch) if start == "builtin" else Path(start)
+        advice = "Name a folder in timm's Hub layout with --start."
+        layout = read_layout(folder or Path(start), error=StudentError, advice=advice)
+        known = layout.preprocessing
+    return replace(IMAGENET, size=size, mean=known.mean, std=known.std,
+                   interpolation=known.interpolation)  # fmt: skip
 
 
 def round_as_saved(network: nn.Module) -> None:

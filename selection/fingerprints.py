@@ -48,7 +48,7 @@ def make_fingerprint(images: Images, runtime: Runtime) -> Fingerprint:
         TeacherBroken: the reference network cannot be run.
     """
     sample = images.sample()
-    centers = find_centers(_embed(sample, runtime), PROTOTYPES)
+    centers = find_centers(embed_by_reference(sample, runtime), PROTOTYPES)
     return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(sample))
 
 
@@ -100,7 +100,7 @@ def shortlist_teachers(zoo: str, count: int, images: Images, runtime: Runtime) -
     index = read_index(zoo, runtime)
     for message in index.warnings:
         runtime.warn(message)
-    target = Target.of_images(_embed(images, runtime))
+    target = Target.of_images(embed_by_reference(images, runtime))
     nearest = {name for name, _ in index.shortlist.search(target, count)}
     return [card for card in list_cards(zoo) if card.name in nearest]
 
@@ -111,7 +111,7 @@ def largest_teachers(zoo: str, count: int) -> list[TeacherCard]:
     return list({card.name: card for card in (*largest, reference_card())}.values())
 
 
-def _embed(images: Images, runtime: Runtime) -> NDArray[np.float32]:
+def embed_by_reference(images: Images, runtime: Runtime) -> NDArray[np.float32]:
     """Embeddings of images by the reference network, [N, D]."""
     card = reference_card()
     outputs = extract_features(

@@ -23,7 +23,8 @@ def fast_convolutions(network: nn.Module) -> AbstractContextManager[None]:
     """
     forms: dict[nn.Module, Callable[[Any, Tensor], Tensor]] = {}
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # subclasses, such as timm's Conv2dSame, pad or standardize in a forward of their own
+        if type(module) is nn.Conv2d:
             if module.groups == module.in_channels > 1:
                 forms[module] = _depthwise
             elif module.kernel_size == (1, 1):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.recipe import Objective, Recipe
-from distill.student import Student, create_student
+from distill.student import Student, create_student, student_preprocessing
 from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
@@ -39,7 +39,6 @@ from zoo.system.distributed import SINGLE, Processes
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HISTORY_EVERY = 10
 
 
@@ -123,7 +122,7 @@ def train(
         model_args=model_args,
         seed=recipe.seed,
     )
-    preprocessing = Preprocessing(image_size, MEAN, STD, "bicubic")
+    preprocessing = student_preprocessing(student, arch, start, image_size)
     return fit(
         student,
         torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests)),

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cli.shortlisting import embed, read_index
 from scipy.stats import spearmanr
 
 from selection import shortlist as module
+from selection.fingerprints import embed_by_reference, read_index
 from selection.index import pack_index, unit_rows
 from selection.shortlist import Target, build_shortlist
-from zoo import read_images
+from zoo import Runtime, read_images
 from zoo.teachers.catalogue import list_cards
 from zoo.teachers.fingerprint import Fingerprint, fingerprint_path, reference_card
 
@@ -63,7 +63,7 @@ def read_targets(folder):
     found = {}
     for path in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
         images = read_images(path / "train").sample()
-        found[path.name] = embed(images, lambda _: lambda *_: None), images.labels
+        found[path.name] = embed_by_reference(images, Runtime()), images.labels
     return found
 
 
@@ -180,7 +180,7 @@ def main():
     parser.add_argument("--measured", type=int, nargs="+", default=[module.MEASURED])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    shortlist = read_index("builtin").shortlist
+    shortlist = read_index("builtin", Runtime()).shortlist
     prints = {card.name: fingerprint_path(card) for card in list_cards("builtin")}
     reference = reference_card().sha256
     real = np.stack(

@@ -54,13 +54,13 @@ def test_a_budget_chooses_the_updates(transfer):
 
 
 def test_time_that_the_teachers_took_is_taken_from_the_updates(timed_distil, world, monkeypatch):
-    from distill import pipeline
+    from distill import teachers
 
-    def slow(*given, _observe=pipeline.extract_together, **options):
+    def slow(*given, _extract=teachers.extract_together, **options):
         world["now"] += 20.0
-        return _observe(*given, **options)
+        return _extract(*given, **options)
 
-    monkeypatch.setattr(pipeline_module, "extract_together", slow)
+    monkeypatch.setattr(teachers, "extract_together", slow)
     words = ("--teacher", "ant")
     planned = timed_distil(*words, "--budget", "95s", "--dry-run", "--json").json
     assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7

@@ -102,7 +102,11 @@ def test_most_is_the_largest_number_that_fits():
 
 
 class Sized(list):
-    """As many labeled and unlabeled images as a job asks for."""
+    """As many labeled and unlabeled images as a job wants."""
+
+    labeled = 0
+    digests: list[str] = []  # noqa: RUF012
+    classes = ("a", "b")
 
     def sample(self, max_labeled, max_unlabeled, seed):
         sample = Sized(str(n) for n in range(max_labeled + max_unlabeled))
@@ -113,7 +117,6 @@ class Sized(list):
 def ranking_work():
     """Two teachers that take a second an image each, three controls, scoring of 0.6 s each."""
     images = Sized()
-    images.classes = ("a", "b")
     digests = [str(n) for n in range(100)]
     passes = ForwardPasses({"x": digests, "y": digests}, dict.fromkeys("xy", Rate(1.0)), 0.0)
     job = RankingJob(images, max_labeled=20, max_unlabeled=50)  # pyright: ignore

@@ -1,6 +1,9 @@
 """Convolutions in another form give what torch's own give, forward and backward."""
 
+from contextlib import nullcontext
+
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -65,3 +68,22 @@ def check_convolution(module, size):
         found.append([output, images.grad, *gradients])
     for plain, fast in zip(*found, strict=True):
         assert torch.allclose(plain, fast, atol=1e-4), size
+
+
+@pytest.mark.parametrize(
+    "arch", ["tf_efficientnet_lite0", "tf_mixnet_s", "resnetv2_50x1_bit", "mobilenetv3_small_050"]
+)
+def test_a_network_trains_as_the_network_that_is_saved(arch):
+    torch.manual_seed(0)
+    network = timm.create_model(arch, num_classes=3).eval()  # so that batch norms are the same
+    images = torch.randn(2, 3, 72, 72)
+    found = []
+    for inside in (False, True):
+        network.zero_grad()
+        with fast_convolutions(network) if inside else nullcontext():
+            outputs = network(images)
+            outputs.square().sum().backward()
+        found.append([outputs.detach(), *(p.grad for p in network.parameters())])
+    for plain, fast in zip(*found, strict=True):
+        if plain is not None:
+            assert torch.allclose(plain, fast, rtol=1e-3, atol=1e-4 * float(plain.abs().max()))

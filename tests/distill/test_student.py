@@ -16,6 +16,7 @@ from distill.student import (
     load_weights,
     round_as_saved,
     save_network,
+    student_preprocessing,
 )
 from zoo.errors import StudentError
 from zoo.teachers import catalogue
@@ -142,6 +143,17 @@ def test_model_arguments_reach_timm(tmp_path):
                  license="mit", model_args={"stem_width": 8})  # fmt: skip
     assert load_network(folder)[1] == LABELS
     timm.create_model(f"local-dir:{folder}", pretrained=True)
+
+
+def test_a_student_wants_its_images_as_its_start_does(tmp_path):
+    start = str(save(make().network, tmp_path / "s"))
+    found = student_preprocessing(make(start=start), "test_resnet", start, 48)
+    assert found == Preprocessing(48, LOOK.mean, LOOK.std, LOOK.interpolation)
+    drawn = student_preprocessing(make(), "test_resnet", "random", 48)
+    assert (drawn.mean, drawn.interpolation) == ((0.485, 0.456, 0.406), "bicubic")
+    (tmp_path / "s" / "config.json").unlink()
+    with pytest.raises(StudentError, match=r"config.json"):
+        student_preprocessing(make(), "test_resnet", start, 48)
 
 
 def test_a_start_that_does_not_exist_or_fit_is_refused_in_one_line(tmp_path):

@@ -110,16 +110,16 @@ def test_bombs_are_refused_by_what_they_declare_before_they_are_decoded(imgs, od
 
 def after_reading(monkeypatch, change):
     """Something happens to the images once they have been read."""
-    from cli import terminal
+    from zoo.images.source import ImageSource
 
-    read = terminal.read_task
+    read = ImageSource.read
 
     def reading(*words, **more):
         images = read(*words, **more)
         change()
         return images
 
-    monkeypatch.setattr(terminal, "read_task", reading)
+    monkeypatch.setattr(ImageSource, "read", reading)
 
 
 CHANGES = {
