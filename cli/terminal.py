@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from rich import box
 from rich.console import Console
@@ -41,6 +42,15 @@ def escape_unencodable() -> None:
     """Write what the encoding of stdout lacks as escapes instead of raising an error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def leave_broken_pipe() -> NoReturn:
+    """End the command with exit code 0: the reader of stdout has enough, as `head` has."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
+out.on_broken_pipe = leave_broken_pipe  # rich would exit with code 1
 
 
 def silence() -> None:

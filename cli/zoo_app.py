@@ -61,8 +61,7 @@ def main() -> None:
             terminal.complain("Stopped. The same command resumes from where it was.")
         raise
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        terminal.leave_broken_pipe()
     except (OSError, MemoryError) as error:  # of a disk or a machine, wherever it struck
         place = getattr(error, "filename", None)
         terminal.complain(

@@ -145,3 +145,10 @@ def test_a_listing_does_not_even_load_numpy():
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    script = f"{sys.executable} -u -m cli.zoo_app list | head -n 1; echo ${{PIPESTATUS[0]}}"
+    for _ in range(3):
+        run = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+        assert (run.stdout.splitlines()[-1], run.stderr) == ("0", "")
