@@ -78,8 +78,8 @@ def evaluation_table(result: Evaluation) -> None:
             f"Expected calibration error {result.calibration.error:.1%}; mean confidence "
             f"{result.calibration.confidence:.1%}."
         )
-    for truth, said, count in result.confused[:PAIRS]:
-        terminal.say(f"{truth} predicted as {said}: {count} images.")
+    for label, other, count in result.confused[:PAIRS]:
+        terminal.say(f"{label} predicted as {other}: {count} image{'s' * (count > 1)}.")
 
 
 def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:

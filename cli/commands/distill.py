@@ -101,17 +101,13 @@ def distill(
     from selection import Ranking, ranker
     from zoo.images.source import ImageSource
 
-    try:
-        shares = parse_shares(teacher or [], zoo or "all")
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--teacher") from error
+    shares = parse_shares(teacher or [], zoo or "all")
     how = Distillation(
         method, shares, objective.value, zoo, power, arch, start, image_size, recipe
     ).by(method)
+    source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
     if target is None:
         source = source_of_ranking(Ranking.load(RANKING_FILE))
-    else:
-        source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
     with terminal.runtime(device, seed) as runtime:
         images = source.read(runtime)
         job = DistillationJob(
@@ -187,7 +183,7 @@ def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
     """Shares by hand, `NAME=SHARE` or `NAME` each, normalized to sum 1.
 
     Raises:
-        ValueError: an entry is malformed, double or not above 0; the message says which.
+        BadParameter: an entry is malformed, double or not above 0.
         TeacherNotFound: no teacher has this name.
     """
     shares: dict[str, float] = {}
@@ -199,10 +195,12 @@ def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
         except ValueError:
             share = -1.0
         if not 0 < share < float("inf"):
-            raise ValueError(f"{entry!r} is not NAME=SHARE with a share above 0")
+            raise typer.BadParameter(
+                f"{entry!r} is not NAME=SHARE with a share above 0", param_hint="--teacher"
+            )
         card = find_card(name, cards)
         if card.name in shares:
-            raise ValueError(f"{name!r} is named twice")
+            raise typer.BadParameter(f"{name!r} is named twice", param_hint="--teacher")
         shares[card.name] = share
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()}

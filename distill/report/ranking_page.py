@@ -26,7 +26,7 @@ def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[st
     folder = "/".join(Path(ranking["target"]).parts[-2:]) or "your images"
     return render_page(
         {
-            "kind": "teacher ranking",
+            "kind": "ranking of teachers",
             "heading": f"Teachers for {folder}",
             "verdict": ranking_verdict(ranking),
             "lead": f"Shares: {list_shares(shares)}.",

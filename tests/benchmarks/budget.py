@@ -1,4 +1,4 @@
-"""Whether a command ends when its budget says: `python tests/bench_budget.py imgs --rounds 3`.
+"""Whether a command ends when its budget says: `python -m tests.benchmarks.budget imgs --rounds 3`.
 
 Each command runs in a process of its own with an empty cache, as a user's would, and is timed from
 outside: asked, taken, and the number of updates that was chosen.

@@ -1,6 +1,6 @@
 """A folder of 100,000 images: what listing and checking it costs over bare loops.
 
-`python tests/bench_folder.py` makes hard links to a few tiny images in a temporary folder.
+`python -m tests.benchmarks.folder` makes hard links to a few tiny images in a temporary folder.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def make(folder, count):
 
 
 def walk(folder):
-    return [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
+    return [str(Path(at, name)) for at, _, names in os.walk(folder) for name in names]
 
 
 def check(path):

@@ -1,9 +1,9 @@
-"""Does memory grow with the number of teachers? `python tests/bench_memory.py --json`.
+"""Does memory grow with the number of teachers? `python -m tests.benchmarks.memory --json`.
 
-A store is filled with what teachers like ResNet-50 (2048 features, 1000 classes) said of some
-thousand images. For few and for many of them a process of its own reads all with `extract_features` and
-makes of it what a student imitates: soft labels, and the teachers' own classes. Shown is the most
-that it held in memory that the system cannot page out into a file (RssAnon), less what it held
+A store is filled with outputs of teachers like ResNet-50 (2048 features, 1000 classes) for some
+thousand images. For few and for many of them a process of its own reads all outputs with
+`extract_features` and makes the targets of a student: soft labels, and the teachers' own classes.
+Printed is the peak of memory that the system cannot page out into a file (RssAnon), less that
 before, once as it is and once with every array in memory.
 """
 

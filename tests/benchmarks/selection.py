@@ -1,6 +1,6 @@
 """Does a metric pick the teacher whose student is best? Every cell is stored, none runs twice.
 
-python tests/bench_selection.py --data DIR --out CELLS fills the folder CELLS, then prints the
+python -m tests.benchmarks.selection --data DIR --out CELLS fills the folder CELLS, then prints the
 tables; DIR holds TARGET/train and TARGET/test. Several processes may fill one folder: --part 0/2
 and --part 1/2.
 """

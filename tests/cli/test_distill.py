@@ -29,7 +29,7 @@ def test_an_unknown_arch_is_one_line_with_close_ones(transfer):
 
 
 def test_start_gives_the_initial_weights(transfer, tmp_path):
-    assert "No initial weights" in transfer("--start", "builtin").mistake
+    assert "No embedded initial weights" in transfer("--start", "builtin").mistake
     transfer("--save", "giver", "--seed", 8)
     transfer("--save", "taker", "--start", "giver")
     transfer("--save", "plain")
@@ -104,7 +104,7 @@ def test_people_see_the_run_the_accuracy_and_the_folder(distil, imgs, test_imgs,
     assert "test_resnet, teachers, 2 updates" in ran.out
     assert "ant 75%, bee 25%" in ran.out
     assert "Accuracy " in ran.out
-    assert "The student is in [s] :cat:." in ran.out
+    assert "Student: [s] :cat:" in ran.out
 
 
 def test_save_says_where_and_overwrite_allows_it_again(transfer):
@@ -206,7 +206,7 @@ def test_a_cache_that_cannot_be_written_is_a_note(transfer, tmp_path, monkeypatc
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
     ran = transfer("--json")
     assert ran.json["updates"] == 2
-    assert "could not be kept" in ran.err
+    assert "could not be written" in ran.err
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(transfer, tmp_path):

@@ -264,7 +264,7 @@ def test_int8_that_names_other_classes_is_kept_with_a_warning(
     monkeypatch.setattr(export, "AGREEMENT", 1.01)
     ran = command(*words)
     assert ran.json["agrees"] is False
-    assert ran.err.startswith(f"Beware: {student / 'model.int8.onnx'} names another class")
+    assert ran.err.startswith(f"Warning: {student / 'model.int8.onnx'} predicts another class")
     assert (student / "model.int8.onnx").exists()
 
 

@@ -18,7 +18,7 @@ def rank(command, imgs, toy_zoo):
 def test_distill_leaves_a_page_that_tells_how_to_repeat_it(distil, imgs, test_imgs, toy_zoo):
     words = ("--target", imgs, "--test", test_imgs, "--updates", 20, "--save", "a <b>")
     ran = distil(*words)
-    assert f"as a page: {Path('a <b>/report.html')}" in ran.out
+    assert f"Report: {Path('a <b>/report.html')}" in ran.out
     page = Page(Path("a <b>/report.html").read_text(encoding="utf-8"))
     assert page.keys[:3] == ["classes", "confusion", "calibration"]
     assert page.keys[-4:] == ["training", "teachers", "ranking", "again"]
@@ -45,7 +45,7 @@ def test_a_page_that_fails_is_a_note_and_the_student_stays(transfer, monkeypatch
     monkeypatch.setattr(student_folder, "student_page", fail)
     ran = transfer()
     assert (ran.code, "no ink" in ran.err) == (0, True)
-    assert "as a page" not in ran.out
+    assert "Report:" not in ran.out
     assert Path("student/model.safetensors").exists()
 
 
@@ -91,4 +91,4 @@ def test_eval_shows_intervals_counts_calibration_and_what_is_confused(command, t
              if i != j and n}  # fmt: skip
     assert pairs
     for (truth, said), count in pairs.items():
-        assert f"{truth} taken for {said}, {count} time{'s' * (count > 1)}." in lines
+        assert f"{truth} predicted as {said}: {count} image{'s' * (count > 1)}." in lines

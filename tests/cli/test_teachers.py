@@ -174,7 +174,7 @@ def test_info_of_a_name_that_nobody_has_is_one_line(command, toy_zoo, name):
 def test_verify_passes_what_is_here_and_exits_with_zero(command, toy_zoo):
     ran = command("verify")
     assert (ran.code, ran.err) == (0, "")
-    assert "2 of 2 teachers are as their cards say." in ran.out
+    assert "2 of 2 teachers verified." in ran.out
     assert [row["problem"] for row in command("verify", "--json").json] == ["", ""]
     assert names(command("verify", "bee", "--json")) == ["bee"]
     assert names(command("verify", "bee", "bee", "--json")) == ["bee"]
@@ -187,7 +187,7 @@ def test_verify_names_what_is_wrong_and_exits_with_one(command, own):
     ran = command("verify", "--zoo", "mine")
     assert ran.code == 1
     assert "BROKEN" in ran.out
-    assert "1 of 2 teachers are as their cards say." in ran.out
+    assert "1 of 2 teachers verified." in ran.out
     ran = command("verify", "--zoo", "mine", "--json")
     assert ran.code == 1
     ant, eel = json.loads(ran.out)

@@ -68,7 +68,7 @@ def test_eval_takes_labels_from_a_file(command, student, test_imgs, tmp_path):
 def test_eval_refuses_a_class_that_the_student_never_learned(command, student, test_imgs):
     (test_imgs / "red").rename(test_imgs / "pink")
     line = command("eval", student, "--target", test_imgs).mistake
-    assert "the class 'pink', which the student does not know" in line
+    assert "the class 'pink', which the student was not trained on" in line
 
 
 def test_eval_refuses_images_without_labels(command, student, tmp_path):

@@ -137,7 +137,7 @@ def test_what_an_embedded_teacher_started_from_counts_too():
 def test_a_base_without_a_card_counts_as_unknown():
     mri = replace(find_card("brain_mri", list_cards()), base="builtin/nosuch")
     claim = teacher_claims(["brain_mri"], [mri])[-1]
-    assert (claim.what, claim.license) == ("nosuch, which teachers started from", "unknown")
+    assert (claim.what, claim.license) == ("nosuch, initial weights of teachers", "unknown")
 
 
 def test_initial_weights_count_as_on_their_card():

@@ -81,7 +81,7 @@ def test_the_command_under_torchrun_saves_one_student(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert said.returncode == 0, said.stderr
-    assert said.stdout.count("The student is in student") == 1
+    assert said.stdout.count("Student: student") == 1
     assert (tmp_path / "student" / "model.safetensors").exists()
 
 

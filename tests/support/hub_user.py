@@ -29,7 +29,7 @@ from cli.zoo_app import main
 sys.argv[0] = "zoo"
 main()
 """
-"""Runs the command; first says what some names are: {"zoo.teachers.catalogue.CATALOGUE": "file"}."""
+"""Runs the command, after setting some names: {"zoo.teachers.catalogue.CATALOGUE": "file"}."""
 
 
 class User:

@@ -1,4 +1,4 @@
-"""Write zoo/catalogue.json: `python tests/make_catalogue.py CSV [OUT]`.
+"""Write zoo/catalogue.json: `python -m tests.tools.make_catalogue CSV [OUT]`.
 
 The CSV lists candidate teachers with the evidence for each. What timm's own
 registry knows of a teacher is taken from there; what is typed here is what no file says: harmonised

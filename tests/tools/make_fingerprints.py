@@ -1,4 +1,4 @@
-"""Give the embedded teachers fingerprints: `python -m tests.tools.make_fingerprints --data DIR [NAME...]`.
+"""Fingerprints of the embedded teachers: `python -m tests.tools.make_fingerprints --data DIR`.
 
 Without names those that lack one, or whose reference network changed. DIR as for
 `tests.tools.train_zoo`: a folder with one folder of class folders per data set.

@@ -1,6 +1,6 @@
 """Split source domains into TASK/train and TASK/test, to choose numbers on: no target is used.
 
-python tests/make_tuning.py --data SOURCES --out DIR, where SOURCES holds DOMAIN/CLASS/images.
+python -m tests.tools.make_tuning --data SOURCES --out DIR, where SOURCES holds DOMAIN/CLASS/images.
 """
 
 import argparse

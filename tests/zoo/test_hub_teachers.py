@@ -210,7 +210,7 @@ def test_a_pack_and_an_own_zoo_need_neither_hub_nor_caches(hub, user, command, i
     words = ("add", "lab/net", "--name", "net", "--domain", "noise", "--zoo", own)
     assert user.zoo(*words).code == 0
     lost = user.zoo("pack", own.parent / "p", "--teachers", "lab/absent", "--zoo", "lab/absent")
-    assert "lab/absent cannot be packed: not found" in lost.mistake
+    assert "is not available to be packed: not found" in lost.mistake
     shutil.rmtree(user.home)
     shutil.rmtree(user.cache)
     for zoo, names in ((place, {"ant", "lab/net"}), (own, {"net"})):
