@@ -1,9 +1,9 @@
 """Ten SIGKILLs of `zoo distill` at random moments: is the student the same, byte for byte?
 
-`python -m tests.benchmarks.kills` writes the scans of `zoo demo` into a temporary folder, ranks, teaches
-a student undisturbed, then teaches another whose process is killed again and again, each time
-followed by the same command. It prints what was kept at every kill, and a verdict. Moments are in
-seconds of processor time, so that other work on the machine does not shift them (Linux only).
+`python -m tests.benchmarks.kills` writes the scans of `zoo demo` into a temporary folder, ranks,
+teaches a student undisturbed, then teaches another whose process is killed again and again, each
+time followed by the same command. It prints what was kept at every kill, and a verdict. Moments are
+in seconds of processor time, so that other work on the machine does not shift them (Linux only).
 """
 
 import argparse

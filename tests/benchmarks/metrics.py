@@ -1,7 +1,8 @@
 """How fast are the metrics against their published forms, and do they agree?
 
-python -m tests.benchmarks.metrics compares at --rows x --width; --large runs each metric once on 50,000
-images of width 2048 in 100 classes, in a process of its own, and prints its time and peak memory.
+python -m tests.benchmarks.metrics compares at --rows x --width; --large runs each metric once on
+50,000 images of width 2048 in 100 classes, in a process of its own, and prints its time and peak
+memory.
 """
 
 import argparse

@@ -1,10 +1,11 @@
 """What running teachers costs: `python -m tests.benchmarks.observe --json`.
 
 Images a second of `extract_features`, loading, decoding and storing included, over those of a bare
-forward loop on images that lie decoded in memory: `observe_over_bare` at the sizes of practice, photographs
-of 500 px for networks of ResNet-50's size at 224 px; `embedded_over_bare` for the embedded teachers
-at 64 px, which are so small that the rest counts. `second_rank_speedup` is how much faster the
-second `zoo rank` of the same images with the embedded teachers is, start of Python included.
+forward loop on images that lie decoded in memory: `observe_over_bare` at the sizes of practice,
+photographs of 500 px for networks of ResNet-50's size at 224 px; `embedded_over_bare` for the
+embedded teachers at 64 px, which are so small that the rest counts. `second_rank_speedup` is how
+much faster the second `zoo rank` of the same images with the embedded teachers is, start of Python
+included.
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """The paper's comparison on real targets. Every cell is a file, so a run resumes and extends.
 
-python -m tests.benchmarks.paper --data DIR --out CELLS, where DIR holds TARGET/train and TARGET/test.
-Several processes may fill one folder: --part 0/2 and --part 1/2. --show only prints the tables.
-A method with other numbers is a method of its own: default:pseudo_label_weight=0 or
-weighted:power=4, and so is one with the teachers of another zoo: default@FOLDER. A teacher that is called like the target
-is left out.
+python -m tests.benchmarks.paper --data DIR --out CELLS, where DIR holds TARGET/train and
+TARGET/test. Several processes may fill one folder: --part 0/2 and --part 1/2. --show only prints
+the tables. A method with other numbers is a method of its own: default:pseudo_label_weight=0 or
+weighted:power=4, and so is one with the teachers of another zoo: default@FOLDER. A teacher that is
+called like the target is left out.
 """
 
 import argparse

@@ -3,7 +3,8 @@
 python -m tests.benchmarks.shortlist [--data DIR] [--cells CELLS] [--teachers 100 1000 10000 100000]
 prints tables. The zoo is the real fingerprints of the embedded teachers and simulated ones around
 them. DIR holds TARGET/train, real images to search with; without it the targets are simulated too.
-CELLS holds TARGET-10-SEED-TEACHER.json of tests/benchmarks/selection.py: what each teacher was worth.
+CELLS holds TARGET-10-SEED-TEACHER.json of tests/benchmarks/selection.py: what each teacher was
+worth.
 """
 
 import argparse

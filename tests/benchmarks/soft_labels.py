@@ -1,8 +1,8 @@
 """How right the teachers' soft labels are, by the rule that makes their shares; no student.
 
-python -m tests.benchmarks.soft_labels --data TUNING, where TUNING is a folder by make_tuning.py. The
-teacher that is called like the task is left out. Accuracy is that on the images of TASK/train whose
-labels were hidden.
+python -m tests.benchmarks.soft_labels --data TUNING, where TUNING is a folder by make_tuning.py.
+The teacher that is called like the task is left out. Accuracy is that on the images of TASK/train
+whose labels were hidden.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What an update costs, as ratios of medians in one run: `python -m tests.benchmarks.training --json`.
+"""Cost of an update as ratios of medians: `python -m tests.benchmarks.training --json`.
 
 Every contestant teaches mobilenetv3_small_100 at 64 px on the same images; they take turns. The
 plain loop (float32, NCHW, malloc as it comes) runs in processes of its own. Cached teachers are

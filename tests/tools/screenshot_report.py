@@ -1,4 +1,4 @@
-"""Picture the top of a report page: `python -m tests.tools.screenshot_report REPORT.html PICTURE.png`.
+"""A picture of a report page: `python -m tests.tools.screenshot_report REPORT.html PICTURE.png`.
 
 `docs/report.png` is of the student that `zoo demo` teaches; needs a chromium on the path.
 """
