@@ -217,16 +217,16 @@ def comparison_table(comparison: Comparison) -> None:
     )
     for row in comparison.standings:
         interval = f"{row.low:.1%} to {row.high:.1%}"
-        behind, chance = (
-            (f"{100 * row.behind:.1f}", f"{row.chance:.3f}") if row.behind else ("", "")
-        )
-        terminal.add_row(
-            table, row.method, f"{row.accuracy:.1%}", interval, behind, chance, f"{row.seconds:.0f}"
-        )
+        behind, p_value = "", ""
+        if row.behind:
+            behind = f"{100 * row.behind:.1f}"
+            p_value = f"{row.chance:.3f}" if row.chance >= 0.001 else "<0.001"
+        cells = (row.method, f"{row.accuracy:.1%}", interval, behind, p_value)
+        terminal.add_row(table, *cells, f"{row.seconds:.0f}")
     terminal.print_table(table)
     terminal.say(comparison.verdict)
-    folds = f"in {comparison.folds}-fold cross-validation" if comparison.folds else "held out"
-    terminal.say(f"On {comparison.images} labeled images {folds}; one seed.")
+    folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
+    terminal.say(f"{comparison.images} labeled images, {folds}; one seed.")
 
 
 def verdict(reports: Sequence[Report]) -> None:
