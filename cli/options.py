@@ -163,7 +163,7 @@ class Compared(StrEnum):
 
 
 def read_recipe(budget: float | None, updates: int | None, flip: bool, seed: int) -> Recipe:
-    """The recipe that the options ask for; a budget chooses the updates."""
+    """The recipe given by the options; a budget chooses the updates."""
     if budget and updates is not None:
         raise typer.BadParameter("--budget chooses the updates: leave out --updates")
     recipe = Recipe(flip=flip, seed=seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from cli import terminal
 from cli.commands import compare, demo, distill, rank, student, teachers
 from zoo import __version__
 from zoo.errors import ZooError, first_line
+from zoo.system.distributed import is_first_process
 from zoo.system.memory import keep_freed_memory
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def main() -> None:
     terminal.handle_sigterm()
     terminal.escape_unencodable()
     keep_freed_memory()  # of this process only: see docs/performance.md
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         terminal.silence()  # of the processes of torchrun only the first prints
     try:
         app()

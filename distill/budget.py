@@ -116,7 +116,7 @@ def plan_training(
     for job in jobs:
         job.rate(size)  # measured now: the time spent includes it
     begun = Step("read and measure", len(parts[0][0]), "images", deadline.spent)
-    resumed = saved.load() if budget else None
+    resumed = saved.load("updates", "image_size") if budget else None
     chosen: Mapping[str, int] = resumed or {}
 
     def choose(*others: Step, perhaps: Sequence[Step] = ()) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +181,8 @@ class ComparisonJob:
             ZooError: it lies among the images, or is not a comparison.
         """
         check_output(self.save, source_of(self.images))
+        if self.test:
+            check_output(self.save, source_of(self.test))
         Record.open(self.save, "")
 
     def run(self, plan: TrainingPlan | None = None) -> Comparison:
@@ -193,9 +195,12 @@ class ComparisonJob:
         from distill.evaluation.evaluate import predict
         from distill.student import round_as_saved
         from distill.training.checkpoint import delete_checkpoint
+        from zoo.system.devices import choose_device
 
         self.check()
-        how = self.how.resolve(self.runtime)
+        if overlap := describe_overlap(self.images, self.test):
+            self.runtime.warn(overlap)
+        how, device = self.how.resolve(self.runtime), choose_device(self.runtime.device)
         parts, folds = divide(self.images, self.test, self.folds)
         cells: list[tuple[Method, int]] = [
             (method, fold) for fold in range(len(parts)) for method in self.methods
@@ -218,8 +223,14 @@ class ComparisonJob:
                 own = how.by(method)
                 teachers = self._teachers(own, train, fold, rankings, runtime)
                 trained = train_student(own, teachers, train, runtime)
+                if trained.warning:
+                    runtime.warn(trained.warning)
                 round_as_saved(trained.network)
-                predicted = predict(trained.network, test, trained.preprocessing).argmax(axis=1)
+                progress = runtime.progress(f"testing ({method})")
+                probabilities = predict(
+                    trained.network, test, trained.preprocessing, device=device, progress=progress
+                )
+                predicted = probabilities.argmax(axis=1)
                 labels = np.array(test.classes)[test.labels]
                 right = np.array(self.images.classes)[predicted] == labels
                 record.add(key, right, trained.seconds)
@@ -230,8 +241,6 @@ class ComparisonJob:
         }
         comparison = compare(found, folds=folds)
         record.save(comparison.to_json())
-        if overlap := describe_overlap(self.images, self.test):
-            self.runtime.warn(overlap)
         return comparison
 
     def plan(self, deadline: Deadline | None = None) -> TrainingPlan:
@@ -268,13 +277,13 @@ class ComparisonJob:
         runtime: Runtime,
     ) -> Teachers:
         """The teachers of a student; those of a fold are ranked once."""
-        quiet = replace(runtime, warn=lambda _: None)
         if how.method in RANKED and fold not in rankings and self.ranker:
-            rankings[fold] = self.ranker(images, how.zoo or "builtin", quiet).run()
-        return prepare_teachers(how, images, quiet, ranking=rankings.get(fold))
+            rankings[fold] = self.ranker(images, how.zoo or "builtin", runtime).run()
+        return prepare_teachers(how, images, runtime, ranking=rankings.get(fold))
 
     def _fingerprint(self, how: Distillation, folds: int) -> str:
         """SHA-256 of what the results depend on."""
         tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
-        numbers = (how.objective, how.zoo, how.arch, how.start, how.image_size, how.recipe)
+        numbers = (how.objective, how.zoo, how.arch, how.start, how.image_size, how.recipe,
+                   how.power, sorted(how.shares.items()), self.runtime.seed)  # fmt: skip
         return hashlib.sha256(repr((tasks, folds, numbers)).encode()).hexdigest()

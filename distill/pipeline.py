@@ -63,18 +63,20 @@ def distill_images(
         >>> report = distill_images("imgs", Distillation(), ranking=rank_images("imgs"))
         >>> report.teachers
     """
-    runtime = runtime or Runtime()
-    read = load_images(images, runtime)
+    runtime, messages = runtime or Runtime(), list[str]()
+    collecting = runtime.collect(messages)
+    read = load_images(images, collecting)
     return DistillationJob(
         read,
         how or Distillation(),
         ranking=ranking,
         ranker=ranker,
-        test=load_test(test, read, runtime),
+        test=load_test(test, read, collecting),
         save=Path(save),
         overwrite=overwrite,
         tensorboard=tensorboard,
         command=command,
+        messages=messages,
         runtime=runtime,
     ).run()
 
@@ -98,6 +100,7 @@ class DistillationJob:
     overwrite: bool = False
     tensorboard: Path | None = None
     command: str = ""
+    messages: Sequence[str] = ()
     runtime: Runtime = field(default_factory=Runtime)
 
     def check(self) -> None:
@@ -126,8 +129,10 @@ class DistillationJob:
         from distill.training.tensorboard import event_file
 
         self.check()
-        messages: list[str] = []
+        messages = [*self.messages]
         runtime, how = self.runtime.collect(messages), self.how.resolve(self.runtime)
+        if overlap := describe_overlap(self.images, self.test):
+            runtime.warn(overlap)
         with (
             runtime.join() as joined,
             event_file(self.tensorboard if joined.processes.is_first else None) as record,
@@ -144,6 +149,8 @@ class DistillationJob:
         check_folder(self.save, overwrite=self.overwrite)  # another run may have come first
         ranking = teachers.ranking.to_json() if teachers.ranking else None
         warning = save_student(trained, report, self.save, cards=teachers.cards, ranking=ranking)
+        if plan:
+            plan.saved.delete()
         if warning:
             self.runtime.warn(warning)
             return replace(report, notes=(*report.notes, warning))
@@ -168,10 +175,12 @@ class DistillationJob:
         round_as_saved(trained.network)
         if self.test is not None and tested:
             form, device = trained.preprocessing, choose_device(self.runtime.device)
-            result = evaluate(trained.network, self.test, images.classes, form, device=device)
-        further = [describe_overlap(images, self.test), trained.warning]
-        for message in filter(None, further):
-            self.runtime.warn(message)
+            result = evaluate(
+                trained.network, self.test, images.classes, form, device=device,
+                progress=self.runtime.progress("testing"),
+            )  # fmt: skip
+        if trained.warning:
+            self.runtime.warn(trained.warning)
         return Report(
             method=how.method,
             arch=how.arch,
@@ -188,7 +197,7 @@ class DistillationJob:
             seconds=trained.seconds,
             student=str(self.save),
             evaluation=result,
-            notes=tuple(dict.fromkeys(filter(None, (*messages, *further)))),
+            notes=tuple(dict.fromkeys(filter(None, (*messages, trained.warning)))),
             digest=images.digest,
             command=self.command,
             soft_label_accuracy=trained.soft_label_accuracy,
@@ -271,8 +280,7 @@ def load_test(test: str | Path | Images | None, images: Images, runtime: Runtime
     if test is None:
         return None
     if not isinstance(test, Images):
-        quiet = replace(runtime, warn=lambda _: None)
-        test = ImageSource(Path(test)).read(quiet, need_labels=False)
+        test = ImageSource(Path(test)).read(runtime, need_labels=False)
     if not test.labeled:
         raise ImagesError(f"{test.root} has no labeled image to test on: add class sub-folders.")
     if unknown := sorted(set(test.classes) - set(images.classes)):

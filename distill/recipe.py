@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal
+from typing import Literal, get_args
 
 from zoo.system.runtime import Runtime
 
@@ -127,6 +127,14 @@ class Distillation:
     start: str = "builtin"
     image_size: int = 64
     recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method) or self.objective not in get_args(Objective):
+            raise ValueError(f"unknown method {self.method!r} or objective {self.objective!r}")
+        if any(not 0 <= share < inf for share in self.shares.values()):
+            raise ValueError("shares are numbers of 0 or more")
+        if self.method == "teachers" and not sum(self.shares.values()):
+            raise ValueError("the method 'teachers' needs shares, one of them above 0")
 
     def by(self, method: Method) -> Distillation:
         """The same for another method, with FixMatch's term where it belongs."""

@@ -103,7 +103,7 @@ def check_size(arch: str, image_size: int) -> None:
 
 
 def student_preprocessing(student: Student, arch: str, start: str, size: int) -> Preprocessing:
-    """How a student wants its images: mean, deviation and interpolation belong to its start.
+    """Preprocessing of a student: mean, deviation and interpolation belong to its start.
 
     Args:
         student: as `create_student` made it.

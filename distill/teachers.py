@@ -126,7 +126,8 @@ def prepare_teachers(
     if not shares:
         return Teachers(ranking=ranking)
     listed = list_cards(how.zoo or (ranking.zoo if ranking else "all"))
-    cards = pull_required([find_card(name, listed) for name in shares], runtime, "for training")
+    named = [find_card(name, listed) for name, share in shares.items() if share > 0]
+    cards = pull_required(named, runtime, "for training")
     headless = [card.name for card in cards if how.objective == "source" and not card.classes]
     used = [card for card in cards if card.name not in headless]
     if headless and not used:

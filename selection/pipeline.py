@@ -201,14 +201,14 @@ class RankingJob:
         deadline = deadline or Deadline()
         work = self.measure(deadline)
         begun = Step("read and measure", len(self.images), "images", deadline.spent)
-        saved = SavedChoice.of(
-            self.runtime.cache, self.images.digest, self.runtime.seed, self.zoo, self.metric,
-            self.shortlist, deadline.budget,
-        )  # fmt: skip
+        zoo, seed = absolute_zoo(self.zoo), self.runtime.seed
+        depends = (self.images.digest, seed, zoo, self.metric, self.shortlist, deadline.budget)
+        saved = SavedChoice.of(self.runtime.cache, *depends)
         chosen, warnings = dict[str, int](), [*work.warnings]
         if deadline.budget:
-            chosen = saved.load() or work.choose(deadline.budget, deadline.spent)
-            warnings += [timing.RESUMES] if saved.path.exists() else []
+            resumed = saved.load("max_labeled", "max_unlabeled")
+            chosen = resumed or work.choose(deadline.budget, deadline.spent)
+            warnings += [timing.RESUMES] if resumed else []
         job = replace(self, **chosen)
         steps = (begun, *replace(work, job=job).steps)
         return RankingPlan(steps, chosen, deadline.budget, tuple(warnings), job=job, saved=saved)

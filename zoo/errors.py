@@ -29,11 +29,11 @@ class HubUnreachable(HubError):
 
 
 class ImagesError(ZooError):
-    """A folder, label file or image cannot be used as asked."""
+    """A folder, label file or image cannot be used as requested."""
 
 
 class StudentError(ZooError):
-    """A student cannot be built, saved or loaded as asked."""
+    """A student cannot be built, saved or loaded as requested."""
 
 
 class RankingError(ZooError):

@@ -62,7 +62,7 @@ def compare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Compare methods on your own labels, and say which to ship.
+    """Compare methods on your own labels, and name the best.
 
     Trains a student by transfer, FixMatch, nearest and weighted, and tests all on the images of
     --test, or by cross-validation over the labeled ones. An interrupted comparison resumes from

@@ -108,18 +108,21 @@ def distill(
     source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
     if target is None:
         source = source_of_ranking(Ranking.load(RANKING_FILE))
+    messages: list[str] = []
     with terminal.runtime(device, seed) as runtime:
-        images = source.read(runtime)
+        collecting = runtime.collect(messages)
+        images = source.read(collecting)
         job = DistillationJob(
             images,
             how,
             ranking=saved_ranking(images, zoo) if method in RANKED else None,
             ranker=ranker,
-            test=load_test(test, images, runtime),
+            test=load_test(test, images, collecting),
             save=save,
             overwrite=overwrite,
             tensorboard=tensorboard,
             command=command_line(),
+            messages=messages,
             runtime=runtime,
         )
         plan = job.plan(deadline) if budget or dry_run else None
@@ -128,8 +131,6 @@ def distill(
         if dry_run:
             return
         report = job.run(plan)
-    if plan:
-        plan.saved.delete()
     terminal.note(deadline.overrun)
     if as_json:
         terminal.print_json(report.summary())

@@ -26,6 +26,7 @@ from cli.options import (
     Unlabeled,
     command_line,
 )
+from zoo.system.distributed import is_first_process
 from zoo.system.files import check_replaced, saving, write_atomic
 from zoo.system.timing import Deadline
 
@@ -95,6 +96,8 @@ def rank(
         if plan and budget:
             plan.saved.save(plan.chosen, runtime.warn)
         ranking = job.run()
+    if not is_first_process():  # of torchrun only the first saves
+        return
     with saving("ranking", save):
         ranking.save(save)
     if plan:

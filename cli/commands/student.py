@@ -82,7 +82,7 @@ def export(
     written only if it agrees with the student; times are of one image on one thread.
     """
     if not onnx:
-        raise typer.BadParameter("say which format: --onnx")
+        raise typer.BadParameter("choose a format: --onnx")
     if int8 and target is None:
         raise typer.BadParameter("--int8 needs --target, images to measure its ranges on")
     path = out or student / ("model.int8.onnx" if int8 else "model.onnx")

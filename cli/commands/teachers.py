@@ -60,7 +60,7 @@ def pull(
     default: Annotated[bool, typer.Option("--default", help="The default set.")] = False,
     zoo: AnyZoo = "hub",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only ask the Hub what it would be, in bytes.")
+        bool, typer.Option("--dry-run", help="Show what would be fetched, in bytes.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -71,10 +71,10 @@ def pull(
     """
     if not (names or domain or default):
         raise typer.BadParameter("name teachers, or choose them with --domain or --default")
-    odd = [name for name in names or [] if "/" in name and not is_repository(name)]
-    rows = [Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in odd]
-    wanted = [name for name in names or [] if name not in odd]
-    if wanted or not odd:
+    malformed = [name for name in names or [] if "/" in name and not is_repository(name)]
+    rows = [Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in malformed]
+    wanted = [name for name in names or [] if name not in malformed]
+    if wanted or not malformed:
         zoos = ",".join([zoo, *(name for name in wanted if "/" in name)])
         cards = select_cards(zoos, wanted, domain=domain, default=default)
         with terminal.runtime() as runtime:

@@ -142,6 +142,11 @@ def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
             f"Class {name!r} in {images.root} has {counts.min()} labeled images, and "
             "cross-validation needs 3: label more, or pass --test."
         )
+    if counts.max() < folds:
+        raise ImagesError(
+            f"{images.root} has at most {counts.max()} labeled images per class, too few for "
+            f"{folds} folds: lower --folds, or pass --test."
+        )
     held: list[list[NDArray[np.int64]]] = [[] for _ in range(folds)]
     for number, part in enumerate(assign_folds(images.labels[known])):
         held[number % folds].append(known[part])

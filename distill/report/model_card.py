@@ -55,11 +55,12 @@ def _teacher_lines(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
     if not report.teachers:
         return ["Trained without teachers.", ""]
     known = {card.name: card for card in cards}
-    rows = [
-        f"| {name} | {share:.1%} | {known[name].source} | {known[name].license} "
-        f"| {known[name].data} ({known[name].data_license}) |"
-        for name, share in sorted(report.teachers.items(), key=lambda item: -item[1])
-    ]
+    rows: list[str] = []
+    for name, share in sorted(report.teachers.items(), key=lambda item: -item[1]):
+        cells = "unknown | unknown | unknown"
+        if card := known.get(name):
+            cells = f"{card.source} | {card.license} | {card.data} ({card.data_license})"
+        rows.append(f"| {name} | {share:.1%} | {cells} |")
     head = ["## Teachers", "", "| teacher | share | source | license | data (its license) |"]
     summary = soft_label_summary(report)
     return [*head, "|---|---|---|---|---|", *rows, "", *([summary, ""] if summary else [])]

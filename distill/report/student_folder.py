@@ -102,7 +102,8 @@ def save_student(
                     sha256=sha256_of(part / WEIGHTS_FILE),
                 ),
             )
-            for name in (PAGE, *ONNX_FILES):  # of a previous student
+            stale = (PAGE, *ONNX_FILES, *(() if ranking else ("ranking.json",)))
+            for name in stale:  # of a previous student
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise StudentError(

@@ -16,7 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "docs" / "tutorial.md", ROOT / "README.md")
-BLOCKS = re.compile(r"(^```sh\n(.*?)^```\n\n```text\n)(.*?)(^```$)", re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(
+    r"(^```sh\n((?:(?!```).*\n)*)```\n\n```text\n)((?:(?!```).*\n)*)(```$)", re.MULTILINE
+)
 COLUMNS = "110"
 
 

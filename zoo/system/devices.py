@@ -29,6 +29,8 @@ def choose_device(name: torch.device | str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.zeros(1, device=device).tolist()  # fails for `meta`
     except (RuntimeError, AssertionError, ImportError) as error:
         raise ZooError(

@@ -57,6 +57,11 @@ SINGLE = Processes()
 """Without torchrun."""
 
 
+def is_first_process() -> bool:
+    """Whether this process prints and saves: the first of torchrun's, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def join() -> Iterator[Processes]:
     """The processes that torchrun started (RANK and WORLD_SIZE), or this one; may be nested."""

@@ -34,7 +34,7 @@ class Runtime:
 
     Attributes:
         device: `auto` (CUDA, then MPS, then the CPU), or a device of torch.
-        seed: random seed of samples, resamples, views and initial heads.
+        seed: random seed of samples and resamples of a ranking; training has `Recipe.seed`.
         cache: folder of features, scores, checkpoints and indexes.
         progress: makes a progress callback for each piece of work; the library prints nothing.
         warn: called with a message when something unexpected does not stop the work.

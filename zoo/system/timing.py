@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.system.json_files import integer, mapping, read_json, write_json
+from zoo.system.json_files import integer, read_json, record, write_json
 
 clock = time.monotonic
 UNITS = {"h": 3600, "m": 60, "s": 1}
@@ -124,10 +124,11 @@ class SavedChoice:
         key = hashlib.sha256(repr(depends).encode()).hexdigest()
         return cls(cache / "runs" / f"budget-{key[:32]}.json")
 
-    def load(self) -> dict[str, int] | None:
+    def load(self, *names: str) -> dict[str, int] | None:
         """The chosen numbers by name; None if there are none."""
+        schema = record(dict.fromkeys(names, integer()), strict=True)
         with suppress(ZooError):
-            return read_json(self.path, mapping(integer()), error=ZooError, advice="")
+            return read_json(self.path, schema, error=ZooError, advice="")
         return None
 
     def save(self, chosen: Mapping[str, int], warn: Callable[[str], None]) -> None:
