@@ -21,9 +21,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from distill import Recipe
-from distill.student import create_student
+from distill.student import IMAGENET, create_student
 from distill.training.convolutions import fast_convolutions
-from distill.training.loop import MEAN, STD, fit
+from distill.training.loop import fit
 from distill.training.targets import SourceTargets, make_targets
 from zoo import Features, keep_freed_memory, list_cards
 from zoo.features.inference import BATCH, to_input
@@ -38,7 +38,7 @@ UPDATES, WARM = 14, 4
 
 def form(size):
     """How a network wants its images."""
-    return Preprocessing(size, MEAN, STD, "bicubic")
+    return Preprocessing(size, IMAGENET.mean, IMAGENET.std, "bicubic")
 
 
 def draw_images(size=SIZE):
@@ -86,7 +86,7 @@ def loop(*, tuned):
     if tuned:
         student.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=0.02, fused=tuned)
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (MEAN, STD))
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET.mean, IMAGENET.std))
     truth, seconds = torch.arange(96) % CLASSES, []
     with fast_convolutions(student) if tuned else nullcontext():
         for step in range(UPDATES):

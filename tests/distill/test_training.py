@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 
 from distill.evaluation.evaluate import evaluate
 from distill.recipe import Recipe
-from distill.student import create_student
+from distill.student import IMAGENET, create_student
 from distill.training.batches import Batches
-from distill.training.loop import MEAN, STD, set_rate
+from distill.training.loop import set_rate
 from distill.training.targets import soft_labels
 from tests.support.training_runs import RECIPE, SHARES, run, same, weights
 from zoo.errors import ImagesError, StudentError, ZooError
@@ -34,7 +34,7 @@ def test_one_update_is_the_formula(images, features):
     batch = Batches(pixels, torch.from_numpy(images.labels), recipe, unlabeled=True, strong=False)[
         0
     ]
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    mean, std = torch.tensor(IMAGENET.mean).view(3, 1, 1), torch.tensor(IMAGENET.std).view(3, 1, 1)
     phi = student.embed((batch.images - mean) / std)
     loss = 0.3 * cross_entropy(student.classify(phi[:4]), batch.labels)
     heads = student.classify_source(phi[4:], 0).split([3, 2], dim=1)
