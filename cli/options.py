@@ -26,7 +26,7 @@ Labels = Annotated[
 LabelsPerClass = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Keep so many labels of each class and hide the others, for experiments."
+        min=1, help="Keep this many labels of each class and hide the others, for experiments."
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**31, help="Random seed.")]
@@ -86,7 +86,9 @@ Top = Annotated[
 
 Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
 Start = Annotated[str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")]
-ImageSize = Annotated[int, typer.Option(min=32, max=1024, help="Of the student, px.")]
+ImageSize = Annotated[
+    int, typer.Option(min=32, max=1024, help="Image size of the student, in pixels.")
+]
 Updates = Annotated[
     int | None, typer.Option(min=1, show_default="400", help="Steps of the optimizer.")
 ]
@@ -127,7 +129,10 @@ Test = Annotated[Path | None, typer.Option(help="Folder of held-out labeled imag
 
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
 RankedZoo = Annotated[
-    str, typer.Option(help=f"{ZOO} Of hub and all: what is pulled, and the default set.")
+    str,
+    typer.Option(
+        help=f"{ZOO} From hub and all, only pulled teachers and the default set are ranked."
+    ),
 ]
 AnyZoo = Annotated[str, typer.Option(help=ZOO)]
 Domain = Annotated[str | None, typer.Option(help="Only teachers whose domain has this in it.")]

@@ -34,8 +34,8 @@ def ranking_table(ranking: Ranking) -> None:
     first, *others = ranking.metric.split(",")
     teachers = ranking.teachers
     ranked = ["rank>"] if any(row.rank for row in teachers) else []
-    drawn = ["95 % interval~"] if any(row.low is not None for row in teachers) else []
-    columns = [*ranked, "teacher", "domain", f"{first}>", *drawn, *(f"{n}>" for n in others)]
+    drawn = ["95 % interval"] if any(row.low is not None for row in teachers) else []
+    columns = [*ranked, "teacher", "domain~", f"{first}>", *drawn, *(f"{n}>" for n in others)]
     rows = [
         [
             *(str(row.rank or "") for _ in ranked),

@@ -78,7 +78,7 @@ def export(
 ) -> None:
     """Export a student as one ONNX file; needs source-zoo[export].
 
-    Its input are pixels, uint8 [B, 3, S, S] of 0 to 255, its output probabilities. The file is
+    Input: pixels, uint8 [B, 3, S, S] of 0 to 255; output: probabilities. The file is
     written only if it agrees with the student; times are of one image on one thread.
     """
     if not onnx:

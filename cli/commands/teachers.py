@@ -41,7 +41,7 @@ def list_teachers(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="Of a teacher.")],
+    name: Annotated[str, typer.Argument(help="Name of a teacher.")],
     zoo: AnyZoo = "all",
     as_json: Json = False,
 ) -> None:
@@ -66,8 +66,8 @@ def pull(
 ) -> None:
     """Fetch teachers from the Hub and pin their commits.
 
-    A name may be OWNER/NAME, any repository in timm's layout. What was cut goes on where it
-    ended. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honored.
+    A name may be OWNER/NAME, any repository in timm's layout. Interrupted downloads resume.
+    HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honored.
     """
     if not (names or domain or default):
         raise typer.BadParameter("name teachers, or choose them with --domain or --default")
@@ -95,7 +95,7 @@ def verify(
 ) -> None:
     """Check the teachers on this machine.
 
-    Files against their hashes, network, classes, preprocessing, answers to two synthetic images.
+    File hashes, network, classes, preprocessing, and the outputs for two synthetic images.
     """
     from zoo.teachers.verify import verify_all
 
@@ -125,7 +125,7 @@ def add(
 ) -> None:
     """Make a network a teacher of your own zoo.
 
-    Then it ranks beside the others: `zoo rank --zoo builtin,my-zoo`.
+    Rank it together with the others: `zoo rank --zoo builtin,my-zoo`.
     """
     with terminal.runtime() as runtime:
         card = add_teacher(source, name, domain, zoo, runtime, images=images)
@@ -153,12 +153,14 @@ def index(zoo: AnyZoo = "all") -> None:
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="Of a student or teacher.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a student or teacher.")],
     repo: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
     license: Annotated[
         str | None, typer.Option(help="Identifier such as cc-by-4.0; else what the folder states.")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="If it is new.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
 ) -> None:
     """Publish a student or teacher on the Hub.
 
