@@ -55,7 +55,7 @@ def main():
                 taken, said = run([name, *task, *student, "--budget", budget], Path(folder))
             ratio = taken / parse_duration(budget)
             ratios.setdefault(name, []).append(round(ratio, 3))
-            chosen = "".join(re.findall(r"Chosen: (\d+ updates)|(--probe \d+)", said)[-1])
+            chosen = "".join(re.findall(r"Chosen: (\d+ updates)|(--max-unlabeled \d+)", said)[-1])
             print(
                 f"| {name} | {budget} | {format_duration(taken)} | {ratio:.2f} | {chosen} |",
                 flush=True,
