@@ -76,12 +76,12 @@ class Comparison:
         """The result in a sentence."""
         first, *others = self.standings
         beaten = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance < SIGNIFICANCE]
-        tied = [f"{s.method} ({100 * s.behind:.1f})" for s in others if s.chance >= SIGNIFICANCE]
+        tied = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance >= SIGNIFICANCE]
         parts = [f"Best method: {first.method}, {first.accuracy:.1%}."]
         if beaten:
             parts.append(f"Significantly better than {', '.join(beaten)} points.")
         if tied:
-            parts.append(f"Not significantly better than {', '.join(tied)} points.")
+            parts.append(f"Ahead of {', '.join(tied)} points, which is not significant.")
         return " ".join(parts)
 
 

@@ -33,7 +33,7 @@ def test_the_best_comes_first_with_its_significant_differences():
     assert shown.standings[-1].method == "far"
     assert shown.standings[-1].seconds == 1.0
     assert "Significantly better than far by" in shown.verdict
-    assert "Not significantly better than near" in shown.verdict
+    assert "Ahead of near by" in shown.verdict
     assert (shown.images, shown.folds) == (200, 3)
     first = shown.standings[0]
     assert (first.behind, first.chance) == (0.0, 1.0)
