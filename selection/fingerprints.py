@@ -123,6 +123,8 @@ def embed_by_reference(images: Images, runtime: Runtime) -> NDArray[np.float32]:
     )
     for reason in outputs.failures.values():
         raise TeacherBroken(reason)
+    for message in outputs.warnings:
+        runtime.warn(message)
     return outputs.features[card.name].embeddings
 
 

@@ -1,6 +1,6 @@
 """A picture of a report page: `python -m tests.tools.screenshot_report REPORT.html PICTURE.png`.
 
-`docs/report.png` is of the student that `zoo demo` teaches; needs a chromium on the path.
+`docs/report.png` shows a student of the images of `zoo demo`; needs a chromium on the path.
 """
 
 import argparse
