@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from selection.index import find_centers
 from selection.shortlist import Shortlist, Target, build_shortlist
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.features.extraction import extract_features, teacher_progress
-from zoo.features.store import FeatureStore
+from zoo.features.extraction import extract_together
 from zoo.images.folder import Images
 from zoo.system.runtime import Runtime
 from zoo.teachers.card import TeacherCard
@@ -114,13 +113,7 @@ def largest_teachers(zoo: str, count: int) -> list[TeacherCard]:
 def embed_by_reference(images: Images, runtime: Runtime) -> NDArray[np.float32]:
     """Embeddings of images by the reference network, [N, D]."""
     card = reference_card()
-    outputs = extract_features(
-        [card],
-        images,
-        store=FeatureStore(runtime.cache / "features"),
-        device=runtime.device,
-        progress=teacher_progress(runtime.progress),
-    )
+    outputs = extract_together([card], images, runtime)
     for reason in outputs.failures.values():
         raise TeacherBroken(reason)
     for message in outputs.warnings:

@@ -15,12 +15,12 @@ from selection.ranked_teacher import WORSE, RankedTeacher
 from selection.shares import SHAREABLE, normalize, share_by_power
 from zoo.errors import RankingError
 from zoo.system.json_files import (
-    Check,
     Schema,
     choice,
     integer,
     listing,
     mapping,
+    nullable,
     number,
     read_json,
     record,
@@ -155,27 +155,22 @@ class Ranking:
         }
 
 
-def _or_null(item: Check) -> Check:
-    """What may be null, but not absent."""
-    return lambda value, key: None if value is None else item(value, key)
-
-
 _REASONS = {"clearly worse than a control": WORSE}
 """Reasons as version 0.1 wrote them, and as they are now."""
 
 _TEACHER: Schema = {
     **dict.fromkeys(("name", "domain", "reason"), text()),
-    **dict.fromkeys(("score", "low", "high", "chance"), _or_null(number())),
+    **dict.fromkeys(("score", "low", "high", "chance"), nullable(number())),
     "share": number(0),
     "status": choice("ok", "failed", "control"),
-    "rank": _or_null(integer(1)),
+    "rank": nullable(integer(1)),
     "scores": mapping(number()),
 }
 _RANKING: Schema = {
     **dict.fromkeys(("target", "zoo", "metric", "digest"), text()),
-    **dict.fromkeys(("unlabeled", "labels"), _or_null(text())),
+    **dict.fromkeys(("unlabeled", "labels"), nullable(text())),
     **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), integer()),
-    "labels_per_class": _or_null(integer(1)),
+    "labels_per_class": nullable(integer(1)),
     "power": number(0),
 }
 

@@ -102,9 +102,7 @@ def distill(
     from zoo.images.source import ImageSource
 
     shares = parse_shares(teacher or [], zoo or "all")
-    how = Distillation(
-        method, shares, objective.value, zoo, power, arch, start, image_size, recipe
-    ).by(method)
+    how = Distillation(method, shares, objective.value, zoo, power, arch, start, image_size, recipe)
     source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
     if target is None:
         source = source_of_ranking(Ranking.load(RANKING_FILE))
