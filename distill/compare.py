@@ -207,7 +207,7 @@ class ComparisonJob:
         ]
         rankings: dict[int, TeacherRanking] = {}
         with self.runtime.join() as runtime:
-            if plan and plan.choose:
+            if plan and plan.again:
                 for method, fold in cells:  # their outputs stay in the store
                     self._teachers(how.by(method), parts[fold][0], fold, rankings, runtime)
             how = plan.settle(how, runtime) if plan else how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
 from zoo.images.source import ImageSource, load_images
 from zoo.system import timing
 from zoo.system.runtime import Runtime
-from zoo.system.timing import Deadline, Plan, Rate, SavedChoice, Step
+from zoo.system.timing import Deadline, Plan, SavedChoice, Step
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import absolute_zoo, cards_to_rank
 
@@ -185,10 +186,7 @@ class RankingJob:
             cards = largest_teachers(self.zoo, self.shortlist)
             warnings = ["The shortlist is not known yet: the largest teachers are counted."]
         passes, fetching, lost = plan_passes(cards, self.images, deadline, self.runtime)
-        device, store = self.runtime.device, FeatureStore(self.runtime.cache / "features")
-        controls = measure_passes(
-            [start_card()], self.images, seconds=0, device=device, store=store
-        )
+        controls = measure_passes([start_card()], self.images, self.runtime, seconds=0)
         scoring = measure_scoring(self.sample.labels, metric=self.metric)
         return RankingWork(self, cards, passes, controls, scoring, fetching, [*warnings, *lost])
 
@@ -223,7 +221,7 @@ class RankingWork:
         cards: the teachers.
         passes: forward passes of the teachers on all images.
         controls: of the largest control.
-        scoring: rate of scoring, per labeled image.
+        scoring: seconds to score a teacher, per labeled image.
         fetching: downloads.
         warnings: what is unavailable or unknown.
     """
@@ -232,7 +230,7 @@ class RankingWork:
     cards: Sequence[TeacherCard]
     passes: ForwardPasses
     controls: ForwardPasses
-    scoring: Rate
+    scoring: float
     fetching: Sequence[Step]
     warnings: Sequence[str]
 
@@ -253,7 +251,7 @@ class RankingWork:
             *self.fetching,
             self.passes.step("run teachers", sample.digests),
             Step(control.what, control.count, "images", seconds),
-            Step("score teachers", count, "scores", count * self.scoring.of(sample.labeled)),
+            Step("score teachers", count, "scores", count * sample.labeled * self.scoring),
         ]
         return [step for step in steps if step.count]
 
@@ -269,15 +267,15 @@ class RankingWork:
             return spent + timing.total_seconds(replace(self, job=job).steps)
 
         most, least = self.job.max_labeled, 2 * len(self.job.images.classes)
-        unlabeled = timing.largest_fitting(
-            lambda count: needed(most, count) <= budget, 0, self.job.max_unlabeled
-        )
-        if unlabeled is not None:
-            return {"max_labeled": most, "max_unlabeled": unlabeled}
-        labeled = timing.largest_fitting(lambda count: needed(count, 0) <= budget, least, most)
-        if labeled is None:
+        counts = range(self.job.max_unlabeled + 1)
+        fitting = bisect_right(counts, budget, key=lambda count: needed(most, count))
+        if fitting:
+            return {"max_labeled": most, "max_unlabeled": counts[fitting - 1]}
+        counts = range(least, max(least, most) + 1)
+        fitting = bisect_right(counts, budget, key=lambda count: needed(count, 0))
+        if not fitting:
             raise timing.too_small(budget, needed(least, 0), f"{least} labeled images")
-        return {"max_labeled": labeled, "max_unlabeled": 0}
+        return {"max_labeled": counts[fitting - 1], "max_unlabeled": 0}
 
 
 def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
@@ -291,7 +289,7 @@ def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
     return RankingJob(images, zoo=zoo, runtime=runtime)
 
 
-def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> Rate:
+def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> float:
     """Seconds to score a teacher, per labeled image, from one resample of random features.
 
     Args:
@@ -306,7 +304,7 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
     stamps = [timing.clock()]
     try:
         if not len(known) or first not in METRICS:
-            return Rate(0.0)
+            return 0.0
         rank({"random": features}, labels, metric=metric or METRIC, resamples=0)
         stamps.append(timing.clock())
         if first not in SCORERS:
@@ -321,5 +319,5 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
             one = timing.clock() - stamps[3]
             resampling = RESAMPLES * one + PERMUTATIONS * (stamps[3] - stamps[2] + one)
     except RankingError:  # the ranking itself reports it
-        return Rate(0.0)
-    return Rate((stamps[1] - stamps[0] + resampling) / len(known))
+        return 0.0
+    return (stamps[1] - stamps[0] + resampling) / len(known)

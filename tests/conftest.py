@@ -163,13 +163,13 @@ def world(monkeypatch):
     from distill.budget import StudentRate
     from zoo.features import throughput
     from zoo.features.controls import START
-    from zoo.system.timing import Rate
+    from zoo.features.throughput import Rate
 
     seen = {"students": [], "teachers": [], "now": 0.0, "each": EACH}
 
-    def measure_student(arch, classes, recipe, **options):
-        seen["students"].append((arch, classes, recipe, options))
-        return StudentRate(0.0, seen["each"] * options["image_size"] ** 2 / 64**2, 0.0, 0.0)
+    def measure_student(how, classes, teachers, size, seconds, device):
+        seen["students"].append((how, classes, teachers, size, seconds, device))
+        return StudentRate(0.0, seen["each"] * size**2 / 64**2, 0.0)
 
     def measure_teachers(cards, *, seconds, device):
         seen["teachers"].append(([card.name for card in cards], seconds, device))
@@ -180,7 +180,7 @@ def world(monkeypatch):
     monkeypatch.setattr(budget, "measure_student", measure_student)
     monkeypatch.setattr(throughput, "measure_teachers", measure_teachers)
     monkeypatch.setattr(throughput, "measure_decoding", lambda *_: 0.0)
-    monkeypatch.setattr(pipeline, "measure_scoring", lambda *_, **__: Rate(0.0))
+    monkeypatch.setattr(pipeline, "measure_scoring", lambda *_, **__: 0.0)
     return seen
 
 

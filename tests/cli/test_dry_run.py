@@ -122,13 +122,12 @@ def test_the_measured_student_is_the_one_that_is_asked_for(timed_distil, world):
     import torch
 
     timed_distil("--dry-run", "--image-size", 40, "--device", "cpu", "--objective", "source")
-    (arch, classes, recipe, options) = world["students"][-1]
-    assert (arch, classes, recipe.fixmatch_weight) == ("test_resnet", 3, 0)
-    assert (options["image_size"], options["device"]) == (40, torch.device("cpu"))
-    assert (options["teachers"], options["seconds"]) == ([3, 2], 3)
+    how, *rest = world["students"][-1]
+    assert (how.arch, how.recipe.fixmatch_weight) == ("test_resnet", 0)
+    assert rest == [3, [3, 2], 40, 3, torch.device("cpu")]
     timed_distil("--dry-run", "--budget", "200s")
-    assert world["students"][-1][3]["teachers"] == []
-    assert world["students"][-1][3]["seconds"] == world["teachers"][-2][1] == 10
+    assert world["students"][-1][2] == []
+    assert world["students"][-1][4] == world["teachers"][-2][1] == 10
     timed_distil("--dry-run", "--baseline", "fixmatch")
-    assert world["students"][-1][2].fixmatch_weight == 1
-    assert world["students"][-1][3]["teachers"] is None
+    assert world["students"][-1][0].recipe.fixmatch_weight == 1
+    assert world["students"][-1][2] is None

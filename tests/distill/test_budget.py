@@ -1,5 +1,6 @@
 """The arithmetic of a budget, against slow and independent ways to count."""
 
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
@@ -9,20 +10,15 @@ from distill.budget import (
     SMALLEST,
     StudentRate,
     TrainingJobs,
-    choose_run,
-    explain_choice,
-    training_steps,
 )
 from selection.pipeline import RankingJob, RankingWork
 from zoo.errors import ZooError
-from zoo.features.throughput import ForwardPasses
+from zoo.features.throughput import ForwardPasses, Rate
 from zoo.system.timing import (
     Deadline,
     Plan,
-    Rate,
     Step,
     format_duration,
-    largest_fitting,
     parse_duration,
     total_seconds,
 )
@@ -49,11 +45,6 @@ def test_a_time_is_spelled_as_it_is_read():
         assert parse_duration(format_duration(seconds)) == seconds
     assert format_duration(0.2) == format_duration(-3) == "0s"
     assert format_duration(59.6) == "1m"
-
-
-def test_a_rate_counts_its_start_once_and_nothing_takes_no_time():
-    assert Rate(2.0, 5.0).of(3) == 5 + 2 + 2 + 2
-    assert Rate(2.0, 5.0).of(0) == 0
 
 
 def test_measuring_takes_a_share_of_the_budget_within_bounds():
@@ -95,12 +86,6 @@ def test_a_plan_adds_up_what_is_known():
     assert shown["steps"][1] == {"what": "y", "count": 7, "unit": "bytes", "seconds": None}
 
 
-def test_most_is_the_largest_number_that_fits():
-    for least, asked, limit in product(range(4), range(3, 12), range(-1, 13)):
-        slow = max((n for n in range(least, asked + 1) if n <= limit), default=None)
-        assert largest_fitting(lambda n, limit=limit: n <= limit, least, asked) == slow
-
-
 class Sized(list):
     """As many labeled and unlabeled images as a job wants."""
 
@@ -120,7 +105,7 @@ def ranking_work():
     digests = [str(n) for n in range(100)]
     passes = ForwardPasses({"x": digests, "y": digests}, dict.fromkeys("xy", Rate(1.0)), 0.0)
     job = RankingJob(images, max_labeled=20, max_unlabeled=50)  # pyright: ignore
-    return RankingWork(job, [1, 2], passes, ForwardPasses({}, {}, 0.0), Rate(0.6), [], [])  # pyright: ignore
+    return RankingWork(job, [1, 2], passes, ForwardPasses({}, {}, 0.0), 0.6, [], [])  # pyright: ignore
 
 
 @pytest.mark.parametrize("budget", [60, 101, 150, 151, 199, 200, 201, 249, 250, 10_000])
@@ -139,27 +124,36 @@ def test_a_budget_that_ranks_nothing_says_the_least():
         ranking_work().choose(59, 40 - 1e-9)
 
 
-def jobs(students=1, start=0.0, shown=0, tested=0, decode=0.0, answer=0.0, slow=1.0, fixed=0.0):
-    """A student whose update takes `fixed` and, at 100 px, `slow` seconds more."""
+def jobs(students=1, start=0.0, shown=0, tested=0, decode=0.0, answer=0.0, slow=(1.0,), fixed=0.0):
+    """Methods whose updates take `fixed` and, at 100 px, the seconds of `slow` more."""
 
-    def pace(size):
-        return StudentRate(start, fixed + slow * size**2 / 100**2, decode, answer)
+    def rate(method, size):
+        return StudentRate(start, fixed + slow[method] * size**2 / 100**2, answer)
 
-    return TrainingJobs("some", students, shown, tested, pace)
+    methods = range(len(slow))
+    return TrainingJobs(methods, students, shown, tested, lambda _: decode, rate)  # pyright: ignore
 
 
-def choose(*given, asked=100, budget, spent=0.0, others=()):
-    return choose_run(given, asked, budget=budget, spent=lambda: spent, others=others)
+@dataclass
+class At:
+    """A deadline of which so much is spent."""
+
+    budget: float
+    spent: float = 0.0
+
+
+def choose(given, *, asked=100, budget, spent=0.0, others=(), perhaps=()):
+    return given.choose(asked, At(budget, spent), others, perhaps)
 
 
 def test_the_updates_fill_the_rest_of_the_budget():
-    full = jobs(2, start=3, shown=10, tested=5, decode=0.5, answer=0.1, slow=0.25)
+    full = jobs(2, start=3, shown=10, tested=5, decode=0.5, answer=0.1, slow=[0.25])
     save = Step("save", 1, "students", 7.0)
     chosen = choose(full, budget=1000, spent=100, others=[save, Step("fetch", 9, "bytes", None)])
     around = 2 * (3 + 10 * 0.5) + 2 * 5 * (0.5 + 0.1)
     assert chosen == {"updates": int((1000 - 100 - 7 - around) / (2 * 0.25)), "image_size": 100}
-    steps = training_steps([full], *chosen.values())
-    assert {step.what for step in steps} == {"prepare images", "train (some)", "test"}
+    steps = full.steps(*chosen.values())
+    assert {step.what for step in steps} == {"prepare images", "train (0)", "test"}
     total = 100 + 7 + total_seconds(steps)
     assert 1000 - 0.5 < total <= 1000
 
@@ -167,31 +161,29 @@ def test_the_updates_fill_the_rest_of_the_budget():
 def test_what_may_come_lowers_the_choice_but_refuses_no_budget():
     more = [Step("ask", 1, "forward passes", 100.0)]
     for budget, left in ((500, 400), (150, 50), (105, 105)):  # of the last 5 would be too few
-        found = choose_run([jobs()], SMALLEST, budget=budget, spent=lambda: 0.0, perhaps=more)[
-            "updates"
-        ]
+        found = choose(jobs(), asked=SMALLEST, budget=budget, perhaps=more)["updates"]
         assert found == int(left / (SMALLEST / 100) ** 2)
-    found = choose_run([jobs()], 100, budget=105, spent=lambda: 0.0, perhaps=more)
+    found = choose(jobs(), budget=105, perhaps=more)
     assert found == {"updates": 105, "image_size": 100}
 
 
 def test_the_students_of_all_methods_get_the_same_number():
-    one, other = jobs(3, slow=1.0), jobs(3, slow=2.0)
-    assert choose(one, other, budget=1800)["updates"] == 1800 // 9
-    assert "of 6 students takes 9.00 s" in explain_choice([one, other], 100, 200, 100)
+    both = jobs(3, slow=[1.0, 2.0])
+    assert choose(both, budget=1800)["updates"] == 1800 // 9
+    assert "of 6 students takes 9.00 s" in both.explain(100, 200, 100)
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.2])
 @pytest.mark.parametrize("budget", [45, 60, 75, 90, 99, 100, 250])
 def test_images_become_smaller_only_if_they_must_and_no_smaller(budget, fixed):
-    given = jobs(slow=1.0, fixed=fixed)
+    given = jobs(fixed=fixed)
     sizes = [100, *range(96, 31, -16)]
-    counts = {size: int(budget / given.seconds(size)[1] + 1e-9) for size in sizes}
+    counts = {size: int(budget / sum(given.seconds(size)[1].values()) + 1e-9) for size in sizes}
     expected = next(size for size in sizes if counts[size] >= LEAST_UPDATES)
     chosen = choose(given, budget=budget)
     assert chosen["image_size"] == expected
     assert abs(chosen["updates"] - counts[expected]) <= 1
-    assert ("fewer than" in explain_choice([given], 100, *chosen.values())) == (expected < 100)
+    assert ("fewer than" in given.explain(100, *chosen.values())) == (expected < 100)
 
 
 def test_a_budget_for_nothing_sensible_says_the_least():
@@ -204,24 +196,23 @@ def test_a_budget_for_nothing_sensible_says_the_least():
 
 
 def test_a_network_that_takes_no_smaller_images_keeps_its_own():
-    def pace(size):
-        return StudentRate(0, 1.0 if size == 100 else float("inf"), 0, 0)
+    def rate(_, size):
+        return StudentRate(0, 1.0 if size == 100 else float("inf"), 0)
 
     with pytest.raises(ZooError, match="100 updates at 100 px"):
-        choose(TrainingJobs("some", 1, 0, 0, pace), budget=50)
+        choose(replace(jobs(), rate=rate), budget=50)
 
 
 def test_the_time_that_measuring_takes_is_gone_too():
-    now = [0.0]
+    deadline = At(115)
 
-    def pace(size):
-        now[0] += 10.0 if size not in seen else 0.0
+    def rate(_, size):
+        deadline.spent += 10.0 if size not in seen else 0.0
         seen.add(size)
-        return StudentRate(0, size / 100, 0, 0)
+        return StudentRate(0, size / 100, 0)
 
     seen = set()
-    one = TrainingJobs("some", 1, 0, 0, pace)
-    chosen = choose_run([one], 100, budget=115, spent=lambda: now[0])
+    chosen = replace(jobs(), rate=rate).choose(100, deadline)  # pyright: ignore
     assert chosen == {"updates": int((115 - 10) / 1.0), "image_size": 100}
 
 

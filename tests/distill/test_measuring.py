@@ -9,11 +9,11 @@ import torch
 
 from distill import budget as budget_module
 from distill.budget import WARMUP, measure_student
-from distill.recipe import Recipe
+from distill.recipe import Distillation, Recipe
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.pipeline import measure_scoring
 from tests.support.toys import hub_card
-from zoo import extract_features
+from zoo import Runtime, extract_features
 from zoo.features.store import FeatureStore, unseen
 from zoo.features.throughput import SAMPLE, measure_decoding, measure_passes, measure_teachers
 from zoo.system import timing
@@ -22,15 +22,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def clock():
+def clock(monkeypatch):
     """A second goes by between two readings."""
     ticks = count()
-    return lambda: float(next(ticks))
+    monkeypatch.setattr(timing, "clock", lambda: float(next(ticks)))
 
 
-def student(clock, **changes):
-    options = {"teachers": None, "image_size": 32, "seconds": 3.0, "device": CPU, **changes}
-    return measure_student("test_resnet", 3, Recipe(), clock=clock, **options)
+def student(teachers=None):
+    return measure_student(Distillation(arch="test_resnet"), 3, teachers, 32, 3.0, CPU)
 
 
 @pytest.mark.parametrize("teachers", [None, [], [3, 2]])
@@ -49,8 +48,8 @@ def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypa
             runs.append(len(made))
 
     monkeypatch.setattr(budget_module, "fit", fit)
-    found = student(clock, teachers=teachers, decode=0.25)
-    assert (found.start, found.update, found.decode, found.predict) == (1, 1, 0.25, 1 / 64)
+    found = student(teachers)
+    assert (found.start, found.update, found.predict) == (1, 1, 1 / 64)
     (shape, recipe, targets), updates = runs
     assert updates == WARMUP + 3
     assert shape[1:] == (3, 32, 32)
@@ -67,49 +66,49 @@ def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock, monkeypat
         raise AssertionError("Input height (32) doesn't match model (224).")
 
     monkeypatch.setattr(budget_module, "fit", refuse)
-    assert student(clock).update == float("inf")
+    assert student().update == float("inf")
 
 
 def test_a_kind_of_network_is_measured_once(toy_zoo, clock):
-    found = measure_teachers(toy_zoo, seconds=9, clock=clock)
+    found = measure_teachers(toy_zoo, seconds=9)
     assert found["ant"] == found["bee"]
     assert (found["ant"].start, found["ant"].each) == (1, 1 / SAMPLE)
 
 
 def test_a_teacher_elsewhere_is_extrapolated_by_parameters_and_area(toy_zoo, clock):
     unknown = hub_card("dog", network="nosuch")
-    found = measure_teachers([toy_zoo[0], unknown], seconds=99, clock=clock)
+    found = measure_teachers([toy_zoo[0], unknown], seconds=99)
     work = unknown.params * 224**2 / (toy_zoo[0].params * 32**2)
     assert found["dog"].each == pytest.approx(found["ant"].each * work)
 
 
 def test_when_the_time_is_over_the_rest_is_guessed(toy_zoo, clock):
     cat = hub_card("cat", params=2 * toy_zoo[0].params)
-    found = measure_teachers([toy_zoo[0], cat], seconds=0, clock=clock)
+    found = measure_teachers([toy_zoo[0], cat], seconds=0)
     assert found["cat"].each == pytest.approx(found["ant"].each * 2 * 7**2)
 
 
 def test_a_teacher_that_is_broken_takes_no_time_and_is_no_error(toy_zoo, clock, tmp_path):
     broken = replace(toy_zoo[0], folder=tmp_path)
-    assert measure_teachers([broken], seconds=9, clock=clock)["ant"].each == 0
+    assert measure_teachers([broken], seconds=9)["ant"].each == 0
 
 
-def test_decoding_is_timed_on_a_sample(images, clock, monkeypatch):
-    monkeypatch.setattr(timing, "clock", clock)
+def test_decoding_is_timed_on_a_sample(images, clock):
     assert measure_decoding(images, 32) == 1 / SAMPLE
 
 
 def test_passes_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
     ant, bee = toy_zoo
-    store = FeatureStore(tmp_path / "store")
+    store = FeatureStore(tmp_path / "features")
     extract_features([ant], images.subset(np.arange(5)), store=store)
     new = unseen([ant, bee], [*images.digests, images.digests[0]], store)
     assert new == {"ant": [*images.digests[5:]], "bee": [*images.digests]}
-    passes = measure_passes([ant, bee], images, seconds=0, store=store)
+    runtime = Runtime(device="cpu", cache=tmp_path)
+    passes = measure_passes([ant, bee], images, runtime, seconds=0)
     assert passes.step("run", images.digests).count == 13 + 18
     assert passes.decode > 0
     extract_features([ant], images, store=store)
-    assert measure_passes([ant], images, seconds=0, store=store).unseen == {}
+    assert measure_passes([ant], images, runtime, seconds=0).unseen == {}
 
 
 def reading(*times):
@@ -122,13 +121,13 @@ def test_scoring_is_timed_by_one_resample_and_one_permutation(monkeypatch):
     # five seconds without resamples, three to prepare a permutation, two to score a resample
     monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 10.0, 13.0, 15.0))
     found = measure_scoring(labels)
-    assert found.of(12) == pytest.approx(5 + RESAMPLES * 2 + PERMUTATIONS * (3 + 2))
+    assert 12 * found == pytest.approx(5 + RESAMPLES * 2 + PERMUTATIONS * (3 + 2))
     # a metric that is computed anew each time, seven seconds
     monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 12.0))
     found = measure_scoring(labels, metric="logme,parc")
-    assert found.of(12) == pytest.approx(5 + 2 * SLOW * 7)
+    assert 12 * found == pytest.approx(5 + 2 * SLOW * 7)
 
 
 def test_what_cannot_be_scored_takes_no_time():
-    assert measure_scoring(np.full(5, -1)).of(5) == 0
-    assert measure_scoring(np.array([0, 1, -1])).of(2) == 0
+    assert measure_scoring(np.full(5, -1)) == 0
+    assert measure_scoring(np.array([0, 1, -1])) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from zoo.images.folder import Images
 from zoo.system import timing
 from zoo.system.devices import choose_device
 from zoo.system.runtime import Runtime
-from zoo.system.timing import Deadline, Rate, Step, check_single_process
+from zoo.system.timing import Deadline, Step
 from zoo.teachers.card import Preprocessing, TeacherCard
 from zoo.teachers.loading import load_teacher
 
@@ -25,6 +25,14 @@ SAMPLE = 32
 """Images in a batch, and images decoded; a quarter where they are large."""
 TYPICAL = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """Of a teacher that was never pulled: most teachers of the Hub have this size."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds of a teacher: to load it, then for `each` image."""
+
+    each: float
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -44,35 +52,44 @@ class ForwardPasses:
     def step(self, what: str, digests: Iterable[str], *, slowest: bool = False) -> Step:
         """Running all teachers, or the slowest alone, on some of the images."""
         wanted = set(digests)
-        counts = {name: len(wanted.intersection(new)) for name, new in self.unseen.items()}
-        times = {name: self.rates[name].of(count) for name, count in counts.items()}
-        if slowest and times:
-            last = max(times, key=lambda name: (times[name], counts[name]))
-            counts, times = {last: counts[last]}, {last: times[last]}
-        decoding = self.decode * max(counts.values(), default=0)
-        return Step(what, sum(counts.values()), "forward passes", decoding + sum(times.values()))
+        work: list[tuple[float, int]] = []
+        for name, new in self.unseen.items():
+            if count := len(wanted.intersection(new)):
+                rate = self.rates[name]
+                work.append((rate.start + count * rate.each, count))
+        if slowest:
+            work = sorted(work)[-1:]
+        seconds, counts = [each for each, _ in work], [count for _, count in work]
+        decoding = self.decode * max(counts, default=0)
+        return Step(what, sum(counts), "forward passes", decoding + sum(seconds))
+
+
+def plan_passes(
+    cards: Sequence[TeacherCard], images: Images, deadline: Deadline, runtime: Runtime
+) -> tuple[ForwardPasses, list[Step], list[str]]:
+    """Forward passes of teachers, downloads that come before, and which are unavailable."""
+    seconds = deadline.measuring_time()
+    choose_device(runtime.device)  # also where no teacher has to be run
+    absent = [card for card in cards if card.folder is None]
+    rows = pull(absent, runtime, dry_run=True) if absent else []
+    lost = {row.name: row.reason for row in rows if row.reason}
+    fetching = [Step(f"fetch {row.name}", row.bytes, "bytes", None) for row in rows if row.bytes]
+    present = [card for card in cards if card.name not in lost]
+    passes = measure_passes(present, images, runtime, seconds=seconds)
+    return passes, fetching, [f"{name} is not available: {why}" for name, why in lost.items()]
 
 
 def measure_passes(
-    cards: Sequence[TeacherCard],
-    images: Images,
-    *,
-    seconds: float,
-    device: str = "cpu",
-    store: FeatureStore | None = None,
+    cards: Sequence[TeacherCard], images: Images, runtime: Runtime, *, seconds: float
 ) -> ForwardPasses:
     """The forward passes that teachers still need on images, and how long they take.
 
-    Args:
-        cards: the teachers.
-        images: N images.
-        seconds: for measuring the networks; decoding comes on top.
-        device: where to compute.
-        store: stored outputs; the user's cache if not given.
+    `seconds` are for measuring the networks; decoding comes on top.
     """
+    store = FeatureStore(runtime.cache / "features")
     new = {name: left for name, left in unseen(cards, images.digests, store).items() if left}
     running = [card for card in cards if card.name in new]
-    rates = measure_teachers(running, seconds=seconds, device=device)
+    rates = measure_teachers(running, seconds=seconds, device=runtime.device)
     sizes = {form.geometry: form.size for card in running for form in [_form(card)]}
     return ForwardPasses(new, rates, sum(measure_decoding(images, s) for s in sizes.values()))
 
@@ -86,36 +103,30 @@ def measure_decoding(images: Images, size: int) -> float:
 
 
 def measure_teachers(
-    cards: Sequence[TeacherCard],
-    *,
-    seconds: float,
-    device: str = "cpu",
-    clock: Callable[[], float] = timing.clock,
+    cards: Sequence[TeacherCard], *, seconds: float, device: str = "cpu"
 ) -> dict[str, Rate]:
-    """The rate of each teacher, by name: of loading it, and of an image.
+    """The rate of each teacher, by name; nothing is fetched.
 
     Each kind of network on this machine is measured once, the smaller ones first. After so many
     seconds, and for absent or broken ones, rates are extrapolated from the last one by parameters
-    and area; 0 where none could be measured. Nothing is fetched.
+    and area; 0 where none could be measured.
     """
-    found: dict[str, Rate] = {}
     kinds: dict[tuple[str, int], Rate] = {}
-    last: tuple[float, Rate] | None = None
-    began = clock()
+    work, last = 1.0, Rate(0.0)
+    began = timing.clock()
     for card in sorted(cards, key=_work):
         kind = card.network, _form(card).size
-        if card.folder and kind not in kinds and (last is None or clock() - began < seconds):
+        if card.folder and kind not in kinds and (not kinds or timing.clock() - began < seconds):
             with suppress(TeacherBroken):  # running it reports the error
-                if last is None:  # the very first network initializes libraries
-                    _measure(card, device, clock)
-                kinds[kind] = _measure(card, device, clock)
-                last = _work(card), kinds[kind]
-    for card in cards:
-        kind = card.network, _form(card).size
-        work, rate = last or (1.0, Rate(0.0))
-        guess = Rate(rate.each * _work(card) / work, rate.start)
-        found[card.name] = kinds.get(kind, guess)
-    return found
+                if not kinds:  # the very first network initializes libraries
+                    _measure(card, device)
+                kinds[kind] = last = _measure(card, device)
+                work = _work(card)
+    return {
+        card.name: kinds.get((card.network, _form(card).size))
+        or replace(last, each=last.each * _work(card) / work)
+        for card in cards
+    }
 
 
 def _form(card: TeacherCard) -> Preprocessing:
@@ -127,32 +138,15 @@ def _work(card: TeacherCard) -> float:
     return max(1.0, float(card.params or card.bytes / 4)) * _form(card).size ** 2
 
 
-def _measure(card: TeacherCard, device: str, clock: Callable[[], float]) -> Rate:
-    began = clock()
+def _measure(card: TeacherCard, device: str) -> Rate:
+    began = timing.clock()
     teacher = load_teacher(card, device=device)
     size = teacher.card.input.size
     count = SAMPLE if size <= 128 else SAMPLE // 4
     pixels = np.zeros((count, 3, size, size), dtype=np.uint8)
     embed(teacher, pixels[:2])  # the first batch is slower: kernels are chosen
-    start = clock() - began
+    start = timing.clock() - began
     embed(teacher, pixels)  # the first of its size allocates memory
-    began = clock()
+    began = timing.clock()
     embed(teacher, pixels)
-    return Rate((clock() - began) / count, start)
-
-
-def plan_passes(
-    cards: Sequence[TeacherCard], images: Images, deadline: Deadline, runtime: Runtime
-) -> tuple[ForwardPasses, list[Step], list[str]]:
-    """Forward passes of teachers, downloads that come before, and which are unavailable."""
-    check_single_process()
-    choose_device(runtime.device)  # also where no teacher has to be run
-    absent = [card for card in cards if card.folder is None]
-    rows = pull(absent, runtime, dry_run=True) if absent else []
-    lost = {row.name: row.reason for row in rows if row.reason}
-    fetching = [Step(f"fetch {row.name}", row.bytes, "bytes", None) for row in rows if row.bytes]
-    present = [card for card in cards if card.name not in lost]
-    store = FeatureStore(runtime.cache / "features")
-    seconds, device = deadline.measuring_time(), runtime.device
-    passes = measure_passes(present, images, seconds=seconds, device=device, store=store)
-    return passes, fetching, [f"{name} is not available: {why}" for name, why in lost.items()]
+    return Rate((timing.clock() - began) / count, start)

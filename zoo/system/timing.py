@@ -1,4 +1,4 @@
-"""Plans and budgets: durations, measured rates, the steps of a command and what a budget holds."""
+"""Plans and budgets: durations, the steps of a command, and what a budget chose."""
 
 from __future__ import annotations
 
@@ -48,20 +48,16 @@ class Deadline:
         )
 
     def measuring_time(self, kinds: int = 1) -> float:
-        """Seconds in which each of several kinds of work is measured."""
+        """Seconds in which each of several kinds of work is measured.
+
+        Raises:
+            ZooError: torchrun started this process: each would choose its own numbers.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ZooError(
+                "--budget and --dry-run measure one process: leave them out under torchrun."
+            )
         return min(max(SHORTEST, SHARE * (self.budget or 0)), LONGEST) / kinds
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Seconds that a kind of work takes: `start` once, then `each` per piece."""
-
-    each: float
-    start: float = 0.0
-
-    def of(self, pieces: int) -> float:
-        """Seconds for so many pieces; none take no time."""
-        return self.start + pieces * self.each if pieces else 0.0
 
 
 @dataclass(frozen=True)
@@ -101,15 +97,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `--dry-run --json` shows it."""
-        totals = {
-            "bytes": self.count("bytes"),
-            "forward_passes": self.count("forward passes"),
-            "updates": self.count("updates"),
-            "seconds": round(self.seconds, 1),
-        }
+        units = ("bytes", "forward passes", "updates")
+        totals = {unit.replace(" ", "_"): self.count(unit) for unit in units}
         steps = [asdict(step) for step in self.steps]
         choice = {"chosen": dict(self.chosen), "budget": self.budget}
-        return {"format": 1, **totals, "steps": steps, **choice, "warnings": [*self.warnings]}
+        return {"format": 1, **totals, "seconds": round(self.seconds, 1), "steps": steps,
+                **choice, "warnings": [*self.warnings]}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -176,25 +169,9 @@ def format_duration(seconds: float) -> str:
     return words or "0s"
 
 
-def largest_fitting(fits: Callable[[int], bool], least: int, most: int) -> int | None:
-    """The largest number from `least` to `most` that fits, by bisection; None if none fits."""
-    if not fits(least):
-        return None
-    while least < most:
-        middle = (least + most + 1) // 2
-        least, most = (middle, most) if fits(middle) else (least, middle - 1)
-    return least
-
-
 def too_small(budget: float, needed: float, what: str) -> ZooError:
     """The error of a budget that is too small; it states the least."""
     return ZooError(
         f"--budget {format_duration(budget)} is too small: on this machine the command needs "
         f"{format_duration(ceil(needed))} at least, for {what}."
     )
-
-
-def check_single_process() -> None:
-    """Raise a ZooError under torchrun: each process would measure and choose its own numbers."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ZooError("--budget and --dry-run measure one process: leave them out under torchrun.")
