@@ -12,7 +12,7 @@ from cli.commands import compare, demo, distill, rank, student, teachers
 from zoo import __version__
 from zoo.errors import ZooError, first_line
 from zoo.system.distributed import is_first_process
-from zoo.system.memory import keep_freed_memory
+from zoo.system.runtime import keep_freed_memory
 
 app = typer.Typer(
     name="zoo",

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distill.compare import ComparisonJob, compare_methods
     from distill.evaluation.comparison import Comparison
-    from distill.evaluation.evaluate import evaluate, predict
+    from distill.evaluation.evaluate import evaluate, evaluate_student, predict, predict_files
     from distill.evaluation.metrics import Evaluation
-    from distill.evaluation.saved import evaluate_student, predict_files
     from distill.pipeline import DistillationJob, distill_images
     from distill.recipe import Distillation, Recipe
     from distill.report.report import Report
@@ -42,9 +41,8 @@ __all__ = [
 _NAMES = {
     "compare": "ComparisonJob compare_methods",
     "evaluation.comparison": "Comparison",
-    "evaluation.evaluate": "evaluate predict",
+    "evaluation.evaluate": "evaluate evaluate_student predict predict_files",
     "evaluation.metrics": "Evaluation",
-    "evaluation.saved": "evaluate_student predict_files",
     "pipeline": "DistillationJob distill_images",
     "recipe": "Distillation Recipe",
     "report.report": "Report",

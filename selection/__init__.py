@@ -4,8 +4,7 @@ from selection.index import find_nearest
 from selection.metrics import METRICS, UNLABELED, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
 from selection.pipeline import RankingJob, rank_images, ranker
-from selection.ranked_teacher import RankedTeacher
-from selection.ranking import Ranking
+from selection.ranking import RankedTeacher, Ranking
 from selection.score_store import ScoreStore
 from selection.scoring import BLIND_METRIC, METRIC, rank
 from selection.shares import POWER

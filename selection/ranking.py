@@ -5,31 +5,74 @@ The shares written into the file are the shares that distillation uses.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from selection.messages import explain, find_warnings
-from selection.metrics import current_name
-from selection.ranked_teacher import WORSE, RankedTeacher
+from selection.metrics import UNLABELED, current_name
 from selection.shares import SHAREABLE, normalize, share_by_power
 from zoo.errors import RankingError
-from zoo.system.json_files import (
-    Schema,
-    choice,
-    integer,
-    listing,
-    mapping,
-    nullable,
-    number,
-    read_json,
-    record,
-    text,
-    write_json,
-)
+from zoo.system import json_files as js
 
 FORMAT = 3
 """2 was that of version 0.1, which is still read: it had `place` for `rank`."""
+FEW = 20
+"""With fewer images a ranking without labels is not reliable."""
+
+WORSE = "significantly worse than a control"
+LEFT_OUT = "left out by --top"
+"""Why a teacher that did not fail has share 0."""
+
+
+@dataclass(frozen=True)
+class RankedTeacher:
+    """One row of a ranking.
+
+    Attributes:
+        name: of the teacher, unique in the ranking.
+        domain: what its images show.
+        score: by the ranking's first metric, higher is closer; None if the teacher failed.
+        low: lower end of its 95 % bootstrap interval; None without one.
+        high: upper end.
+        share: alpha, the weight of the teacher in distillation, 0 or more; 0 if it failed or is a
+            control.
+        status: `ok`, `failed`, or `control` for a domain-agnostic baseline.
+        reason: why it failed or has share 0, one line; empty otherwise.
+        chance: permutation baseline, the 95th percentile of its scores with permuted labels; None
+            without a permutation test.
+        rank: 1 + the number of teachers that are significantly better (see `rank`), so that
+            teachers that do not differ share a rank; None for failed teachers, for controls, and
+            without resamples.
+        scores: by each metric, where there are several.
+
+    Example:
+        >>> RankedTeacher("birds", "birds", 0.8, 0.7, 0.9, 1.0, "ok", rank=1).share
+        1.0
+    """
+
+    name: str
+    domain: str
+    score: float | None
+    low: float | None
+    high: float | None
+    share: float
+    status: Literal["ok", "failed", "control"]
+    reason: str = ""
+    chance: float | None = None
+    rank: int | None = None
+    scores: Mapping[str, float] = field(default_factory=lambda: {})
+
+    def __post_init__(self) -> None:
+        if self.status not in ("ok", "failed", "control"):
+            raise ValueError(f"the status of {self.name!r} is not 'ok', 'failed' or 'control'")
+        if (self.score is None) != (self.status == "failed"):
+            raise ValueError(f"the status of {self.name!r} does not fit its score")
+        if not (math.isfinite(self.share) and self.share >= 0):
+            raise ValueError(f"the share of {self.name!r} is not a number of 0 or more")
+        if self.status != "ok" and self.share > 0:
+            raise ValueError(f"{self.name!r} has a share, but its status is {self.status!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +130,64 @@ class Ranking:
     @property
     def warnings(self) -> list[str]:
         """Why it may mislead, a sentence or two each; empty if nothing is wrong."""
-        return find_warnings(self.teachers, self.metric, images=self.images, labeled=self.labeled)
+        rows = [row for row in self.teachers if row.status == "ok"]
+        best = max(row.score for row in rows if row.score is not None)
+        controls = {row.name: row.score or 0.0 for row in self.teachers if row.status == "control"}
+        control = max(controls, key=controls.__getitem__, default="")
+        found: list[str] = []
+        if control and best <= controls[control]:
+            found.append(
+                f"No teacher scored above the control {control!r}: teachers may not help here. "
+                "Compare with `zoo distill --baseline transfer`."
+            )
+        if any(row.chance is not None for row in rows) and not _count_above_chance(rows):
+            found.append(
+                "No teacher scored above its permutation baseline: label more images before you "
+                "trust the order."
+            )
+        metric = self.metric.partition(",")[0]
+        if metric in UNLABELED:
+            few = f" Only {self.images} images: it is not reliable." if self.images < FEW else ""
+            better = (
+                f"Leave out --metric to rank by your {self.labeled} labels."
+                if self.labeled
+                else "Label a few images of each class to rank by them."
+            )
+            found.append(f"Ranked without labels, by {metric}: a weak estimate.{few} {better}")
+        elif metric not in SHAREABLE:
+            found.append(f"Scores by {metric} have no zero: unless edited, shares are equal.")
+        elif best <= 0:
+            found.append("No teacher scored above 0: unless edited, shares are equal.")
+        return found
 
     @property
     def explanation(self) -> list[str]:
         """How to read its table, a sentence or two each."""
-        return explain(self.teachers, self.metric)
+        metrics = self.metric.split(",")
+        rows = [row for row in self.teachers if row.status == "ok"]
+        found: list[str] = []
+        if metrics[1:]:
+            found.append(f"Order: mean rank over {name_all(metrics)}; shares: by {metrics[0]}.")
+        ranks = [row.rank for row in rows if row.rank]
+        if len(ranks) > 1 and set(ranks) == {1}:
+            found.append(
+                "No teacher is significantly better than another; more labels may change it."
+            )
+        elif ranks:
+            found.append("Teachers of the same rank do not differ significantly.")
+        if chances := [row.chance for row in rows if row.chance is not None]:
+            found.append(
+                f"Permutation baseline (95th percentile): {max(chances):.2f}; "
+                f"{_count_above_chance(rows)} of {len(rows)} teachers above their own."
+            )
+        if any(row.status == "control" for row in self.teachers):
+            tested = any(row.low is not None for row in self.teachers)
+            rule = "; significantly worse teachers get share 0" if tested else ""
+            found.append(f"Controls are domain-agnostic baselines{rule}.")
+        for reason in (WORSE, LEFT_OUT):
+            if names := [row.name for row in rows if row.reason == reason and not row.share]:
+                found.append(f"Share 0, {reason}: {name_all(names)}.")
+        return found
 
     def weights(self, power: float | None = None) -> dict[str, float]:
         """Share of each teacher: above 0, sum 1; teachers with share 0 are left out.
@@ -135,7 +230,7 @@ class Ranking:
         Raises:
             OSError: it cannot be written.
         """
-        write_json(path, self.to_json())
+        js.write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: Path) -> Ranking:
@@ -145,7 +240,7 @@ class Ranking:
             RankingError: there is no such file, or it is not a ranking.
         """
         advice = "`zoo rank --target FOLDER` writes a new one."
-        return read_json(path, _read_ranking, error=RankingError, advice=advice)
+        return js.read_json(path, _read_ranking, error=RankingError, advice=advice)
 
     def _scores(self) -> dict[str, float]:
         return {
@@ -158,28 +253,28 @@ class Ranking:
 _REASONS = {"clearly worse than a control": WORSE}
 """Reasons as version 0.1 wrote them, and as they are now."""
 
-_TEACHER: Schema = {
-    **dict.fromkeys(("name", "domain", "reason"), text()),
-    **dict.fromkeys(("score", "low", "high", "chance"), nullable(number())),
-    "share": number(0),
-    "status": choice("ok", "failed", "control"),
-    "rank": nullable(integer(1)),
-    "scores": mapping(number()),
+_TEACHER: js.Schema = {
+    **dict.fromkeys(("name", "domain", "reason"), js.text()),
+    **dict.fromkeys(("score", "low", "high", "chance"), js.nullable(js.number())),
+    "share": js.number(0),
+    "status": js.choice("ok", "failed", "control"),
+    "rank": js.nullable(js.integer(1)),
+    "scores": js.mapping(js.number()),
 }
-_RANKING: Schema = {
-    **dict.fromkeys(("target", "zoo", "metric", "digest"), text()),
-    **dict.fromkeys(("unlabeled", "labels"), nullable(text())),
-    **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), integer()),
-    "labels_per_class": nullable(integer(1)),
-    "power": number(0),
+_RANKING: js.Schema = {
+    **dict.fromkeys(("target", "zoo", "metric", "digest"), js.text()),
+    **dict.fromkeys(("unlabeled", "labels"), js.nullable(js.text())),
+    **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), js.integer()),
+    "labels_per_class": js.nullable(js.integer(1)),
+    "power": js.number(0),
 }
 
 
 def _read_ranking(value: Any, key: str) -> Ranking:
-    version = record({"format": integer(FORMAT - 1, FORMAT)})(value, key)["format"]
+    version = js.record({"format": js.integer(FORMAT - 1, FORMAT)})(value, key)["format"]
     rank = "rank" if version == FORMAT else "place"
     teacher = {rank if name == "rank" else name: check for name, check in _TEACHER.items()}
-    entries = record({**_RANKING, "teachers": listing(record(teacher))})(value, key)
+    entries = js.record({**_RANKING, "teachers": js.listing(js.record(teacher))})(value, key)
     entries["metric"] = current_name(entries["metric"])
     for row in entries["teachers"]:
         row["rank"] = row.pop(rank)
@@ -187,3 +282,14 @@ def _read_ranking(value: Any, key: str) -> Ranking:
         row["scores"] = {current_name(name): score for name, score in row["scores"].items()}
     entries["teachers"] = tuple(RankedTeacher(**row) for row in entries["teachers"])
     return Ranking(**entries)
+
+
+def name_all(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _count_above_chance(rows: Sequence[RankedTeacher]) -> int:
+    """How many teachers score above their own permutation baseline."""
+    known = [(row.score, row.chance) for row in rows if row.chance is not None]
+    return sum(score is not None and score > chance for score, chance in known)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from selection.bootstrap import RESAMPLES, measure
 from selection.metrics import METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_labels
-from selection.ranked_teacher import LEFT_OUT, WORSE, RankedTeacher
-from selection.ranking import Ranking
+from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
 from selection.score_store import ScoreSamples, ScoreStore, score_key
 from selection.shares import POWER, SHAREABLE, choose, share_by_power
 from zoo.errors import RankingError

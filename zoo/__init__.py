@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from zoo.features.store import Features, FeatureStore
     from zoo.images.folder import Images, read_images
     from zoo.images.source import ImageSource
-    from zoo.system.memory import keep_freed_memory
-    from zoo.system.runtime import Runtime
+    from zoo.system.runtime import Runtime, keep_freed_memory
     from zoo.teachers.card import Preprocessing, TeacherCard
     from zoo.teachers.catalogue import find_card, list_cards
     from zoo.teachers.loading import Teacher, load_teacher
@@ -44,8 +43,7 @@ _NAMES = {
     "features.store": "Features FeatureStore",
     "images.folder": "Images read_images",
     "images.source": "ImageSource",
-    "system.memory": "keep_freed_memory",
-    "system.runtime": "Runtime",
+    "system.runtime": "Runtime keep_freed_memory",
     "teachers.card": "Preprocessing TeacherCard",
     "teachers.catalogue": "find_card list_cards",
     "teachers.loading": "Teacher load_teacher",

@@ -27,7 +27,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Test a student on labeled images."""
-    from distill.evaluation.saved import evaluate_student
+    from distill.evaluation.evaluate import evaluate_student
 
     with terminal.runtime(device) as runtime:
         result = evaluate_student(student, target, labels=labels, runtime=runtime)
@@ -45,7 +45,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Name the class of images."""
-    from distill.evaluation.saved import predict_files
+    from distill.evaluation.evaluate import predict_files
 
     with terminal.runtime(device) as runtime:
         rows, skipped = predict_files(student, paths, runtime=runtime)

@@ -138,7 +138,7 @@ def index(zoo: AnyZoo = "all") -> None:
 
     Ranking does it too when the index is missing or old: only very many teachers take time.
     """
-    from selection.fingerprints import read_index
+    from selection.shortlist import read_index
 
     with terminal.runtime() as runtime:
         indexed = read_index(zoo, runtime)
@@ -228,7 +228,7 @@ def add_teacher(
         )
     if images is None:
         return copy_teacher(measure(card), zoo)
-    from selection.fingerprints import make_fingerprint
+    from selection.shortlist import make_fingerprint
     from zoo.images.folder import read_images
 
     mark = make_fingerprint(

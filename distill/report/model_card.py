@@ -1,20 +1,78 @@
-"""The model card (README.md) of a saved student."""
+"""The model card (README.md) of a saved student, and its license.
+
+The license is never more permissive than those of the teachers and their data. To support another
+license, add a line to `KINDS` where it belongs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from distill.report.licenses import (
-    Claim,
-    choose_license,
-    license_lines,
-    start_claims,
-    teacher_claims,
-)
 from distill.report.report import Report
 from distill.report.student_page import soft_label_summary
-from zoo.teachers.card import TeacherCard
+from zoo.errors import TeacherBroken
+from zoo.teachers.card import CARD_FILE, TeacherCard
+from zoo.teachers.catalogue import BUILTIN, student_start
+from zoo.teachers.config import read_layout
 from zoo.teachers.model_card import USAGE, set_license
+
+OTHER = "other"
+"""The Hub's identifier of a license that needs a person's decision."""
+
+PERMISSIVE = "permissive"
+TERMS = "terms of its own"
+NON_COMMERCIAL = "non-commercial"
+UNKNOWN = "unknown"
+
+KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("cc0-1.0", "unlicense", "mit", "isc", "bsd", "bsd-2-clause"), PERMISSIVE),
+    **dict.fromkeys(("bsd-3-clause", "apache-2.0", "cc-by-3.0", "cc-by-4.0"), PERMISSIVE),
+    **dict.fromkeys(("mpl-2.0", "lgpl-3.0", "cc-by-sa-3.0", "cc-by-sa-4.0"), "share-alike"),
+    **dict.fromkeys(("gpl-2.0", "gpl-3.0", "agpl-3.0"), "share-alike"),
+    "cc-by-nd-4.0": "no derivatives",
+    TERMS: TERMS,
+    **dict.fromkeys((NON_COMMERCIAL, "imagenet-terms", "research"), NON_COMMERCIAL),
+    "competition-terms": NON_COMMERCIAL,
+    UNKNOWN: UNKNOWN,
+}
+"""Known licenses and their kinds, from the most permissive to the strictest."""
+
+_ALIASES = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "imagenet": "imagenet-terms"}
+_UNSTATED = ("", "unknown", "other", "none", "not-published")
+_NON_COMMERCIAL = {"nc", "noncommercial", "commercial", "research", "academic", "competition"}
+"""Words that make a license outside the table at least non-commercial."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One license that a student depends on.
+
+    Attributes:
+        what: network or data set.
+        license: as stated on its card.
+    """
+
+    what: str
+    license: str
+
+    @property
+    def entry(self) -> str:
+        """Its key in KINDS, one of the last three for a license outside the table."""
+        key = "-".join(self.license.lower().split())
+        key = _ALIASES.get(key, key)
+        if key in _UNSTATED:
+            return UNKNOWN
+        if key in KINDS:
+            return key
+        letters = "".join(letter if letter.isalnum() else " " for letter in key)
+        return NON_COMMERCIAL if _NON_COMMERCIAL & set(letters.split()) else TERMS
+
+    @property
+    def kind(self) -> str:
+        """Kind of the license."""
+        return KINDS[self.entry]
 
 
 def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
@@ -64,3 +122,89 @@ def _teacher_lines(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
     head = ["## Teachers", "", "| teacher | share | source | license | data (its license) |"]
     summary = soft_label_summary(report)
     return [*head, "|---|---|---|---|---|", *rows, "", *([summary, ""] if summary else [])]
+
+
+def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[Claim]:
+    """Licenses of each teacher's weights and data, and those of its initial weights.
+
+    Args:
+        names: of the teachers with a share.
+        cards: of all of them, or more; a teacher without a card has an unknown license.
+    """
+    known = {card.name: card for card in cards}
+    claims: list[Claim] = []
+    for name in names:
+        claims += _card_claims(known[name], name) if name in known else [Claim(name, UNKNOWN)]
+    bases = {known[name].base for name in names if name in known} - {""}
+    for base in sorted(base for base in bases if Path(base).name not in names):
+        what = f"{Path(base).name}, initial weights of teachers"
+        try:
+            claims += _card_claims(TeacherCard.load(BUILTIN.parent / base), what)
+        except TeacherBroken:  # a card may name any base
+            claims.append(Claim(what, UNKNOWN))
+    return claims
+
+
+def start_claims(start: str, arch: str) -> list[Claim]:
+    """Licenses of the student's initial weights; none for random ones.
+
+    Args:
+        start: `builtin`, `hub`, `random` or a folder.
+        arch: timm's name of the student.
+    """
+    what = "the initial weights"
+    if start == "random":
+        return []
+    folder = student_start(arch) if start == "builtin" else Path(start)
+    stated = ""
+    try:
+        if folder is not None and start != "hub":
+            if (folder / CARD_FILE).is_file():
+                return _card_claims(TeacherCard.load(folder), what)
+            stated = read_layout(folder).license
+    except TeacherBroken:
+        pass  # no license is stated
+    # a license of weights does not cover their data
+    return [Claim(what, stated), Claim(f"data of {what}", UNKNOWN)]
+
+
+def _card_claims(card: TeacherCard, what: str) -> list[Claim]:
+    return [Claim(what, card.license), Claim(f"{card.data} (data of {what})", card.data_license)]
+
+
+def strictness(claim: Claim) -> int:
+    """Index of its license in KINDS, 0 for the most permissive."""
+    return list(KINDS).index(claim.entry)
+
+
+def choose_license(claims: Sequence[Claim]) -> str:
+    """The strictest license if all are permissive; `other` if one is not, or without claims."""
+    if not claims or any(claim.kind != PERMISSIVE for claim in claims):
+        return OTHER
+    return max(claims, key=strictness).entry
+
+
+def license_lines(claims: Sequence[Claim]) -> list[str]:
+    """The license section of a model card, in Markdown."""
+    chosen = choose_license(claims)
+    summary = (
+        "No teacher and no initial weights restrict this model. `license: other` means that no "
+        "license was chosen yet."
+    )
+    rows: dict[tuple[str, str], list[str]] = {}
+    for claim in sorted(claims, key=strictness, reverse=True):
+        rows.setdefault((claim.license or UNKNOWN, claim.kind), []).append(claim.what)
+    table = [f"| {name} | {kind} | {'; '.join(what)} |" for (name, kind), what in rows.items()]
+    if claims:
+        worst = max(claims, key=strictness)
+        summary = (
+            f"The strictest license is {worst.license or UNKNOWN} ({worst.kind}), of {worst.what}. "
+            + (
+                f"All are permissive, so the model's is `{chosen}`."
+                if chosen != OTHER
+                else "The model's is set to `other`: read the terms and decide."
+            )
+        )
+        table = ["| license | kind | of |", "|---|---|---|", *table, ""]
+    own = "The license of your training images is not included. This is not legal advice."
+    return ["## License", "", summary, "", *table, own, ""]

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.report.licenses import choose_license
-from distill.report.model_card import model_card, report_claims
+from distill.report.model_card import choose_license, model_card, report_claims
 from distill.report.report import Report
 from distill.report.student_page import PAGE, student_page
 from distill.student import WEIGHTS_FILE, save_network

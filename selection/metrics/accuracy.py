@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from selection.index import find_nearest
 from selection.metrics.checks import Floats, Labels, Scorer, check_input
-from zoo.features.components import decompose
-from zoo.features.linear_probe import score_left_out, standardize
+from zoo.features.linear_probe import decompose, score_left_out, standardize
 from zoo.features.store import Features
 
 

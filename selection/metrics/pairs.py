@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats, Labels, Scorer, check_input
 from zoo.errors import RankingError
-from zoo.features.components import decompose
+from zoo.features.linear_probe import decompose
 from zoo.features.store import Features
 
 MOST = 16_000_000

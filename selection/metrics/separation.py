@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
-from zoo.features.components import decompose
+from zoo.features.linear_probe import decompose
 from zoo.features.store import Features
 
 WIDTH = 64

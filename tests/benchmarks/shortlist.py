@@ -18,9 +18,8 @@ import torch
 from scipy.stats import spearmanr
 
 from selection import shortlist as module
-from selection.fingerprints import embed_by_reference, read_index
 from selection.index import pack_index, unit_rows
-from selection.shortlist import Target, build_shortlist
+from selection.shortlist import Target, build_shortlist, embed_by_reference, read_index
 from zoo import Runtime, read_images
 from zoo.teachers.catalogue import list_cards
 from zoo.teachers.fingerprint import Fingerprint, fingerprint_path, reference_card

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.report.licenses import (
+from distill.report.model_card import (
     KINDS,
     Claim,
     choose_license,

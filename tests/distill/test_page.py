@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from distill.recipe import Recipe
-from distill.report.evaluation_page import calibration_verdict
 from distill.report.figures import draw_curves
 from distill.report.html import join_names
 from distill.report.ranking_page import ranking_page, ranking_verdict
-from distill.report.student_page import student_page
+from distill.report.student_page import calibration_verdict, student_page
 from tests.support.page_samples import (
     HISTORY,
     NASTY,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from selection.messages import name_all
+from selection.ranking import name_all
 from selection.scoring import rank
 from tests.support.scoring_tasks import LABELS, make_features, make_ranking, make_zoo
 

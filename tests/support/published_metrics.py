@@ -20,7 +20,7 @@ def parc(rows, labels):
     # the authors' code takes a random estimate of these; this is the fastest exact solver
     pca = PCA(n_components=32, svd_solver="covariance_eigh")
     projected = pca.fit_transform(rows)
-    # signs are free in PCA but matter here: those of `zoo.features.components.decompose`
+    # signs are free in PCA but matter here: those of `zoo.features.linear_probe.decompose`
     projected, _ = svd_flip(projected, pca.components_, u_based_decision=True)
     distances = 1 - np.corrcoef(StandardScaler().fit_transform(projected))
     upper = np.triu_indices(len(rows), k=1)

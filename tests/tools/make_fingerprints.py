@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli import terminal
-from selection.fingerprints import make_fingerprint
+from selection.shortlist import make_fingerprint
 from zoo.errors import TeacherBroken
 from zoo.images.folder import read_images
 from zoo.teachers.card import TeacherCard

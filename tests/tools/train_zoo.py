@@ -23,7 +23,7 @@ from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import train
 from zoo.images.folder import Images, read_images
 from zoo.system.files import cache_folder
-from zoo.system.memory import keep_freed_memory
+from zoo.system.runtime import keep_freed_memory
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.catalogue import BUILTIN, STUDENTS
 from zoo.teachers.verify import measure

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from zoo.features import components
-from zoo.features.components import decompose, find_widest
+from zoo.features import linear_probe
+from zoo.features.linear_probe import decompose, find_widest
 
 
 @pytest.mark.parametrize(("images", "width"), [(50, 7), (7, 50), (20, 20)])
@@ -72,7 +72,7 @@ def test_few_coordinates_come_from_the_search_and_not_from_the_whole_decompositi
 def test_a_search_that_does_not_end_gives_way_to_the_whole_decomposition(monkeypatch):
     rows = np.random.default_rng(10).normal(size=(700, 512))
     slow = decompose(rows)
-    monkeypatch.setattr(components, "ROUNDS", 1)
+    monkeypatch.setattr(linear_probe, "ROUNDS", 1)
     assert find_widest(rows.T @ rows, 32) is None
     basis, values = decompose(rows, 32)
     assert np.allclose(values, slow[1][:32])

@@ -8,7 +8,7 @@ from zoo.errors import ZooError
 from zoo.system import devices as devices_module
 from zoo.system import tensors as tensors_module
 from zoo.system.devices import autocast, choose_device
-from zoo.system.memory import keep_freed_memory
+from zoo.system.runtime import keep_freed_memory
 from zoo.system.tensors import scratch_array
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +16,6 @@ from numpy.typing import NDArray
 
 from zoo.errors import ImagesError
 from zoo.images.decoding import UNREADABLE, in_threads, open_image, reason
-from zoo.images.label_file import read_label_file
 from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
@@ -303,3 +304,41 @@ def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
                 if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
             ]
     return sorted(paths)
+
+
+def read_label_file(path: Path, target: Path) -> dict[Path, tuple[str | None, int]]:
+    """Label and line by path below `target`; an empty label stands for unlabeled.
+
+    Raises:
+        ImagesError: the file cannot be read, a line is not `path,label`, or labels contradict.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        header = reader.fieldnames or ()
+        rows = [(reader.line_num, row) for row in reader]
+    except UnicodeDecodeError as error:
+        raise ImagesError(f"The label file {path} is not UTF-8: save it as UTF-8.") from error
+    except (OSError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ImagesError(
+            f"The label file {path} cannot be read ({why}): name a CSV file with --labels."
+        ) from error
+    if not {"path", "label"} <= set(header):
+        raise ImagesError(
+            f"The label file {path} begins with {','.join(header)[:60]!r}: the first line has to "
+            "be `path,label`, in lower case and with a comma."
+        )
+    named: dict[Path, tuple[str | None, int]] = {}
+    for line, row in rows:
+        image, label = row["path"], row["label"]
+        more = any(row.get(None) or ())  # pyright: ignore
+        if not image or label is None or more:
+            wrong = "has more fields than the first" if more else "lacks a path or a label"
+            raise ImagesError(
+                f"Line {line} of {path} {wrong}: each line is an image and its class."
+            )
+        inner = target / os.path.normpath(image.strip())
+        name = label.strip() or None
+        if named.setdefault(inner, (name, line))[0] != name:
+            raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
+    return named
