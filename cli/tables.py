@@ -114,25 +114,20 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
     """The zoo, a line a teacher; a wide terminal shows more of each."""
     wide = terminal.out.width >= 120
     more = ("accuracy>", "data~", "network") if wide else ()
-    table = terminal.make_table("name", "domain~", "classes>", "size>", "license~", *more, "")
+    rows: list[tuple[str, ...]] = []
     for card in sorted(cards, key=lambda card: bool(card.repo)):  # embedded ones and yours first
         accuracy = "" if card.accuracy is None else f"{card.accuracy:.1%}"
-        terminal.add_row(
-            table,
-            card.name,
-            card.domain,
-            str(card.classes or "-"),
-            f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB",
-            card.license,
-            *((accuracy, card.data, card.network.partition(".")[0]) if wide else ()),
-            _place(card),
-        )
-    terminal.print_table(table)
+        details = (accuracy, card.data, card.network.partition(".")[0]) if wide else ()
+        size = f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB"
+        classes = str(card.classes or "-")
+        rows.append((card.name, card.domain, classes, size, card.license, *details, _place(card)))
+    terminal.show_rows(["name", "domain~", "classes>", "size>", "license~", *more, ""], rows)
     here = sum(card.folder is not None for card in cards)
-    terminal.print_table(
+    terminal.out.print(
         f"{len(cards)} teachers of {len({card.domain for card in cards})} domains, {here} on this "
         "machine. * is in the default set of `zoo pull --default`; teachers without classes are "
-        "used for their features; `zoo info NAME` shows all of one."
+        "used for their features; `zoo info NAME` shows all of one.",
+        soft_wrap=False,
     )
 
 
@@ -151,11 +146,8 @@ def card_lines(card: TeacherCard) -> None:
         shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
     if card.golden:
         shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
-    table = terminal.make_table("entry", "value~")
-    for name, value in shown.items():
-        if value not in ("", (), {}, None, 0):
-            terminal.add_row(table, name, str(value))
-    terminal.print_table(table)
+    rows = [(n, str(value)) for n, value in shown.items() if value not in ("", (), {}, None, 0)]
+    terminal.show_rows(["entry", "value~"], rows)
 
 
 def _few(labels: Sequence[str]) -> str:
@@ -165,11 +157,14 @@ def _few(labels: Sequence[str]) -> str:
 
 def pull_table(rows: Sequence[Pulled]) -> None:
     """What was fetched, a line a teacher, and the bytes in all."""
-    table = terminal.make_table("teacher", "", "size>", "commit", "reason~")
-    for row in rows:
-        size = f"{row.bytes / 1e6:.1f} MB" if row.bytes else ""
-        terminal.add_row(table, row.name, row.status, size, row.revision[:12], row.reason)
-    terminal.print_table(table)
+    sizes = [f"{row.bytes / 1e6:.1f} MB" if row.bytes else "" for row in rows]
+    terminal.show_rows(
+        ["teacher", "", "size>", "commit", "reason~"],
+        [
+            (row.name, row.status, size, row.revision[:12], row.reason)
+            for row, size in zip(rows, sizes, strict=True)
+        ],
+    )
     total = sum(row.bytes for row in rows) / 1e6
     failed = sum(row.status == "failed" for row in rows)
     terminal.say(f"{total:.1f} MB, {len(rows) - failed} of {len(rows)} teachers.")
@@ -177,11 +172,13 @@ def pull_table(rows: Sequence[Pulled]) -> None:
 
 def verification_table(verdicts: Sequence[Verification]) -> None:
     """Checks of each teacher, and the first that failed."""
-    table = terminal.make_table("teacher", "", "checked~")
-    for row in verdicts:
-        state = "BROKEN" if row.problem else "ok"
-        terminal.add_row(table, row.name, state, row.problem or ", ".join(row.checks))
-    terminal.print_table(table)
+    terminal.show_rows(
+        ["teacher", "", "checked~"],
+        [
+            (row.name, "BROKEN" if row.problem else "ok", row.problem or ", ".join(row.checks))
+            for row in verdicts
+        ],
+    )
     broken = sum(bool(row.problem) for row in verdicts)
     terminal.say(f"{len(verdicts) - broken} of {len(verdicts)} teachers verified.")
 
@@ -212,9 +209,7 @@ def accuracy_line(result: Evaluation) -> str:
 
 def comparison_table(comparison: Comparison) -> None:
     """Methods from the best to the worst with exact McNemar tests, then which to ship."""
-    table = terminal.make_table(
-        "method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "seconds>"
-    )
+    rows: list[tuple[str, ...]] = []
     for row in comparison.standings:
         interval = f"{row.low:.1%} to {row.high:.1%}"
         behind, p_value = "", ""
@@ -222,8 +217,10 @@ def comparison_table(comparison: Comparison) -> None:
             behind = f"{100 * row.behind:.1f}"
             p_value = f"{row.chance:.3f}" if row.chance >= 0.001 else "<0.001"
         cells = (row.method, f"{row.accuracy:.1%}", interval, behind, p_value)
-        terminal.add_row(table, *cells, f"{row.seconds:.0f}")
-    terminal.print_table(table)
+        rows.append((*cells, f"{row.seconds:.0f}"))
+    terminal.show_rows(
+        ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "seconds>"], rows
+    )
     terminal.say(comparison.verdict)
     folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
     terminal.say(f"{comparison.images} labeled images, {folds}; one seed.")
@@ -231,13 +228,20 @@ def comparison_table(comparison: Comparison) -> None:
 
 def verdict(reports: Sequence[Report]) -> None:
     """Methods side by side, then in words whether the first beats the second."""
-    table = terminal.make_table("method", "accuracy>", "95 % interval>", "seconds>")
-    results = [(report.method, report.evaluation) for report in reports if report.evaluation]
-    for report, (method, result) in zip(reports, results, strict=True):
-        interval = f"{result.low:.1%} to {result.high:.1%}"
-        terminal.add_row(table, method, f"{result.accuracy:.1%}", interval, f"{report.seconds:.0f}")
-    terminal.print_table(table)
-    (first, one), (second, other) = results[:2]
+    results = [(report, report.evaluation) for report in reports if report.evaluation]
+    terminal.show_rows(
+        ["method", "accuracy>", "95 % interval>", "seconds>"],
+        [
+            (
+                report.method,
+                f"{result.accuracy:.1%}",
+                f"{result.low:.1%} to {result.high:.1%}",
+                f"{report.seconds:.0f}",
+            )
+            for report, result in results
+        ],
+    )
+    (first, one), (second, other) = ((report.method, result) for report, result in results)
     gain, low, high = one.gain_over(other)
     points = f"{abs(gain) * 100:.1f} points ({low * 100:+.1f} to {high * 100:+.1f})"
     if low > 0:

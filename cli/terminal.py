@@ -148,16 +148,6 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Cons
 
     No number is cut: a table wider than the terminal runs on in its next line.
     """
-    table = make_table(*columns)
-    for row in rows:
-        add_row(table, *row)
-    least = Measurement.get(place, place.options.update(width=1000), table).minimum
-    table.width = least if least > place.width else None
-    place.print(table, soft_wrap=False, crop=False)
-
-
-def make_table(*columns: str) -> Table:
-    """The table of `show_rows` without rows."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(
@@ -167,14 +157,8 @@ def make_table(*columns: str) -> Table:
             min_width=10 if name.endswith("~") else None,
             overflow="fold",
         )
-    return table
-
-
-def add_row(table: Table, *cells: str) -> None:
-    """Add a row of plain text."""
-    table.add_row(*map(one_line, cells))
-
-
-def print_table(table: Table | str) -> None:
-    """A table, or text wrapped to the width of the terminal, on stdout."""
-    out.print(table, soft_wrap=False)
+    for row in rows:
+        table.add_row(*map(one_line, row))
+    least = Measurement.get(place, place.options.update(width=1000), table).minimum
+    table.width = least if least > place.width else None
+    place.print(table, soft_wrap=False, crop=False)

@@ -180,9 +180,9 @@ class ComparisonJob:
         Raises:
             ZooError: it lies among the images, or is not a comparison.
         """
-        check_output(self.save, source_of(self.images))
+        check_output(self.save, source_of(self.images).folders)
         if self.test:
-            check_output(self.save, source_of(self.test))
+            check_output(self.save, source_of(self.test).folders)
         Record.open(self.save, "")
 
     def run(self, plan: TrainingPlan | None = None) -> Comparison:

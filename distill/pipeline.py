@@ -113,11 +113,11 @@ class DistillationJob:
         from distill.training.tensorboard import check_extra
 
         places = [*source_of(self.images).folders, *([self.test.root] if self.test else [])]
-        check_folder(self.save, overwrite=self.overwrite, images=places)
+        check_output(self.save, places)
+        check_folder(self.save, overwrite=self.overwrite)
         if self.tensorboard:
             check_extra()
-            for place in places:
-                check_output(self.tensorboard, ImageSource(place), "--tensorboard")
+            check_output(self.tensorboard, places, "--tensorboard")
 
     def run(self, plan: TrainingPlan | None = None) -> Report:
         """Train, test and save the student; see `distill_images`.
@@ -142,6 +142,8 @@ class DistillationJob:
             )
             how = plan.settle(how, self.runtime) if plan else how
             trained = train_student(how, teachers, self.images, joined, record)
+            if trained.warning:
+                runtime.warn(trained.warning)
             first = joined.processes.is_first
         report = self._report(how, teachers, trained, messages, tested=first)
         if not first:
@@ -179,8 +181,6 @@ class DistillationJob:
                 trained.network, self.test, images.classes, form, device=device,
                 progress=self.runtime.progress("testing"),
             )  # fmt: skip
-        if trained.warning:
-            self.runtime.warn(trained.warning)
         return Report(
             method=how.method,
             arch=how.arch,
@@ -197,7 +197,7 @@ class DistillationJob:
             seconds=trained.seconds,
             student=str(self.save),
             evaluation=result,
-            notes=tuple(dict.fromkeys(filter(None, (*messages, trained.warning)))),
+            notes=tuple(dict.fromkeys(messages)),
             digest=images.digest,
             command=self.command,
             soft_label_accuracy=trained.soft_label_accuracy,

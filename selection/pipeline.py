@@ -22,7 +22,7 @@ from zoo.errors import RankingError
 from zoo.features.controls import NAMES as CONTROLS
 from zoo.features.controls import extract_controls, start_card
 from zoo.features.extraction import extract_together
-from zoo.features.store import Features, FeatureStore
+from zoo.features.store import Features
 from zoo.hub.pull import pull_missing
 from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
 from zoo.images.source import ImageSource, load_images
@@ -145,7 +145,6 @@ class RankingJob:
             outputs = extract_together(cards, sample, joined)
         for message in outputs.warnings:
             runtime.warn(message)
-        features = FeatureStore(runtime.cache / "features")
         ranking = rank(
             outputs.features,
             sample.labels,
@@ -155,7 +154,7 @@ class RankingJob:
             seed=runtime.seed,
             domains={card.name: card.domain for card in cards},
             failures=absent | outputs.failures,
-            controls=extract_controls(sample, store=features, device=runtime.device),
+            controls=extract_controls(sample, runtime),
             store=ScoreStore(runtime.cache / "scores"),
             progress=runtime.progress("scoring teachers"),
         )

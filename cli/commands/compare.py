@@ -73,7 +73,7 @@ def compare(
     from zoo.images.source import ImageSource, check_output
 
     source = ImageSource(target, unlabeled, labels, labels_per_class, seed)
-    check_output(save, source)
+    check_output(save, source.folders)
     from distill.compare import METHODS, ComparisonJob
     from distill.pipeline import load_test
     from distill.recipe import Distillation

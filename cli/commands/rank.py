@@ -126,10 +126,10 @@ def _check_files(source: ImageSource, save: Path, report: Path | None) -> None:
     """Refuse outputs that would replace other files or land among the images."""
     from zoo.images.source import check_output
 
-    check_output(save, source)
+    check_output(save, source.folders)
     check_replaced(save, b'"teachers"', "ranking")
     if report:
-        check_output(report, source, "--report")
+        check_output(report, source.folders, "--report")
         check_replaced(report, b"source-zoo, ranking", "page", "--report")
         if report.absolute() == save.absolute():
             raise typer.BadParameter("--report and --save are one file: name two")

@@ -88,9 +88,9 @@ def export(
     path = out or student / ("model.int8.onnx" if int8 else "model.onnx")
     check_file(path, overwrite=overwrite)
     if target is not None:
-        from zoo.images.source import ImageSource, check_output
+        from zoo.images.source import check_output
 
-        check_output(path, ImageSource(target), "--out")
+        check_output(path, [target], "--out")
     from distill.export.export import export_student
     from distill.export.onnx_file import check_extra
     from zoo.images.folder import read_images

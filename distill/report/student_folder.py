@@ -23,18 +23,12 @@ ONNX_FILES = ("model.onnx", "model.int8.onnx")
 """Files of `zoo export`, which belong to the weights."""
 
 
-def check_folder(folder: Path, *, overwrite: bool, images: Sequence[Path] = ()) -> None:
+def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that a student may be saved in a folder.
 
     Raises:
-        StudentError: the folder is not empty, not writable or inside an image folder.
+        StudentError: the folder is not empty or not writable.
     """
-    for place in images:
-        if folder.absolute().resolve().is_relative_to(place.absolute().resolve()):
-            raise StudentError(
-                f"{folder} is inside the image folder {place}, which stays unchanged: "
-                "choose another --save."
-            )
     if folder.is_file():
         raise StudentError(f"{folder} is a file: choose another --save.")
     above = next(place for place in (folder, *folder.absolute().parents) if place.exists())

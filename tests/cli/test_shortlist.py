@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.toys import build_teacher, hub_card, paint_folder
 from tests.tools import make_fingerprints as fingerprints
+from zoo.errors import HubError
 from zoo.teachers import catalogue as catalogue_module
 from zoo.teachers import fingerprint as fingerprint_module
 from zoo.teachers.catalogue import list_cards, pulled_folder
@@ -148,11 +149,13 @@ def test_only_the_chosen_are_fetched(rank, marked_zoo, tmp_path, monkeypatch):
     """Of the Hub's teachers all with a fingerprint compete, whether they were pulled or not."""
     fetched = []
 
-    def fetch_all(cards, **_):
-        fetched.extend(card.name for card in cards if not card.folder)
-        return [card for card in cards if card.folder], {}
+    def fetch(card, **_):
+        if card.folder:
+            return card
+        fetched.append(card.name)
+        raise HubError("not here")
 
-    monkeypatch.setattr("zoo.hub.client.fetch_all", fetch_all)
+    monkeypatch.setattr("zoo.hub.client.fetch", fetch)
     for name, like in (("cat", "ant"), ("dog", "bee")):
         pulled_folder(hub_card(name)).mkdir(parents=True)
         shutil.copy(marked_zoo / like / FINGERPRINT_FILE, pulled_folder(hub_card(name)))

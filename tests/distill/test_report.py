@@ -18,7 +18,8 @@ from distill.report.report import Report
 from distill.report.student_folder import check_folder, save_student
 from distill.training.loop import Trained
 from tests.support.worlds import snapshot
-from zoo.errors import StudentError
+from zoo.errors import ImagesError, StudentError
+from zoo.images.source import check_output
 from zoo.teachers.card import Preprocessing, sha256_of
 
 LOOK = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -140,7 +141,7 @@ def test_the_model_card_states_that_there_was_no_test_and_no_teacher():
 def test_a_new_or_an_empty_folder_may_take_a_student(tmp_path):
     check_folder(tmp_path / "new", overwrite=False)
     (tmp_path / "empty").mkdir()
-    check_folder(tmp_path / "empty", overwrite=False, images=[tmp_path / "imgs"])
+    check_folder(tmp_path / "empty", overwrite=False)
     assert not (tmp_path / "new").exists()
 
 
@@ -165,9 +166,9 @@ def test_a_file_or_a_place_among_images_never_may(tmp_path, monkeypatch):
         tmp_path / "link/x",
         Path("student"),
     ):
-        with pytest.raises(StudentError, match="inside the image folder"):
-            check_folder(place, overwrite=True, images=[tmp_path / "more", tmp_path / "imgs"])
-    check_folder(tmp_path / "imgs-student", overwrite=False, images=[tmp_path / "imgs"])
+        with pytest.raises(ImagesError, match="inside the image folder"):
+            check_output(place, [tmp_path / "more", tmp_path / "imgs"])
+    check_output(tmp_path / "imgs-student", [tmp_path / "imgs"])
 
 
 def test_saving_again_replaces_the_student_and_keeps_other_files(trained, tmp_path, toy_zoo):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features.extraction import extract_features
+from zoo.features.extraction import extract_together
 from zoo.features.store import Features, FeatureStore
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
+from zoo.system.runtime import Runtime
 from zoo.teachers.card import Preprocessing, TeacherCard
 from zoo.teachers.catalogue import STUDENTS
-
-if TYPE_CHECKING:
-    import torch
 
 STATISTICS = "image statistics"
 RANDOM = "random network"
@@ -28,29 +25,29 @@ _FORM = Preprocessing(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic
 _GRID = 4
 
 
-def extract_controls(
-    images: Images,
-    *,
-    store: FeatureStore | None = None,
-    device: torch.device | str = "cpu",
-) -> dict[str, Features]:
+def extract_controls(images: Images, runtime: Runtime | None = None) -> dict[str, Features]:
     """Features of the controls for N images, by name, stored like those of teachers.
 
     `image statistics` are the mean and deviation of each channel in the cells of a 4 x 4 grid;
     `random network` is an untrained ResNet-18-D; `initial student` is the embedded initial student.
     """
-    store = store or FeatureStore()
+    runtime = runtime or Runtime()
+    store = FeatureStore(runtime.cache / "features")
     distinct, again = images.distinct()
     found: dict[str, Features] = {}
     for name, run in ((STATISTICS, _describe), (RANDOM, _embed_randomly)):
         key = f"control-{name.replace(' ', '-')}-1"
         known, features = store.read(key, distinct.digests)
         if features is None or not known.all():
-            features = run(decode_images(distinct.paths, _FORM, digests=distinct.digests), device)
+            pixels = decode_images(distinct.paths, _FORM, digests=distinct.digests)
+            features = run(pixels, runtime.device)
             with suppress(OSError):  # the next run computes them again
                 store.write(key, distinct.digests, features)
         found[name] = features.rows(again)
-    return found | extract_features([start_card()], images, store=store, device=device).features
+    start = extract_together([start_card()], images, runtime)
+    for message in start.warnings:
+        runtime.warn(message)
+    return found | start.features
 
 
 def start_card() -> TeacherCard:
@@ -58,9 +55,8 @@ def start_card() -> TeacherCard:
     return replace(TeacherCard.load(STUDENTS / "mobilenetv3_small_100"), name=START)
 
 
-def _describe(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
+def _describe(pixels: NDArray[np.uint8], _device: str) -> Features:
     """Mean and deviation of each channel in each cell of a grid, [N, 96]."""
-    del device
     count, channels, size, _ = pixels.shape
     edge = size // _GRID
     cells = pixels[:, :, : edge * _GRID, : edge * _GRID].reshape(
@@ -72,7 +68,7 @@ def _describe(pixels: NDArray[np.uint8], device: torch.device | str) -> Features
     return Features(rows, np.empty((count, 0), np.float32))
 
 
-def _embed_randomly(pixels: NDArray[np.uint8], device: torch.device | str) -> Features:
+def _embed_randomly(pixels: NDArray[np.uint8], device: str) -> Features:
     """Embeddings of a network with random weights, [N, 512]."""
     import timm
     import torch

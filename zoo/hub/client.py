@@ -9,10 +9,10 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 
-from zoo.errors import HubError, HubUnreachable, TeacherBroken, ZooError
+from zoo.errors import HubError, HubUnreachable, TeacherBroken
 from zoo.hub.download import download, link
 from zoo.hub.errors import one_line, retry
-from zoo.system.runtime import Progress, ProgressBars
+from zoo.system.runtime import Progress
 from zoo.teachers.card import CARD_FILE, TeacherCard, sha256_of
 from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.config import CONFIG_FILE, WEIGHTS_FILES, read_layout
@@ -143,26 +143,6 @@ def _is_damaged(card: TeacherCard) -> bool:
         return card.loader == "hf-hub" and _complete(card) != card
     except (OSError, TeacherBroken):
         return True
-
-
-def fetch_all(
-    cards: Sequence[TeacherCard],
-    *,
-    check: bool = True,
-    progress: ProgressBars | None = None,
-) -> tuple[list[TeacherCard], dict[str, str]]:
-    """Fetch many teachers: the cards of those that succeed, and the reason by name of others."""
-    fetched: list[TeacherCard] = []
-    failures: dict[str, str] = {}
-    online = True
-    for card in cards:
-        try:
-            bar = progress(card.name) if progress and card.repo and not card.folder else None
-            fetched.append(fetch(card, check=check, online=online, progress=bar))
-        except ZooError as error:
-            online = online and not isinstance(error, HubUnreachable)
-            failures[card.name] = str(error).removeprefix(f"{card.repo}: ")
-    return fetched, failures
 
 
 def publish(folder: Path, repo: str, *, private: bool = False) -> str:

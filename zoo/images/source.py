@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,13 +82,13 @@ def load_images(
     return images if images.source else replace(images, source=ImageSource(images.root))
 
 
-def check_output(path: Path, source: ImageSource, option: str = "--save") -> None:
-    """Refuse to write a file, named by this option, into a folder of images.
+def check_output(path: Path, folders: Iterable[Path], option: str = "--save") -> None:
+    """Refuse to write to a path, named by this option, inside a folder of images.
 
     Raises:
         ImagesError: it lies there.
     """
-    for folder in source.folders:
+    for folder in folders:
         if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
             raise ImagesError(
                 f"{path} lies inside the image folder {folder}, where nothing is ever written: "
