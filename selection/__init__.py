@@ -5,8 +5,7 @@ from selection.metrics import METRICS, UNLABELED, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
 from selection.pipeline import RankingJob, rank_images, ranker
 from selection.ranking import RankedTeacher, Ranking
-from selection.score_store import ScoreStore
-from selection.scoring import BLIND_METRIC, METRIC, rank
+from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, rank
 from selection.shares import POWER
 
 __all__ = [

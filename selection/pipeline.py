@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.metrics import METRICS, SCORERS, parse_metrics
 from selection.ranking import Ranking
-from selection.score_store import ScoreStore
-from selection.scoring import BLIND_METRIC, METRIC, rank
+from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, rank
 from selection.shares import POWER
 from selection.shortlist import largest_teachers, shortlist_teachers
 from zoo.errors import RankingError

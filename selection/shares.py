@@ -53,7 +53,7 @@ def normalize(shares: Mapping[str, float]) -> dict[str, float]:
     return {name: share / total for name, share in relative.items()}
 
 
-def compare(features: Mapping[str, Features]) -> NDArray[np.float64]:
+def cka_table(features: Mapping[str, Features]) -> NDArray[np.float64]:
     """Linear CKA of each two teachers on the same images, [T, T], from 0 to 1, 1 on the diagonal.
 
     O(T^2) comparisons of O(N D min(N, D)).
@@ -66,13 +66,15 @@ def compare(features: Mapping[str, Features]) -> NDArray[np.float64]:
     return table
 
 
-def divide(shares: Mapping[str, float], features: Mapping[str, Features]) -> dict[str, float]:
+def divide_redundant(
+    shares: Mapping[str, float], features: Mapping[str, Features]
+) -> dict[str, float]:
     """The shares, each over the number of redundant teachers, itself included.
 
     share_i / sum_j CKA_ij^4, then normalized: ten copies of a teacher weigh as much as one. Shares
     are above 0; features are of each of their teachers, for the same N images.
     """
-    alike = compare({name: features[name] for name in shares}) ** SHARPNESS
+    alike = cka_table({name: features[name] for name in shares}) ** SHARPNESS
     copies = alike.sum(axis=1)
     return normalize(
         {name: shares[name] / count for name, count in zip(shares, copies, strict=True)}
@@ -85,15 +87,15 @@ def choose(
     """The shares of a few teachers that have large shares and are not redundant.
 
     Greedy: the next teacher is that of the largest share_i (1 - max_j CKA_ij), over the j chosen
-    before. Their shares are then divided by the redundancy that is left (`divide`, which takes the
-    same arguments). Of fewer than `count` teachers, at least 1, all are chosen.
+    before. Their shares are then divided by the redundancy that is left (`divide_redundant`). Of
+    fewer than `count` teachers, at least 1, all are chosen.
     """
     names = [*shares]
-    alike = compare({name: features[name] for name in names})
+    alike = cka_table({name: features[name] for name in names})
     chosen: list[int] = []
     while len(chosen) < min(count, len(names)):
         novelty = 1 - alike[:, chosen].max(axis=1, initial=0.0)
         worth = np.array([shares[name] for name in names]) * novelty
         worth[chosen] = -1
         chosen.append(int(worth.argmax()))
-    return divide({names[index]: shares[names[index]] for index in chosen}, features)
+    return divide_redundant({names[index]: shares[names[index]] for index in chosen}, features)

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import Floats, Labels, check_input
+from selection.metrics.checks import Floats, Labels, check_input, one_hot
 from zoo.features.store import Features
 
 UPDATES = 11
@@ -31,7 +31,7 @@ def logme(features: Features, labels: Labels) -> float:
     teacher fits the labels.
     """
     labeled = check_input(features, labels)
-    targets = _one_hot(labels[labeled])
+    targets = np.ascontiguousarray(one_hot(labels[labeled]).T)
     values, energies = _resolve(features.embeddings[labeled].astype(np.float64), targets)
     evidence = _maximize_evidence(values, energies, targets.sum(axis=1), len(labeled))
     return float(evidence.mean() / len(labeled))
@@ -67,11 +67,6 @@ def hscore(features: Features, labels: Labels) -> float:
     else:  # features of one direction that need no shrinkage
         solved = cast(Floats, np.linalg.pinv(gram, hermitian=True)) @ right
     return float((1 - shrinkage) * np.sum(left.T * solved))
-
-
-def _one_hot(known: Labels) -> Floats:
-    """Rows are the classes that occur, in ascending order: [C, L]."""
-    return (known == np.unique(known)[:, None]).astype(np.float64)
 
 
 def _resolve(rows: Floats, targets: Floats) -> tuple[Floats, Floats]:
@@ -124,7 +119,7 @@ def _maximize_evidence(values: Floats, energies: Floats, sizes: Floats, count: i
 
 def _mix_means(labels: Labels, labeled: NDArray[np.int64]) -> Floats:
     """[C, N]: times the rows, the class means less their mean; its square is cov(E[f | y])."""
-    members = _one_hot(labels[labeled])
+    members = np.ascontiguousarray(one_hot(labels[labeled]).T)
     sizes = members.sum(axis=1, keepdims=True)
     mixing = np.zeros((len(sizes), len(labels)))
     mixing[:, labeled] = members / sizes - 1 / len(labeled)

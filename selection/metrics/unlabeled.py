@@ -42,7 +42,12 @@ def clusters(features: Mapping[str, Features]) -> dict[str, float]:
     column of the features. Fails where the clusters are not the classes of the task, which cannot
     be checked without labels. O(T N D) per step of k-means.
     """
-    return {name: _clusterability(one) for name, one in features.items()}
+    found: dict[str, float] = {}
+    for name, one in features.items():
+        rows = one.embeddings - one.embeddings.mean(axis=0)
+        shuffled = np.random.default_rng(0).permuted(rows, axis=0)
+        found[name] = max(0.0, _cohesion(rows) - _cohesion(shuffled))
+    return found
 
 
 def confidence(features: Mapping[str, Features]) -> dict[str, float]:
@@ -56,12 +61,6 @@ def confidence(features: Mapping[str, Features]) -> dict[str, float]:
 
 def _overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
     return float((one[:, :, None] == other[:, None, :]).any(axis=2).mean())
-
-
-def _clusterability(features: Features) -> float:
-    rows = features.embeddings - features.embeddings.mean(axis=0)
-    shuffled = np.random.default_rng(0).permuted(rows, axis=0)
-    return max(0.0, _cohesion(rows) - _cohesion(shuffled))
 
 
 def _cohesion(rows: NDArray[np.float32]) -> float:

@@ -20,8 +20,8 @@ from scipy.stats import rankdata, weightedtau
 from distill import Recipe, train
 from distill.evaluation.evaluate import evaluate
 from selection import METRIC, METRICS, UNLABELED
-from selection.metrics.similarity import kite, rsa
 from selection.shares import choose, share_by_power
+from tests.benchmarks.reference_metrics import kite, rsa
 from zoo import extract_features, keep_freed_memory, list_cards, read_images
 from zoo.errors import RankingError
 from zoo.features.controls import RANDOM, START, extract_controls

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from selection import score_store, scoring
-from selection.score_store import ScoreStore, score_key
-from selection.scoring import rank
+from selection import scoring
+from selection.scoring import ScoreStore, rank, score_key
 from zoo.features.store import Features
 
 LABELS = np.arange(24) % 3
@@ -80,7 +79,7 @@ def test_other_features_labels_or_scores_are_another_entry():
 
 def test_scores_of_another_version_of_the_store_are_computed_again(store, computed, monkeypatch):
     first = rank(ZOO, LABELS, store=store)
-    monkeypatch.setattr(score_store, "SCORES_FORMAT", "another")
+    monkeypatch.setattr(scoring, "SCORES_FORMAT", "another")
     assert rank(ZOO, LABELS, store=store) == first
     assert len(computed) == 4
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from selection import METRICS, UNLABELED, RankedTeacher, rank
-from selection.shares import SHAREABLE, SHARPNESS, choose, compare, divide, share_by_power
+from selection.shares import (
+    SHAREABLE,
+    SHARPNESS,
+    choose,
+    cka_table,
+    divide_redundant,
+    share_by_power,
+)
 from tests.support.scoring_tasks import make_ranking
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -98,7 +105,7 @@ ZOO = {"one": draw(0), "same": turn(draw(0)), "other": draw(1)}
 
 
 def test_a_rotated_copy_is_the_same_and_noise_is_not():
-    table = compare(ZOO)
+    table = cka_table(ZOO)
     assert np.allclose(table, table.T)
     assert np.allclose(np.diag(table), 1)
     assert table[0, 1] == pytest.approx(1, abs=1e-5)
@@ -109,8 +116,8 @@ def test_a_rotated_copy_is_the_same_and_noise_is_not():
 
 
 def test_two_copies_weigh_as_much_as_one():
-    shares = divide({"one": 0.4, "same": 0.4, "other": 0.2}, ZOO)
-    near = compare(ZOO)[0, 2] ** SHARPNESS
+    shares = divide_redundant({"one": 0.4, "same": 0.4, "other": 0.2}, ZOO)
+    near = cka_table(ZOO)[0, 2] ** SHARPNESS
     slow = np.array([0.4 / (2 + near), 0.4 / (2 + near), 0.2 / (1 + 2 * near)])
     assert [*shares.values()] == pytest.approx([*(slow / slow.sum())], abs=1e-5)
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from selection.metrics import similarity as similarity_module
-from selection.metrics.similarity import cka, cka_between, cka_rbf, kite, rsa
+from selection.metrics.similarity import cka, cka_between, cka_rbf
+from tests.benchmarks.reference_metrics import kite, rsa
 from tests.support import published_metrics as published
 from tests.support.scoring_tasks import draw_task, wrap
 from zoo.errors import RankingError
