@@ -11,7 +11,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distill.export.parity import Predictor, draw_noise
 from distill.student import WEIGHTS_FILE
 from zoo import __version__
 from zoo.errors import StudentError, first_line
@@ -34,6 +33,10 @@ OPSET = 18
 INPUT, OUTPUT = "pixels", "probabilities"
 CALIBRATION = 128
 """Maximum number of images for the calibration of int8."""
+
+
+Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""A network in a runtime: pixels [B, 3, S, S] to class probabilities [B, C]."""
 
 
 class ExportModule(nn.Module):
@@ -186,6 +189,14 @@ def onnx_predictor(content: bytes) -> Predictor:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda pixels: session.run([OUTPUT], {INPUT: pixels})[0]  # pyright: ignore
+
+
+def draw_noise(size: int, count: int = 8) -> NDArray[np.uint8]:
+    """Fixed random images [count, 3, size, size], from uniform gray to full noise."""
+    draw = np.random.default_rng(0)
+    spread = np.linspace(0, 1, count)[:, None, None, None]
+    noise = draw.integers(-128, 128, (count, 3, size, size))
+    return (128 + spread * noise).astype(np.uint8)
 
 
 @contextmanager
