@@ -157,10 +157,6 @@ class RankingJob:
             store=ScoreStore(runtime.cache / "scores"),
             progress=runtime.progress("scoring teachers"),
         )
-        return self._describe(ranking, outputs.forward_passes)
-
-    def _describe(self, ranking: Ranking, forward_passes: int) -> Ranking:
-        """The ranking with where its images and teachers came from."""
         source = self.images.source or ImageSource(self.images.root)
         return replace(
             ranking,
@@ -172,7 +168,7 @@ class RankingJob:
             images=len(self.images),
             labeled=self.images.labeled,
             digest=self.images.digest,
-            forward_passes=forward_passes,
+            forward_passes=outputs.forward_passes,
         )
 
     def measure(self, deadline: Deadline) -> RankingWork:

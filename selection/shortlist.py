@@ -173,7 +173,8 @@ def build_shortlist(
     shown = np.sort(np.random.default_rng(seed).permutation(len(whole))[: 40 * ANCHORS])
     some = whole[shown].astype(np.float32)
     axes = _widest(some, WIDTH)
-    rows = np.concatenate([_fixed(prototypes, axes) for prototypes in fingerprints.values()])
+    turned = [prototypes.astype(np.float32) @ axes for prototypes in fingerprints.values()]
+    rows = np.rint(np.concatenate(turned).clip(-1, 1) * FULL).astype(np.int16)
     anchors = find_centers(some, ANCHORS, seed) @ axes
     coverage = np.empty((len(counts), len(anchors)), dtype=np.float32)
     for begin in range(0, len(counts), CHUNK):
@@ -193,11 +194,6 @@ def _widest(rows: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """The directions that hold most of rows [N, D]: [D, at most width], orthonormal."""
     vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64))[1]
     return vectors[:, ::-1][:, :width].astype(np.float32)
-
-
-def _fixed(prototypes: NDArray[np.float16], axes: NDArray[np.float32]) -> NDArray[np.int16]:
-    turned = prototypes.astype(np.float32) @ axes
-    return np.rint(turned.clip(-1, 1) * FULL).astype(np.int16)
 
 
 @dataclass(frozen=True, eq=False)

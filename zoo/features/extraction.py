@@ -16,7 +16,7 @@ from zoo.errors import TeacherBroken
 from zoo.features.store import Features, FeatureStore, feature_key
 from zoo.images.decoding import DECODED, decode_images
 from zoo.images.folder import Images
-from zoo.system.runtime import Progress, ProgressBars, Runtime
+from zoo.system.runtime import Progress, Runtime
 from zoo.teachers.card import TeacherCard, absence
 
 if TYPE_CHECKING:
@@ -167,11 +167,17 @@ def extract_together(
     cards: Sequence[TeacherCard], images: Images, runtime: Runtime
 ) -> TeacherOutputs:
     """`extract_features` by all processes of a runtime: each runs a part of the teachers."""
+    bars: dict[str, Progress] = {}
+
+    def progress(teacher: str, done: int, total: int) -> None:
+        if teacher not in bars:  # made after its first images
+            bars[teacher] = runtime.progress(f"running {teacher}")
+        bars[teacher](done, total)
 
     def run(some: Sequence[TeacherCard]) -> TeacherOutputs:
         store = FeatureStore(runtime.cache / "features")
-        bars = teacher_progress(runtime.progress)
-        return extract_features(some, images, store=store, device=runtime.device, progress=bars)
+        device = runtime.device
+        return extract_features(some, images, store=store, device=device, progress=progress)
 
     processes = runtime.processes
     own = run(processes.own(cards))
@@ -180,15 +186,3 @@ def extract_together(
     passes = processes.add_up(own.forward_passes)  # which waits for the slowest
     outputs = run(cards)  # from the store
     return replace(outputs, forward_passes=passes + outputs.forward_passes)
-
-
-def teacher_progress(bars: ProgressBars) -> Callable[[str, int, int], None]:
-    """A progress bar per teacher, made after its first images."""
-    made: dict[str, Progress] = {}
-
-    def progress(teacher: str, done: int, total: int) -> None:
-        if teacher not in made:
-            made[teacher] = bars(f"running {teacher}")
-        made[teacher](done, total)
-
-    return progress
