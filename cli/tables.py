@@ -121,7 +121,9 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
         size = f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB"
         classes = str(card.classes or "-")
         rows.append((card.name, card.domain, classes, size, card.license, *details, _place(card)))
-    terminal.show_rows(["name", "domain~", "classes>", "size>", "license~", *more, ""], rows)
+    terminal.show_rows(
+        ["name", "domain~", "classes>", "size>", "license~", *more, ""], rows, fold=True
+    )
     here = sum(card.folder is not None for card in cards)
     terminal.out.print(
         f"{len(cards)} teachers of {len({card.domain for card in cards})} domains, {here} on this "
@@ -147,7 +149,7 @@ def card_lines(card: TeacherCard) -> None:
     if card.golden:
         shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
     rows = [(n, str(value)) for n, value in shown.items() if value not in ("", (), {}, None, 0)]
-    terminal.show_rows(["entry", "value~"], rows)
+    terminal.show_rows(["entry", "value~"], rows, fold=True)
 
 
 def _few(labels: Sequence[str]) -> str:
@@ -164,6 +166,7 @@ def pull_table(rows: Sequence[Pulled]) -> None:
             (row.name, row.status, size, row.revision[:12], row.reason)
             for row, size in zip(rows, sizes, strict=True)
         ],
+        fold=True,
     )
     total = sum(row.bytes for row in rows) / 1e6
     failed = sum(row.status == "failed" for row in rows)
@@ -178,6 +181,7 @@ def verification_table(verdicts: Sequence[Verification]) -> None:
             (row.name, "BROKEN" if row.problem else "ok", row.problem or ", ".join(row.checks))
             for row in verdicts
         ],
+        fold=True,
     )
     broken = sum(bool(row.problem) for row in verdicts)
     terminal.say(f"{len(verdicts) - broken} of {len(verdicts)} teachers verified.")
@@ -219,7 +223,9 @@ def comparison_table(comparison: Comparison) -> None:
         cells = (row.method, f"{row.accuracy:.1%}", interval, behind, p_value)
         rows.append((*cells, f"{row.seconds:.0f}"))
     terminal.show_rows(
-        ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "seconds>"], rows
+        ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "seconds>"],
+        rows,
+        fold=True,
     )
     terminal.say(comparison.verdict)
     folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
@@ -240,6 +246,7 @@ def verdict(reports: Sequence[Report]) -> None:
             )
             for report, result in results
         ],
+        fold=True,
     )
     (first, one), (second, other) = ((report.method, result) for report, result in results)
     gain, low, high = one.gain_over(other)

@@ -143,10 +143,16 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
     sys.exit(STOPPED)
 
 
-def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Console = out) -> None:
+def show_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    place: Console = out,
+    *,
+    fold: bool = False,
+) -> None:
     """A plain table: columns whose name ends in > are set to the right, in ~ may wrap.
 
-    No number is cut: a table wider than the terminal runs on in its next line.
+    A table wider than the terminal runs on in its next line; with `fold` its cells do.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
@@ -160,5 +166,5 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], place: Cons
     for row in rows:
         table.add_row(*map(one_line, row))
     least = Measurement.get(place, place.options.update(width=1000), table).minimum
-    table.width = least if least > place.width else None
-    place.print(table, soft_wrap=False, crop=False)
+    table.width = least if least > place.width and not fold else None
+    place.print(table, soft_wrap=False, crop=fold)

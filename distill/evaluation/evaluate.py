@@ -56,7 +56,6 @@ def predict_pixels(
     """Class probabilities [N, C] of decoded images [N, 3, S, S] uint8."""
     device = device or torch.device("cpu")
     network = to_device(network, device).eval()
-    outputs: list[NDArray[np.float32]] = []
 
     def forward(part: torch.Tensor) -> NDArray[np.float32]:
         with autocast(device):
@@ -64,11 +63,7 @@ def predict_pixels(
         return logits.float().softmax(dim=1).cpu().numpy()
 
     with torch.inference_mode():
-        for probabilities in in_batches(forward, pixels, batch):
-            outputs.append(probabilities)
-            if progress:
-                progress(sum(map(len, outputs)), len(pixels))
-    return np.concatenate(outputs)
+        return np.concatenate([*in_batches(forward, pixels, batch, progress)])
 
 
 def evaluate(

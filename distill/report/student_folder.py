@@ -17,6 +17,7 @@ from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo.errors import StudentError, first_line
 from zoo.system.files import atomic_folder, is_unused, write_atomic
+from zoo.system.json_files import write_json
 from zoo.teachers.card import TeacherCard, sha256_of
 
 ONNX_FILES = ("model.onnx", "model.int8.onnx")
@@ -66,7 +67,7 @@ def save_student(
         >>> save_student(trained, report, Path("student"), cards=list_cards())
     """
     history = "".join(json.dumps(entry) + "\n" for entry in trained.history)
-    document = _to_text(report.to_json())
+    document = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
     # a line per list of numbers: a confusion matrix has many
     document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
     try:
@@ -75,7 +76,7 @@ def save_student(
             # file names may hold bytes that are not UTF-8
             write_atomic(part / "report.json", document.encode("utf-8", "replace"))
             if ranking:
-                write_atomic(part / "ranking.json", _to_text(ranking))
+                write_json(part / "ranking.json", ranking)
             write_atomic(part / "README.md", model_card(report, cards))
             save_network(
                 trained.network,
@@ -105,10 +106,6 @@ def save_student(
         ) from error
     delete_checkpoint(trained.state)
     return warning and f"{folder / PAGE} {warning}"
-
-
-def _to_text(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _write_page(path: Path, make: Callable[[], str]) -> str:

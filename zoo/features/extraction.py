@@ -143,7 +143,7 @@ def _compute(
     teacher = load_teacher(partial.card, device=device)
     total = int((~partial.known).sum())
 
-    def report(done: int) -> None:
+    def report(done: int, _: int) -> None:
         if progress:
             progress(partial.card.name, partial.computed + done, total)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from zoo.errors import TeacherBroken, first_line
 from zoo.features.store import Features
 from zoo.system.devices import autocast
+from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 from zoo.teachers.loading import Teacher
 
@@ -27,7 +28,7 @@ def embed(
     pixels: NDArray[np.uint8],
     *,
     mixed: bool = True,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Features:
     """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster.
 
@@ -35,7 +36,7 @@ def embed(
         teacher: the teacher.
         pixels: the images, resized and cropped, not yet normalized.
         mixed: False for float32 everywhere.
-        progress: called with the number of images so far.
+        progress: called after every batch.
 
     Raises:
         TeacherBroken: the network does not take such images, or its outputs are not finite.
@@ -59,11 +60,10 @@ def embed(
     embeddings: list[Tensor] = []
     logits: list[Tensor] = []
     try:
-        for embedding, output in in_batches(forward, torch.from_numpy(pixels), BATCH):
+        batches = in_batches(forward, torch.from_numpy(pixels), BATCH, progress)
+        for embedding, output in batches:
             embeddings.append(embedding)
             logits.append(output)
-            if progress:
-                progress(sum(map(len, logits)))
     except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
         raise TeacherBroken(f"{card.name!r} fails on the images: {first_line(error)}") from error
     finally:
@@ -91,7 +91,9 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def in_batches(work: Callable[[Tensor], R], items: Tensor, size: int) -> Iterator[R]:
+def in_batches(
+    work: Callable[[Tensor], R], items: Tensor, size: int, progress: Progress | None = None
+) -> Iterator[R]:
     """Results of `work` for consecutive batches of `items` [N, ...].
 
     A batch has `size` rows, or half as many each time the memory of the device is not enough.
@@ -99,6 +101,7 @@ def in_batches(work: Callable[[Tensor], R], items: Tensor, size: int) -> Iterato
     Raises:
         torch.cuda.OutOfMemoryError: a single row does not fit.
     """
+    total = len(items)
     while True:
         part = items[:size]
         try:
@@ -109,6 +112,8 @@ def in_batches(work: Callable[[Tensor], R], items: Tensor, size: int) -> Iterato
             size = len(part) // 2
         else:
             items = items[size:]
+            if progress:
+                progress(total - len(items), total)
             yield result
             if not len(items):
                 return
