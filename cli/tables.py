@@ -93,7 +93,10 @@ def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
         count, unit = f"{step.count:,}", step.unit
         if unit == "bytes":
             count, unit = f"{step.count / 1e6:.1f}", "MB"
-        rows.append((step.what, count, unit, _time(step.seconds)))
+        time = "?"
+        if step.seconds is not None:
+            time = format_duration(step.seconds) if step.seconds >= 1 else "<1s"
+        rows.append((step.what, count, unit, time))
     terminal.show_rows(["step", ">", "", "time>"], rows, place)
     total = f"{format_duration(plan.seconds)} in all"
     if plan.budget:
@@ -104,10 +107,6 @@ def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
     lines = [f"{total}.", f"The budget chooses {words}." if words else "", *plan.warnings]
     for line in filter(None, lines):
         place.print(line)
-
-
-def _time(seconds: float | None) -> str:
-    return "?" if seconds is None else format_duration(seconds) if seconds >= 1 else "<1s"
 
 
 def teacher_table(cards: Sequence[TeacherCard]) -> None:
@@ -142,7 +141,9 @@ def _place(card: TeacherCard) -> str:
 def card_lines(card: TeacherCard) -> None:
     """All of a card, a line an entry; long lists are cut."""
     shown = {**card.to_json(), "folder": str(card.folder or "not on this machine")}
-    shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": _few(card.labels)}
+    labels = ", ".join(card.labels[:12])
+    labels += f", ... ({len(card.labels)})" if len(card.labels) > 12 else ""
+    shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": labels}
     if card.accuracy is not None:
         images = shown.pop("accuracy_images")
         shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
@@ -150,11 +151,6 @@ def card_lines(card: TeacherCard) -> None:
         shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
     rows = [(n, str(value)) for n, value in shown.items() if value not in ("", (), {}, None, 0)]
     terminal.show_rows(["entry", "value~"], rows, fold=True)
-
-
-def _few(labels: Sequence[str]) -> str:
-    more = f", ... ({len(labels)})" if len(labels) > 12 else ""
-    return ", ".join(labels[:12]) + more
 
 
 def pull_table(rows: Sequence[Pulled]) -> None:

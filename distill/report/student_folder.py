@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo.errors import StudentError, first_line
 from zoo.system.files import atomic_folder, is_unused, write_atomic
-from zoo.system.json_files import write_json
 from zoo.teachers.card import TeacherCard, sha256_of
 
 ONNX_FILES = ("model.onnx", "model.int8.onnx")
@@ -67,7 +66,7 @@ def save_student(
         >>> save_student(trained, report, Path("student"), cards=list_cards())
     """
     history = "".join(json.dumps(entry) + "\n" for entry in trained.history)
-    document = json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
+    document = _to_text(report.to_json())
     # a line per list of numbers: a confusion matrix has many
     document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
     try:
@@ -76,7 +75,7 @@ def save_student(
             # file names may hold bytes that are not UTF-8
             write_atomic(part / "report.json", document.encode("utf-8", "replace"))
             if ranking:
-                write_json(part / "ranking.json", ranking)
+                write_atomic(part / "ranking.json", _to_text(ranking))
             write_atomic(part / "README.md", model_card(report, cards))
             save_network(
                 trained.network,
@@ -86,16 +85,19 @@ def save_student(
                 preprocessing=trained.preprocessing,
                 license=choose_license(report_claims(report, cards)),
             )
-            warning = _write_page(
-                part / PAGE,
-                lambda: student_page(
+            warning = ""
+            try:
+                page = student_page(
                     report,
                     history=trained.history,
                     cards=cards,
                     ranking=ranking,
                     sha256=sha256_of(part / WEIGHTS_FILE),
-                ),
-            )
+                )
+                write_atomic(part / PAGE, page)
+            except Exception as error:  # of the page alone: it may not lose the student
+                why = f"could not be written ({first_line(error)}); the student is saved."
+                warning = f"{folder / PAGE} {why}"
             stale = (PAGE, *ONNX_FILES, *(() if ranking else ("ranking.json",)))
             for name in stale:  # of a previous student
                 (folder / name).unlink(missing_ok=True)
@@ -105,13 +107,8 @@ def save_student(
             "Free some disk space or choose another --save, and run again."
         ) from error
     delete_checkpoint(trained.state)
-    return warning and f"{folder / PAGE} {warning}"
+    return warning
 
 
-def _write_page(path: Path, make: Callable[[], str]) -> str:
-    """Write the page; returns why it failed, empty if it did not."""
-    try:
-        write_atomic(path, make())
-    except Exception as error:  # the page is optional: no error of its own may lose the student
-        return f"could not be written ({first_line(error)}); the student is saved."
-    return ""
+def _to_text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

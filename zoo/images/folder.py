@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -220,7 +221,8 @@ def read_images(
         skipped = images.skipped
         why = f" ({len(skipped)} unreadable, one as {skipped[0].reason})" if skipped else ""
         raise ImagesError(f"No readable image in {target}{why}: expected {kinds} files.")
-    if broken := [name for name in images.classes if not _is_text(name)]:
+    # Python has bytes that are not UTF-8 as lone surrogates
+    if broken := [name for name in images.classes if re.search("[\ud800-\udfff]", name)]:
         raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
     return images
 
@@ -268,11 +270,6 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
         digests=tuple(digest for _, _, digest in good),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
     )
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name is UTF-8: Python has other bytes as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _image_files(folder: Path, without: Path | None = None) -> list[Path]:

@@ -89,7 +89,7 @@ def listing(item: Check, *, most: int = ITEMS) -> Check:
     """A list whose entries all pass a check, as a tuple."""
 
     def check(value: Any, key: str) -> tuple[Any, ...]:
-        if not _is(value, list) or len(value) > most:
+        if type(value) is not list or len(value) > most:
             raise _unexpected(key, f"a list of at most {most} entries", value)
         return tuple(item(entry, f"{key}[{place}]") for place, entry in enumerate(value))
 
@@ -100,7 +100,7 @@ def mapping(item: Check, *, most: int = ITEMS) -> Check:
     """An object of any keys whose values all pass a check, as a dict."""
 
     def check(value: Any, key: str) -> dict[str, Any]:
-        if not _is(value, dict) or len(value) > most:
+        if type(value) is not dict or len(value) > most:
             raise _unexpected(key, f"an object of at most {most} entries", value)
         return {name: item(entry, _join(key, name)) for name, entry in value.items()}
 
@@ -116,7 +116,7 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
     """
 
     def check(value: Any, key: str) -> dict[str, Any]:
-        if not _is(value, dict):
+        if type(value) is not dict:
             raise _unexpected(key, "an object", value)
         if strict and (unknown := sorted(value.keys() - schema.keys())):
             raise ValueError(f"{_join(key, unknown[0])}: unknown key")
@@ -230,28 +230,19 @@ def read_json(
         >>> schema = record({"name": text(), "share": number(0, 1), "note": optional(text(), "")})
         >>> read_json(Path("card.json"), schema, error=ZooError, advice="Write it again.")
     """
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not a number in JSON")
+
     try:
-        return check(parse_json(read_regular_file(path, limit)), "")
+        content = read_regular_file(path, limit)
+        return check(json.loads(content, parse_constant=refuse), "")
     except FileNotFoundError as why:
         raise error(f"{path} does not exist. {advice}") from why
     except OSError as why:
         raise error(f"{path} cannot be read: {why.strerror or why}. {advice}") from why
     except (ValueError, RecursionError) as why:
         raise error(f"{path} is not valid: {why}. {advice}") from why
-
-
-def parse_json(content: bytes | str) -> Any:
-    """The document; numbers that are not finite are refused.
-
-    Raises:
-        ValueError: it is not JSON in UTF-8.
-        RecursionError: it is nested too deeply.
-    """
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is not a number in JSON")
-
-    return json.loads(content, parse_constant=refuse)
 
 
 def read_regular_file(path: Path, limit: int) -> bytes:
@@ -282,10 +273,6 @@ def write_json(path: Path, document: Any) -> None:
     content = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     # names of files may hold bytes that are not UTF-8
     write_atomic(path, (content + "\n").encode("utf-8", "replace"))
-
-
-def _is(value: Any, kind: type) -> bool:
-    return type(value) is kind
 
 
 def _join(key: str, name: str) -> str:
