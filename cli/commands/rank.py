@@ -31,6 +31,7 @@ from zoo.system.files import check_replaced, saving, write_atomic
 from zoo.system.timing import Deadline
 
 if TYPE_CHECKING:
+    from selection import Ranking
     from zoo.images.source import ImageSource
 
 app = typer.Typer(rich_markup_mode=None)
@@ -103,12 +104,7 @@ def rank(
         plan.saved.delete()
     further = [*ranking.warnings, deadline.overrun]
     if report:
-        from distill.report.ranking_page import ranking_page
-
-        notes = [*messages, *further]
-        page = ranking_page(ranking.to_json(), command=command_line(), notes=notes)
-        with saving("page", report, "--report"):
-            write_atomic(report, page)
+        _save_page(ranking, report, [*messages, *further])
     for text in further:
         terminal.note(text)
     if as_json:
@@ -116,6 +112,14 @@ def rank(
         return
     tables.ranking_table(ranking)
     terminal.say(f"Saved as {save}: edit its shares if you like, then run `zoo distill`.")
+
+
+def _save_page(ranking: Ranking, path: Path, warnings: list[str]) -> None:
+    from distill.report.ranking_page import ranking_page
+
+    page = ranking_page(ranking.to_json(), command=command_line(), notes=warnings)
+    with saving("page", path, "--report"):
+        write_atomic(path, page)
 
 
 def _check_files(source: ImageSource, save: Path, report: Path | None) -> None:
