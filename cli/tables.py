@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cli import terminal
 from zoo.system.timing import format_duration
+from zoo.teachers.catalogue import missing_packages
 
 if TYPE_CHECKING:
     from distill.evaluation.comparison import Comparison
@@ -134,9 +135,13 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
         "machine. * is in the default set of `zoo pull --default`; teachers without classes are "
         "used for their features; `zoo info NAME` shows all of one."
     )
+    if missing := missing_packages(cards):
+        terminal.say(missing)
 
 
 def _place(card: TeacherCard) -> str:
+    if card.package:
+        return "installed" if card.folder else "not installed"
     if not card.repo:
         return "embedded" if card.source.startswith("builtin:") else "yours"
     return "pulled" if card.folder else "gated" if card.gated else "*" * card.default
@@ -148,9 +153,14 @@ def card_lines(card: TeacherCard) -> None:
     shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": _few(card.labels)}
     if card.accuracy is not None:
         images = shown.pop("accuracy_images")
-        shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
-    if card.golden:
-        shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
+        published = ", as published" if card.evidence == "published" else ""
+        shown["accuracy"] = (
+            f"{card.accuracy:.1%} on {images} held-out images of its own domain{published}"
+        )
+    for name, rows in (("golden", card.golden), ("golden_logits", card.golden_logits)):
+        if rows:
+            kind = "logits" if name == "golden_logits" else "embeddings"
+            shown[name] = f"{kind} of two synthetic images, {len(rows[0])} numbers each"
     table = terminal.make_table("entry", "value~")
     for name, value in shown.items():
         if value not in ("", (), {}, None, 0):
