@@ -204,6 +204,7 @@ def report_lines(report: Report) -> None:
         f"{report.arch}, {report.method}, {report.recipe.updates} updates in "
         f"{report.seconds:.0f} s" + (f"; teachers: {named}" if named else "") + "."
     )
+    terminal.say(f"Initial weights: {report.start}.")
     if report.evaluation:
         terminal.say(accuracy_line(report.evaluation))
     terminal.say(f"Student: {report.student}")

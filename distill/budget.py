@@ -13,7 +13,7 @@ import torch
 
 from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import Distillation, Method, Recipe
-from distill.student import IMAGENET, create_student
+from distill.student import create_student
 from distill.training.loop import fit
 from distill.training.targets import (
     SoftLabels,
@@ -27,6 +27,7 @@ from zoo.features import throughput
 from zoo.system import timing
 from zoo.system.devices import choose_device
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step, format_duration, total_seconds
+from zoo.teachers.starts import IMAGENET
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

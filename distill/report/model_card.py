@@ -48,7 +48,7 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
 def report_claims(report: Report, cards: Sequence[TeacherCard]) -> list[Claim]:
     """Every license that the student depends on."""
     teachers = teacher_claims(list(report.teachers), cards)
-    return [*teachers, *start_claims(report.start, report.arch)]
+    return [*teachers, *start_claims(report.start)]
 
 
 def _teacher_lines(report: Report, cards: Sequence[TeacherCard]) -> list[str]:

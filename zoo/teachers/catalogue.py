@@ -27,9 +27,9 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
     """The cards of a zoo, by name. Nothing is downloaded.
 
     Args:
-        zoo: `builtin` for the embedded teachers and those of the extra `imagenet`, `hub` for the Hub's catalogue and all pulled
-            teachers, `all` for both, a folder of teachers, `OWNER/NAME` for one repository of the
-            Hub, or several of these with commas between.
+        zoo: `builtin` for the embedded teachers and those of the extra `imagenet`, `hub` for the
+            Hub's catalogue and all pulled teachers, `all` for both, a folder of teachers,
+            `OWNER/NAME` for one repository of the Hub, or several of these with commas between.
 
     Raises:
         TeacherNotFound: there is no such zoo, or two teachers have one name.
@@ -189,12 +189,6 @@ def find_card(name: str, cards: Sequence[TeacherCard] | None = None) -> TeacherC
     close = difflib.get_close_matches(name, named, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else "`zoo list` shows them all."
     raise TeacherNotFound(f"No teacher is called {name!r}. {hint}")
-
-
-def student_start(arch: str) -> Path | None:
-    """Folder of the embedded initial student of this architecture, None where there is none."""
-    folder = STUDENTS / arch
-    return folder if (folder / "model.safetensors").exists() else None
 
 
 def usable_cards(zoo: str) -> list[TeacherCard]:

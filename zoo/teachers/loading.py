@@ -103,18 +103,18 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
             )
     if loose := sorted(args.keys() & FORBIDDEN):
         raise TeacherBroken(f"{path.parent}: the argument {loose[0]!r} is not allowed.")
+    if card.loader == "package":
+        return _create_in_order(card, path)
     # exactly the file that was hashed, whatever else is in the folder or named in the card
     file = {"source": "", "url": "", "state_dict": None, "file": str(path)}
     # with the head of the file: with another one timm would load a part of the weights
     with _Unset():
         network: Any = timm.create_model(
             name,
-            pretrained=card.loader != "package",
+            pretrained=True,
             pretrained_cfg_overlay={"custom_load": False, **card.overlay, **file},
             **card.model_args,
         )
-    if card.loader == "package":
-        _load_in_order(network, path)
     if network.num_classes != network.pretrained_cfg["num_classes"]:
         raise TeacherBroken(f"{path.parent}: arguments and file differ in the number of classes.")
     if not card.classes:
@@ -124,14 +124,17 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
     return network
 
 
-def _load_in_order(network: nn.Module, path: Path) -> None:
-    """Load the tensors of a file whose names are not timm's, but whose order is."""
+def _create_in_order(card: TeacherCard, path: Path) -> nn.Module:
+    """A network with the tensors of a file whose names are not timm's, but whose order is."""
+    with _Unset():
+        network = timm.create_model(card.network, num_classes=card.classes, **card.model_args)
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     given = [tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)]
     own = {n: tensor for n, tensor in network.state_dict().items() if not n.endswith(COUNTER)}
     if [tensor.shape for tensor in given] != [tensor.shape for tensor in own.values()]:
         raise TeacherBroken(f"The tensors of {path} are not those of the network, in order.")
     network.load_state_dict(dict(zip(own, given, strict=True)), strict=False)
+    return network
 
 
 class _Unset(TorchFunctionMode):
