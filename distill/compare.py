@@ -284,7 +284,7 @@ class ComparisonJob:
 
     def _fingerprint(self, how: Distillation, folds: int) -> str:
         """SHA-256 of what the results depend on; a start of the Hub is downloaded for it."""
-        start = find_start(how.start, how.arch).fetch(self.runtime.progress("pulling the start"))
+        start = find_start(how.start, how.arch).fetch(self.runtime.progress)
         tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
         numbers = (how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,
                    how.power, sorted(how.shares.items()), self.runtime.seed)  # fmt: skip

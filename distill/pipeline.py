@@ -134,7 +134,7 @@ class DistillationJob:
         runtime, how = self.runtime.collect(messages), self.how.resolve(self.runtime)
         if overlap := describe_overlap(self.images, self.test):
             runtime.warn(overlap)
-        find_start(how.start, how.arch).fetch(runtime.progress("pulling the start"))
+        find_start(how.start, how.arch).fetch(runtime.progress)
         with (
             runtime.join() as joined,
             event_file(self.tensorboard if joined.processes.is_first else None) as record,

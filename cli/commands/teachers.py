@@ -76,7 +76,7 @@ def pull(
     """
     if not (names or domain or default or start):
         raise typer.BadParameter(
-            "name teachers, choose them with --domain or --default, or name a --start"
+            "name teachers, or choose them with --domain or --default, or a student with --start"
         )
     malformed = [name for name in names or [] if "/" in name and not is_repository(name)]
     rows = [Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in malformed]

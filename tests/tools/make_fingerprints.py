@@ -14,8 +14,9 @@ from cli import terminal
 from selection.fingerprints import make_fingerprint
 from zoo.errors import TeacherBroken
 from zoo.images.folder import read_images
+from zoo.teachers import catalogue
 from zoo.teachers.card import TeacherCard
-from zoo.teachers.catalogue import BUILTIN, find_card, list_cards
+from zoo.teachers.catalogue import find_card, list_cards
 from zoo.teachers.fingerprint import Fingerprint, fingerprint_path, reference_card
 
 
@@ -49,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             made = make_fingerprint(
                 read_images(folder, progress=runtime.progress("reading images")), runtime
             )
-        made.save(BUILTIN / card.name)
+        # beside the card, which is not where a package has its weights
+        home = catalogue.BUILTIN / card.name if card.package else card.folder
+        if home:
+            made.save(home)
         terminal.say(f"{card.name}: {len(made.prototypes)} prototypes of {made.images} images")
 
 

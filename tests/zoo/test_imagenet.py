@@ -183,6 +183,14 @@ def test_arguments_of_a_card_may_not_load_other_weights(package):
         build_network(evil)
 
 
+@pytest.mark.parametrize("loader", ["package", "timm", "overlay"])
+@pytest.mark.parametrize("network", ["hf-hub:owner/net", "local-dir:/tmp", "nosuch"])
+def test_a_card_names_a_network_of_timm_and_no_address(package, loader, network):
+    gnu = find_card("gnu", list_cards())
+    with pytest.raises(TeacherBroken, match="timm has no network called"):
+        build_network(replace(gnu, loader=loader, network=network))
+
+
 def test_an_installed_teacher_is_a_start_of_its_architecture(package):
     start = find_start("auto", "test_resnet")
     assert start.origin == "noise, of the installed package gnu_weights"

@@ -101,6 +101,8 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
                 f"{path.parent}: config.json names the network {layout.network!r}, the card "
                 f"{card.network!r}."
             )
+    elif not timm.is_model(name):  # timm would read other names as addresses
+        raise TeacherBroken(f"{path.parent}: timm has no network called {name!r}.")
     if loose := sorted(args.keys() & FORBIDDEN):
         raise TeacherBroken(f"{path.parent}: the argument {loose[0]!r} is not allowed.")
     if card.loader == "package":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import StudentError, TeacherBroken
-from zoo.system.runtime import Progress
+from zoo.system.runtime import ProgressBars, no_progress
 from zoo.teachers import catalogue
 from zoo.teachers.card import CARD_FILE, EXTRA, Preprocessing, TeacherCard
 from zoo.teachers.collection import describe_folder
@@ -67,9 +67,13 @@ class Start:
         """All that a report states of it."""
         names = ("network", "sha256", "revision", "license", "data", "data_license")
         entries = {name: getattr(self.card, name) for name in names}
-        return {"origin": self.origin, **entries, "preprocessing": asdict(self.preprocessing)}
+        look = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self.preprocessing).items()
+        }
+        return {"origin": self.origin, **entries, "preprocessing": look}
 
-    def fetch(self, progress: Progress | None = None) -> Start:
+    def fetch(self, progress: ProgressBars = no_progress) -> Start:
         """The same on this machine: weights of the Hub are downloaded and pinned, once.
 
         Raises:
@@ -79,7 +83,7 @@ class Start:
             return self
         from zoo.hub.client import fetch
 
-        return _of_hub(fetch(self.card, progress=progress))
+        return _of_hub(fetch(self.card, progress=progress(f"pulling {self.card.name}")))
 
     def state(self, model_args: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Tensors by timm's names, those of its own classifier too; none for random weights.
