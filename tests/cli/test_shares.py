@@ -10,7 +10,8 @@ from tests.support.toys import paint_folder
 from tests.support.worlds import saved
 
 KEYS = {"format", "method", "arch", "start", "updates", "seconds", "teachers", "labeled",
-        "unlabeled", "objective", "soft_label_accuracy", "accuracy", "low", "high", "student"}  # fmt: skip
+        "unlabeled", "objective", "soft_label_accuracy", "accuracy", "low", "high",
+        "student"}  # fmt: skip
 
 
 def edit(changes, path="ranking.json"):
