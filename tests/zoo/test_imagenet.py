@@ -15,6 +15,7 @@ from zoo.errors import TeacherBroken
 from zoo.teachers import catalogue
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.catalogue import find_card, list_cards
+from zoo.teachers.fingerprint import FINGERPRINT_FILE, fingerprint_path
 from zoo.teachers.loading import build_network
 from zoo.teachers.starts import find_start
 from zoo.teachers.verify import measure, verify
@@ -240,6 +241,16 @@ def test_the_thousand_names_are_unique_readable_and_in_the_order_of_imagenet():
             assert card.labels[index] == name
         assert card.labels[134] == "crane (bird)"
         assert card.labels[517] == "crane (machine)"
+
+
+def test_their_fingerprints_are_beside_their_cards_and_not_in_the_packages():
+    for card in LITE:
+        for each in (card, replace(card, folder=None)):
+            assert fingerprint_path(each) == catalogue.BUILTIN / card.name / FINGERPRINT_FILE
+
+
+def test_a_shortlist_leaves_out_what_is_not_installed(absent):
+    assert [card.name for card in catalogue.usable_cards("builtin")] == ["ant", "bee"]
 
 
 def test_finding_them_imports_none_of_their_packages():
