@@ -85,7 +85,9 @@ Top = Annotated[
 ]
 
 Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
-Start = Annotated[str, typer.Option(help="Initial weights: builtin, hub, random or a folder.")]
+Start = Annotated[
+    str, typer.Option(help="Initial weights: auto, builtin, hub, random or a folder.")
+]
 ImageSize = Annotated[
     int, typer.Option(min=32, max=1024, help="Image size of the student, in pixels.")
 ]

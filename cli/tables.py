@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cli import terminal
 from zoo.system.timing import format_duration
+from zoo.teachers.catalogue import missing_packages
 
 if TYPE_CHECKING:
     from distill.evaluation.comparison import Comparison
@@ -130,9 +131,13 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
         "used for their features; `zoo info NAME` shows all of one.",
         soft_wrap=False,
     )
+    if missing := missing_packages(cards):
+        terminal.say(missing)
 
 
 def _place(card: TeacherCard) -> str:
+    if card.package:
+        return "installed" if card.folder else "not installed"
     if not card.repo:
         return "embedded" if card.source.startswith("builtin:") else "yours"
     return "pulled" if card.folder else "gated" if card.gated else "*" * card.default
@@ -146,9 +151,14 @@ def card_lines(card: TeacherCard) -> None:
     shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": labels}
     if card.accuracy is not None:
         images = shown.pop("accuracy_images")
-        shown["accuracy"] = f"{card.accuracy:.1%} on {images} held-out images of its own domain"
-    if card.golden:
-        shown["golden"] = f"embeddings of two synthetic images, {len(card.golden[0])} numbers each"
+        published = ", as published" if card.evidence == "published" else ""
+        shown["accuracy"] = (
+            f"{card.accuracy:.1%} on {images} held-out images of its own domain{published}"
+        )
+    for name, golden in (("golden", card.golden), ("golden_logits", card.golden_logits)):
+        if golden:
+            kind = "logits" if name == "golden_logits" else "embeddings"
+            shown[name] = f"{kind} of two synthetic images, {len(golden[0])} numbers each"
     rows = [(n, str(value)) for n, value in shown.items() if value not in ("", (), {}, None, 0)]
     terminal.show_rows(["entry", "value~"], rows, fold=True)
 
@@ -191,6 +201,7 @@ def report_lines(report: Report) -> None:
         f"{report.arch}, {report.method}, {report.recipe.updates} updates in "
         f"{report.seconds:.0f} s" + (f"; teachers: {named}" if named else "") + "."
     )
+    terminal.say(f"Initial weights: {report.start}.")
     if report.evaluation:
         terminal.say(accuracy_line(report.evaluation))
     terminal.say(f"Student: {report.student}")

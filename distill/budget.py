@@ -14,7 +14,7 @@ import torch
 
 from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import Distillation, Method
-from distill.student import IMAGENET, create_student
+from distill.student import create_student
 from distill.training.loop import fit
 from distill.training.targets import SoftLabels, Targets, group_heads, source_targets
 from zoo.errors import ZooError
@@ -23,6 +23,7 @@ from zoo.features.store import Features
 from zoo.system import timing
 from zoo.system.devices import choose_device
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step, format_duration, total_seconds
+from zoo.teachers.starts import IMAGENET
 
 if TYPE_CHECKING:
     from distill.teachers import TeacherWork

@@ -21,6 +21,7 @@ from zoo.system.files import saving
 from zoo.system.json_files import mapping, number, optional, read_json, record, text, write_json
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice
+from zoo.teachers.starts import find_start
 
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
@@ -282,8 +283,9 @@ class ComparisonJob:
         return prepare_teachers(how, images, runtime, ranking=rankings.get(fold))
 
     def _fingerprint(self, how: Distillation, folds: int) -> str:
-        """SHA-256 of what the results depend on."""
+        """SHA-256 of what the results depend on; a start of the Hub is downloaded for it."""
+        start = find_start(how.start, how.arch).fetch(self.runtime.progress)
         tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
-        numbers = (how.objective, how.zoo, how.arch, how.start, how.image_size, how.recipe,
+        numbers = (how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,
                    how.power, sorted(how.shares.items()), self.runtime.seed)  # fmt: skip
         return hashlib.sha256(repr((tasks, folds, numbers)).encode()).hexdigest()

@@ -16,6 +16,7 @@ from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice, Step
+from zoo.teachers.starts import find_start
 
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
@@ -133,6 +134,7 @@ class DistillationJob:
         runtime, how = self.runtime.collect(messages), self.how.resolve(self.runtime)
         if overlap := describe_overlap(self.images, self.test):
             runtime.warn(overlap)
+        find_start(how.start, how.arch).fetch(runtime.progress)
         with (
             runtime.join() as joined,
             event_file(self.tensorboard if joined.processes.is_first else None) as record,
@@ -184,7 +186,7 @@ class DistillationJob:
         return Report(
             method=how.method,
             arch=how.arch,
-            start=how.start,
+            start=trained.start or find_start(how.start, how.arch),
             target=str(source_of(images).target.absolute()),
             classes=images.classes,
             labeled=images.labeled,

@@ -109,7 +109,8 @@ class Distillation:
         zoo: where the teachers are; None for the ranking's zoo, or `builtin`.
         power: share is score to this power; None for the shares in the ranking.
         arch: the student, an alias or timm's name.
-        start: initial weights: `builtin`, `hub`, `random` or a folder.
+        start: initial weights: `auto`, `builtin`, `hub`, `random` or a folder, see
+            `zoo.teachers.starts.find_start`.
         image_size: of the student, in pixels.
         recipe: numbers of the training run.
 
@@ -124,7 +125,7 @@ class Distillation:
     zoo: str | None = None
     power: float | None = None
     arch: str = "mobilenetv3"
-    start: str = "builtin"
+    start: str = "auto"
     image_size: int = 64
     recipe: Recipe = field(default_factory=Recipe)
 
@@ -145,13 +146,16 @@ class Distillation:
         """The same with timm's name of the student.
 
         Raises:
-            ZooError: the network or device does not exist, or does not take images of this size.
+            ZooError: the network, its start or the device does not exist, or the network does not
+                take images of this size.
         """
         # torch and timm load here, after everything that can be wrong without them
         from distill.student import check_size, find_arch
         from zoo.system.devices import choose_device
+        from zoo.teachers.starts import find_start
 
         choose_device(runtime.device)
         arch = find_arch(self.arch)
+        find_start(self.start, arch)
         check_size(arch, self.image_size)
         return replace(self, arch=arch).by(self.method)

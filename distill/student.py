@@ -20,19 +20,19 @@ from torch import Tensor, nn
 from zoo.errors import StudentError, first_line
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
-from zoo.teachers.catalogue import student_start
 from zoo.teachers.config import CONFIG_FILE, read_layout
+from zoo.teachers.starts import Start, find_start
 
 ALIASES = {
     "mobilenetv3": "mobilenetv3_large_100",
     "mobilenetv3_large": "mobilenetv3_large_100",
     "mobilenetv3_small": "mobilenetv3_small_100",
+    # timm's networks of these very names have no weights, but for the first
+    "efficientnet_lite0": "tf_efficientnet_lite0",
+    "efficientnet_lite1": "tf_efficientnet_lite1",
+    "efficientnet_lite2": "tf_efficientnet_lite2",
 }
 WEIGHTS_FILE = "model.safetensors"
-
-
-IMAGENET = Preprocessing(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
-"""Preprocessing of a student with random weights."""
 
 
 class Student(nn.Module):
@@ -102,29 +102,15 @@ def check_size(arch: str, image_size: int) -> None:
         ) from error
 
 
-def student_preprocessing(student: Student, arch: str, start: str, size: int) -> Preprocessing:
+def student_preprocessing(start: Start, size: int) -> Preprocessing:
     """Preprocessing of a student: mean, deviation and interpolation belong to its start.
 
     Args:
-        student: as `create_student` made it.
-        arch: timm's name of it.
-        start: its initial weights, see `create_student`.
+        start: its initial weights.
         size: S, pixels.
-
-    Raises:
-        StudentError: the start does not state its preprocessing.
     """
-    if start == "random":
-        return replace(IMAGENET, size=size)
-    if start == "hub":
-        known = Preprocessing.of_timm(student.network.pretrained_cfg)  # pyright: ignore
-    else:
-        folder = student_start(arch) if start == "builtin" else Path(start)
-        advice = "Name a folder in timm's Hub layout with --start."
-        layout = read_layout(folder or Path(start), error=StudentError, advice=advice)
-        known = layout.preprocessing
-    return replace(IMAGENET, size=size, mean=known.mean, std=known.std,
-                   interpolation=known.interpolation)  # fmt: skip
+    # all of an image is used: training crops at random
+    return replace(start.preprocessing, size=size, crop_pct=1.0, crop_mode="center")
 
 
 def round_as_saved(network: nn.Module) -> None:
@@ -137,7 +123,7 @@ def create_student(
     classes: int,
     *,
     groups: Sequence[Sequence[int]] = (),
-    start: str = "builtin",
+    start: str | Start = "auto",
     model_args: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Student:
@@ -147,8 +133,8 @@ def create_student(
         arch: timm's name of the network.
         classes: C, the classes of the target.
         groups: K_s, the classes of each teacher, in the groups of `group_heads`.
-        start: `builtin` for the embedded initial student, `hub` for timm's own weights,
-            `random`, or a folder in timm's Hub layout.
+        start: its initial weights, or what finds them: see `zoo.teachers.starts.find_start`. Its
+            own classifier is kept if it has C classes.
         model_args: further arguments of timm's factory.
         seed: of the heads and of random weights.
 
@@ -160,36 +146,26 @@ def create_student(
         torch.manual_seed(seed)
         try:
             network = timm.create_model(
-                arch, pretrained=start == "hub", num_classes=classes, **(model_args or {})
+                arch, pretrained=False, num_classes=classes, **(model_args or {})
             )
         except (RuntimeError, OSError, TypeError, ValueError) as error:
-            why = first_line(error)
-            raise StudentError(
-                f"timm cannot build {arch!r} with start {start!r}: {why}. "
-                "Try --start builtin or --start random."
-            ) from error
+            raise StudentError(f"timm cannot build {arch!r}: {first_line(error)}.") from error
         classifier: Any = network.get_classifier  # pyright: ignore
         if not isinstance(classifier(), nn.Linear):
             raise StudentError(f"{arch!r} has no linear classifier: choose another --arch.")
         student = Student(network, groups)
-    if start not in ("hub", "random"):
-        folder = student_start(arch) if start == "builtin" else Path(start)
-        if folder is None:
-            raise StudentError(
-                f"No embedded initial weights for {arch!r}: use --start hub to download timm's, "
-                "--start FOLDER for yours, or --start random."
-            )
-        load_weights(network, folder)
+    start = find_start(start, arch).fetch() if isinstance(start, str) else start
+    if not start.is_random:
+        load_state(network, start.state(model_args), start.origin)
     return student
 
 
-def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> None:
-    """Load a folder's weights into a network.
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Load a saved student's weights into a network of as many classes.
 
     Args:
-        network: with any number of classes.
+        network: of the student's architecture.
         folder: in timm's Hub layout.
-        head: whether the classifier must fit too; else one of another size is skipped.
 
     Raises:
         StudentError: the file is missing, damaged or of another architecture.
@@ -202,6 +178,23 @@ def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> Non
             f"The weights {path} cannot be read ({first_line(error).rstrip('.')}): "
             "choose a folder with intact weights."
         ) from error
+    load_state(network, weights, str(path), head=True)
+
+
+def load_state(
+    network: nn.Module, weights: Mapping[str, Tensor], origin: str, *, head: bool = False
+) -> None:
+    """Load tensors into a network.
+
+    Args:
+        network: with any number of classes.
+        weights: by timm's names.
+        origin: of the weights, for the message.
+        head: whether the classifier must fit too; else one of another size is skipped.
+
+    Raises:
+        StudentError: they are of another architecture.
+    """
     own = network.state_dict()
     skipped = () if head else (f"{network.pretrained_cfg['classifier']}.",)  # pyright: ignore
     fitting = {
@@ -212,8 +205,8 @@ def load_weights(network: nn.Module, folder: Path, *, head: bool = False) -> Non
     names = own.keys() | weights.keys()
     if wrong := sorted(n for n in names if n not in fitting and not n.startswith(skipped)):
         raise StudentError(
-            f"The weights {path} do not fit the network: {wrong[0]} and {len(wrong) - 1} more "
-            "differ. Choose a folder of the same architecture."
+            f"The weights ({origin}) do not fit the network: {wrong[0]} and {len(wrong) - 1} more "
+            "differ. Choose weights of the same architecture."
         )
     network.load_state_dict(fitting, strict=False)
 
@@ -286,5 +279,5 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
     known = layout.sha256  # older students have none
     if known and weights.is_file() and sha256_of(weights) != known:
         raise StudentError(f"The weights {weights} are damaged: make or copy the student again.")
-    load_weights(network, folder, head=True)
+    load_weights(network, folder)
     return network.eval(), layout.labels, layout.preprocessing

@@ -29,7 +29,7 @@ from zoo.system import timing
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step
 from zoo.teachers.card import TeacherCard
-from zoo.teachers.catalogue import absolute_zoo, cards_to_rank
+from zoo.teachers.catalogue import absolute_zoo, cards_to_rank, list_cards, missing_packages
 
 if TYPE_CHECKING:
     from zoo.features.throughput import ForwardPasses
@@ -137,6 +137,8 @@ class RankingJob:
         sample, runtime = self.sample, self.runtime
         if self.shortlist is None:
             chosen = cards_to_rank(self.zoo)
+            if missing := missing_packages(list_cards(self.zoo)):
+                runtime.warn(missing)
         else:
             chosen = shortlist_teachers(self.zoo, self.shortlist, sample, runtime)
         cards, absent = pull_missing(chosen, runtime)

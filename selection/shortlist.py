@@ -26,7 +26,7 @@ from zoo.images.folder import Images
 from zoo.system.runtime import Runtime
 from zoo.system.tensors import read_tensors, write_tensors
 from zoo.teachers.card import TeacherCard
-from zoo.teachers.catalogue import absolute_zoo, list_cards
+from zoo.teachers.catalogue import absolute_zoo, usable_cards
 from zoo.teachers.fingerprint import PROTOTYPES, Fingerprint, fingerprint_path, reference_card
 
 FORMAT = "2"
@@ -232,7 +232,7 @@ def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
     Raises:
         TeacherNotFound: no teacher has a usable fingerprint.
     """
-    cards = list_cards(zoo)
+    cards = usable_cards(zoo)
     reference = reference_card().sha256
     paths = {card.name: path for card in cards if (path := fingerprint_path(card))}
     found = hashlib.sha256(reference.encode())
@@ -276,12 +276,12 @@ def shortlist_teachers(zoo: str, count: int, images: Images, runtime: Runtime) -
         runtime.warn(message)
     target = Target.of_images(embed_by_reference(images, runtime))
     nearest = {name for name, _ in index.shortlist.search(target, count)}
-    return [card for card in list_cards(zoo) if card.name in nearest]
+    return [card for card in usable_cards(zoo) if card.name in nearest]
 
 
 def largest_teachers(zoo: str, count: int) -> list[TeacherCard]:
     """The most work that a shortlist can cause: the largest teachers and the reference network."""
-    largest: Sequence[TeacherCard] = sorted(list_cards(zoo), key=lambda card: -card.bytes)[:count]
+    largest: Sequence[TeacherCard] = sorted(usable_cards(zoo), key=lambda card: -card.bytes)[:count]
     return list({card.name: card for card in (*largest, reference_card())}.values())
 
 

@@ -47,7 +47,7 @@ def compare(
     zoo: RankedZoo = "builtin",
     objective: TrainedIn = Objective.TARGET,
     arch: Arch = "mobilenetv3",
-    start: Start = "builtin",
+    start: Start = "auto",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
     labels_per_class: LabelsPerClass = None,

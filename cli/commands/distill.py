@@ -63,7 +63,7 @@ def distill(
     objective: TrainedIn = Objective.TARGET,
     power: Power = None,
     arch: Arch = "mobilenetv3",
-    start: Start = "builtin",
+    start: Start = "auto",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
     labels_per_class: LabelsPerClass = None,

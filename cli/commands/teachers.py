@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +59,10 @@ def pull(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
     domain: Domain = None,
     default: Annotated[bool, typer.Option("--default", help="The default set.")] = False,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARCH", help="timm's weights for this student; repeatable."),
+    ] = None,
     zoo: AnyZoo = "hub",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be fetched, in bytes.")
@@ -69,14 +74,18 @@ def pull(
     A name may be OWNER/NAME, any repository in timm's layout. Interrupted downloads resume.
     HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honored.
     """
-    if not (names or domain or default):
-        raise typer.BadParameter("name teachers, or choose them with --domain or --default")
+    if not (names or domain or default or start):
+        raise typer.BadParameter(
+            "name teachers, or choose them with --domain or --default, or a student with --start"
+        )
     malformed = [name for name in names or [] if "/" in name and not is_repository(name)]
     rows = [Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in malformed]
     wanted = [name for name in names or [] if name not in malformed]
-    if wanted or not malformed:
+    cards = start_cards(start or [])
+    if wanted or domain or default:
         zoos = ",".join([zoo, *(name for name in wanted if "/" in name)])
-        cards = select_cards(zoos, wanted, domain=domain, default=default)
+        cards += select_cards(zoos, wanted, domain=domain, default=default)
+    if cards:
         with terminal.runtime() as runtime:
             rows += pull_teachers(cards, runtime, dry_run=dry_run)
     if as_json:
@@ -189,6 +198,20 @@ def pack(
     cards = pack_cards(cards, out)
     size = sum(card.bytes for card in cards)
     terminal.say(f"{len(cards)} teachers, {size / 1e6:.1f} MB, are in {out}.")
+
+
+def start_cards(archs: Sequence[str]) -> list[TeacherCard]:
+    """The cards of timm's weights for students.
+
+    Raises:
+        ZooError: timm has no such network, or no weights for it.
+    """
+    if not archs:
+        return []
+    from distill.student import find_arch
+    from zoo.teachers.starts import find_start
+
+    return [find_start("hub", find_arch(arch)).card for arch in archs]
 
 
 def add_teacher(

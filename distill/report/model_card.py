@@ -13,10 +13,10 @@ from pathlib import Path
 from distill.report.report import Report
 from distill.report.student_page import soft_label_summary
 from zoo.errors import TeacherBroken
-from zoo.teachers.card import CARD_FILE, TeacherCard
-from zoo.teachers.catalogue import BUILTIN, student_start
-from zoo.teachers.config import read_layout
+from zoo.teachers.card import TeacherCard
+from zoo.teachers.catalogue import BUILTIN
 from zoo.teachers.model_card import USAGE, set_license
+from zoo.teachers.starts import Start
 
 OTHER = "other"
 """The Hub's identifier of a license that needs a person's decision."""
@@ -106,7 +106,7 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
 def report_claims(report: Report, cards: Sequence[TeacherCard]) -> list[Claim]:
     """Every license that the student depends on."""
     teachers = teacher_claims(list(report.teachers), cards)
-    return [*teachers, *start_claims(report.start, report.arch)]
+    return [*teachers, *start_claims(report.start)]
 
 
 def _teacher_lines(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
@@ -145,27 +145,9 @@ def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[C
     return claims
 
 
-def start_claims(start: str, arch: str) -> list[Claim]:
-    """Licenses of the student's initial weights; none for random ones.
-
-    Args:
-        start: `builtin`, `hub`, `random` or a folder.
-        arch: timm's name of the student.
-    """
-    what = "the initial weights"
-    if start == "random":
-        return []
-    folder = student_start(arch) if start == "builtin" else Path(start)
-    stated = ""
-    try:
-        if folder is not None and start != "hub":
-            if (folder / CARD_FILE).is_file():
-                return _card_claims(TeacherCard.load(folder), what)
-            stated = read_layout(folder).license
-    except TeacherBroken:
-        pass  # no license is stated
-    # a license of weights does not cover their data
-    return [Claim(what, stated), Claim(f"data of {what}", UNKNOWN)]
+def start_claims(start: Start) -> list[Claim]:
+    """Licenses of the student's initial weights and of their data; none for random ones."""
+    return [] if start.is_random else _card_claims(start.card, "the initial weights")
 
 
 def _card_claims(card: TeacherCard, what: str) -> list[Claim]:

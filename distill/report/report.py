@@ -11,6 +11,7 @@ from typing import Any
 from distill.evaluation.metrics import Evaluation
 from distill.recipe import Recipe
 from zoo import __version__
+from zoo.teachers.starts import Start
 
 REPORT_FORMAT = 1
 
@@ -22,7 +23,7 @@ class Report:
     Attributes:
         method: `weighted`, `nearest`, `teachers` (shares by hand), `transfer` or `fixmatch`.
         arch: timm's name of the student.
-        start: source of its initial weights.
+        start: its initial weights.
         target: the image folder.
         classes: the student's class names.
         labeled: images with a label.
@@ -47,7 +48,7 @@ class Report:
 
     method: str
     arch: str
-    start: str
+    start: Start
     target: str
     classes: tuple[str, ...]
     labeled: int
@@ -72,6 +73,7 @@ class Report:
             "format": REPORT_FORMAT,
             "method": self.method,
             "arch": self.arch,
+            "start": self.start.to_json(),
             "updates": self.recipe.updates,
             "seconds": round(self.seconds, 2),
             "teachers": dict(self.teachers),
@@ -89,4 +91,5 @@ class Report:
         """All entries, with the versions of source-zoo, Python and the libraries."""
         versions = {name: version(name) for name in ("torch", "timm", "numpy")}
         versions |= {"source-zoo": __version__, "python": platform.python_version()}
-        return {**self.summary(), **asdict(self), "versions": versions}
+        entries = asdict(self) | {"start": self.start.to_json(), "versions": versions}
+        return {**self.summary(), **entries}

@@ -182,7 +182,7 @@ def _origin(report: Report, ranking: Mapping[str, Any] | None, sha256: str) -> d
         **source,
         "student's weights, SHA-256": sha256,
         "seed": report.recipe.seed,
-        "initial weights": report.start,
+        "initial weights": str(report.start),
         "objective": report.objective or "labels only",
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
     }

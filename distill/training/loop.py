@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from zoo.system.devices import autocast, to_device
 from zoo.system.distributed import SINGLE, Processes
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
+from zoo.teachers.starts import Start, find_start
 
 HISTORY_EVERY = 10
 
@@ -54,6 +55,7 @@ class Trained:
         warning: problems that did not stop the run; empty without any.
         state: checkpoint of the finished run, to be deleted once the student is saved.
         soft_label_accuracy: of the teachers' soft labels, see `SoftLabels`; None without.
+        start: the initial weights; None where `fit` was called with a student.
 
     Example:
         >>> trained = train(images, Recipe(), arch="mobilenetv3_small_100")
@@ -67,6 +69,7 @@ class Trained:
     warning: str = ""
     state: Path | None = None
     soft_label_accuracy: float | None = None
+    start: Start | None = None
 
 
 def train(
@@ -77,7 +80,7 @@ def train(
     features: Mapping[str, Features] | None = None,
     shares: Mapping[str, float] | None = None,
     objective: Objective = "target",
-    start: str = "builtin",
+    start: str = "auto",
     model_args: Mapping[str, Any] | None = None,
     image_size: int = 64,
     device: torch.device | None = None,
@@ -95,7 +98,7 @@ def train(
         features: the outputs of each teacher for the N images.
         shares: alpha_s of each teacher, summing to 1; empty for no teachers.
         objective: distillation in the target's classes or in the teachers'.
-        start: source of the initial weights, see `create_student`.
+        start: source of the initial weights, see `zoo.teachers.starts.find_start`.
         model_args: further arguments of timm's factory.
         image_size: S, pixels.
         device: the CPU if not given.
@@ -114,16 +117,17 @@ def train(
     """
     images.check_labels()
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
+    initial = find_start(start, arch).fetch()
     student = create_student(
         arch,
         len(images.classes),
         groups=targets.groups if isinstance(targets, SourceTargets) else (),
-        start=start,
+        start=initial,
         model_args=model_args,
         seed=recipe.seed,
     )
-    preprocessing = student_preprocessing(student, arch, start, image_size)
-    return fit(
+    preprocessing = student_preprocessing(initial, image_size)
+    trained = fit(
         student,
         torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests)),
         torch.from_numpy(images.labels),
@@ -136,6 +140,7 @@ def train(
         progress=progress,
         record=record,
     )
+    return replace(trained, start=initial)
 
 
 def fit(

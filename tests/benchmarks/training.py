@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from distill import Recipe
-from distill.student import IMAGENET, create_student
+from distill.student import create_student
 from distill.training.convolutions import fast_convolutions
 from distill.training.loop import fit
 from distill.training.targets import SourceTargets, make_targets
@@ -29,6 +29,7 @@ from zoo import Features, keep_freed_memory, list_cards
 from zoo.features.inference import BATCH, to_input
 from zoo.system.devices import autocast, to_device
 from zoo.teachers.card import Preprocessing
+from zoo.teachers.starts import IMAGENET
 
 ARCH, SIZE, IMAGES, CLASSES = "mobilenetv3_small_100", 64, 512, 10
 CPU = torch.device("cpu")

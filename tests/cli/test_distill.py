@@ -1,5 +1,6 @@
 """`zoo distill`: every option, and what is left behind."""
 
+import hashlib
 import json
 import shutil
 from contextlib import contextmanager
@@ -29,12 +30,15 @@ def test_an_unknown_arch_is_one_line_with_close_ones(transfer):
 
 
 def test_start_gives_the_initial_weights(transfer, tmp_path):
-    assert "No embedded initial weights" in transfer("--start", "builtin").mistake
+    assert "No initial weights for 'test_resnet'" in transfer("--start", "builtin").mistake
     transfer("--save", "giver", "--seed", 8)
-    transfer("--save", "taker", "--start", "giver")
+    said = transfer("--save", "taker", "--start", "giver")
     transfer("--save", "plain")
     assert weights("taker") != weights("plain")
-    assert saved("taker")["start"] == "giver"
+    start = saved("taker")["start"]
+    known = hashlib.sha256(weights("giver")).hexdigest()
+    assert (start["origin"], start["sha256"]) == ("the folder giver", known)
+    assert f"Initial weights: the folder giver (SHA-256 {known[:12]})." in said.out
     assert "nowhere" in transfer("--start", tmp_path / "nowhere").mistake
 
 

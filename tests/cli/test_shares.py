@@ -9,8 +9,9 @@ from distill.student import load_network
 from tests.support.toys import paint_folder
 from tests.support.worlds import saved
 
-KEYS = {"format", "method", "arch", "updates", "seconds", "teachers", "labeled", "unlabeled",
-        "objective", "soft_label_accuracy", "accuracy", "low", "high", "student"}  # fmt: skip
+KEYS = {"format", "method", "arch", "start", "updates", "seconds", "teachers", "labeled",
+        "unlabeled", "objective", "soft_label_accuracy", "accuracy", "low", "high",
+        "student"}  # fmt: skip
 
 
 def edit(changes, path="ranking.json"):

@@ -205,9 +205,9 @@ def test_verify_of_a_teacher_that_is_elsewhere_says_how_it_comes(command, toy_zo
 
 def test_verify_notes_what_a_pulled_teacher_answers_and_holds_it_to_that(command, pulled, toy_zoo):
     (row,) = command("verify", "cat", "--json").json
-    assert row["checks"][-1] == "golden embedding saved"
+    assert row["checks"][-1] == "golden outputs saved"
     assert TeacherCard.load(pulled.folder).golden == measure(pulled).golden != ()
-    assert command("verify", "cat", "--json").json[0]["checks"][-1] == "golden embedding"
+    assert command("verify", "cat", "--json").json[0]["checks"][-1] == "golden logits"
     # other weights and a hash that is true of them
     shutil.copy(toy_zoo[0].folder / "model.safetensors", pulled.folder)
     card = TeacherCard.load(pulled.folder)

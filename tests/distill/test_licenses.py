@@ -1,6 +1,7 @@
 """A student states no more freedom than its teachers, their data and its start give."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from distill.report.model_card import (
 )
 from tests.support.toys import hub_card
 from zoo.teachers.catalogue import find_card, list_cards
+from zoo.teachers.starts import find_start
 
 FREE = {"apache-2.0", "mit", "MIT", "CC0", "CC BY 4.0", "cc-by-4.0"}
 """All that is permissive among the licenses of the zoo, read by a person."""
@@ -141,22 +143,19 @@ def test_a_base_without_a_card_counts_as_unknown():
 
 
 def test_initial_weights_count_as_on_their_card():
-    assert start_claims("random", "mobilenetv3_small_100") == []
-    embedded = start_claims("builtin", "mobilenetv3_small_100")
+    assert start_claims(find_start("random", "mobilenetv3_small_100")) == []
+    embedded = start_claims(find_start("builtin", "mobilenetv3_small_100"))
     assert [claim.license for claim in embedded] == ["apache-2.0", "ImageNet terms"]
-    assert choose_license(start_claims("hub", "resnet18")) == "other"
+    assert choose_license(start_claims(find_start("hub", "resnet18"))) == "other"
 
 
 def test_a_folder_to_start_from_counts_as_its_card_or_else_as_unknown(toy_zoo, tmp_path):
     folder = toy_zoo[0].folder
-    assert choose_license(start_claims(str(folder), "test_resnet")) == "mit"
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s/config.json").write_bytes((folder / "config.json").read_bytes())
-    bare = start_claims(str(tmp_path / "s"), "test_resnet")
+    assert choose_license(start_claims(find_start(str(folder), "test_resnet"))) == "mit"
+    shutil.copytree(folder, tmp_path / "s")
+    (tmp_path / "s/card.json").unlink()
+    bare = start_claims(find_start(str(tmp_path / "s"), "test_resnet"))
     assert [claim.license for claim in bare] == ["mit", "unknown"]
-    assert choose_license(start_claims(str(tmp_path / "none"), "test_resnet")) == "other"
-    (tmp_path / "s/card.json").write_text("{")
-    assert choose_license(start_claims(str(tmp_path / "s"), "test_resnet")) == "other"
 
 
 def head_of(folder):

@@ -21,12 +21,13 @@ from tests.support.worlds import snapshot
 from zoo.errors import ImagesError, StudentError
 from zoo.images.source import check_output
 from zoo.teachers.card import Preprocessing, sha256_of
+from zoo.teachers.starts import Start, find_start
 
 LOOK = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 REPORT = Report(
     method="weighted",
     arch="test_resnet",
-    start="random",
+    start=find_start("random", "test_resnet"),
     target="/data/imgs",
     classes=("blue", "grün [x]"),
     labeled=8,
@@ -57,6 +58,7 @@ def test_the_summary_has_the_numbers_of_the_run():
         "format": 1,
         "method": "weighted",
         "arch": "test_resnet",
+        "start": REPORT.start.to_json(),
         "updates": 123,
         "seconds": 1.23,
         "teachers": {"bee": 0.25, "ant": 0.75},
@@ -101,6 +103,7 @@ def test_the_report_is_json_with_everything_in_it(trained, tmp_path, toy_zoo):
     assert document["notes"] == ["a warning"]
     assert (document["skipped"], document["target"]) == (1, "/data/imgs")
     assert document["versions"]["timm"] == timm.__version__
+    assert document["start"]["origin"] == "random"
     assert document["versions"].keys() == {"torch", "timm", "numpy", "source-zoo", "python"}
 
 
@@ -129,6 +132,20 @@ def test_the_model_card_has_method_recipe_and_accuracy(toy_zoo):
     ):
         assert text in card
     assert card.startswith("---\n")
+
+
+def test_the_model_card_and_the_report_state_the_initial_weights(toy_zoo):
+    ant = toy_zoo[0]
+    report = replace(REPORT, start=Start("a gift", ant), teachers={})
+    card = model_card(report, ())
+    assert f"initial weights: a gift (SHA-256 {ant.sha256[:12]})." in card
+    assert "| mit | permissive | the initial weights |" in card
+    assert "noise (data of the initial weights)" in card
+    document = report.to_json()["start"]
+    assert (document["origin"], document["sha256"]) == ("a gift", ant.sha256)
+    assert (document["license"], document["data_license"]) == ("mit", "CC0")
+    assert document["preprocessing"]["size"] == ant.input.size
+    json.dumps(report.to_json())
 
 
 def test_the_model_card_states_that_there_was_no_test_and_no_teacher():

@@ -21,6 +21,7 @@ from distill.student import (
 from zoo.errors import StudentError
 from zoo.teachers import catalogue
 from zoo.teachers.card import Preprocessing
+from zoo.teachers.starts import find_start
 
 LOOK = Preprocessing(32, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "bicubic", 0.9)
 LABELS = ("a [b]", "ü 🙂", 'quote "q"')
@@ -86,7 +87,7 @@ def test_source_heads_stand_side_by_side_and_are_no_part_of_the_network():
 
 
 @pytest.mark.parametrize(("alias", "arch"), ALIASES.items())
-def test_short_names_of_the_mobilenets_are_known(alias, arch):
+def test_short_names_are_known(alias, arch):
     assert find_arch(alias) == arch
     assert timm.is_model(arch)
 
@@ -146,14 +147,11 @@ def test_model_arguments_reach_timm(tmp_path):
 
 
 def test_a_student_wants_its_images_as_its_start_does(tmp_path):
-    start = str(save(make().network, tmp_path / "s"))
-    found = student_preprocessing(make(start=start), "test_resnet", start, 48)
+    start = find_start(str(save(make().network, tmp_path / "s")), "test_resnet")
+    found = student_preprocessing(start, 48)
     assert found == Preprocessing(48, LOOK.mean, LOOK.std, LOOK.interpolation)
-    drawn = student_preprocessing(make(), "test_resnet", "random", 48)
+    drawn = student_preprocessing(find_start("random", "test_resnet"), 48)
     assert (drawn.mean, drawn.interpolation) == ((0.485, 0.456, 0.406), "bicubic")
-    (tmp_path / "s" / "config.json").unlink()
-    with pytest.raises(StudentError, match=r"config.json"):
-        student_preprocessing(make(), "test_resnet", start, 48)
 
 
 def test_a_start_that_does_not_exist_or_fit_is_refused_in_one_line(tmp_path):
@@ -164,7 +162,8 @@ def test_a_start_that_does_not_exist_or_fit_is_refused_in_one_line(tmp_path):
         (tmp_path / "none", "cannot be read"),
         (tmp_path / "broken", "cannot be read"),
         (other, "do not fit"),
-        ("builtin", "No embedded initial weights for 'test_resnet'.*--start hub.*--start random"),
+        ("builtin", "No initial weights for 'test_resnet'.*zoo pull --start.*--start random"),
+        ("auto", "No initial weights for 'test_resnet'.*--start FOLDER.*pip install"),
     ):
         with pytest.raises(StudentError, match=why) as error:
             make(start=str(start))

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from distill.evaluation.evaluate import evaluate
 from distill.recipe import Recipe
-from distill.student import IMAGENET, create_student
+from distill.student import create_student
 from distill.training.batches import Batches
 from distill.training.loop import set_rate
 from distill.training.targets import soft_labels
@@ -20,6 +20,7 @@ from zoo.errors import ImagesError, StudentError, ZooError
 from zoo.features.store import Features
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
+from zoo.teachers.starts import IMAGENET
 
 pytestmark = pytest.mark.usefixtures("plain_numbers")
 

@@ -10,6 +10,7 @@ from distill.evaluation.metrics import compute_metrics
 from distill.recipe import Recipe
 from distill.report.report import Report
 from selection import RankedTeacher, Ranking
+from zoo.teachers.starts import find_start
 
 NASTY = ('<script>alert("x")</script>', 'a & b\'s "[red]" $x^2$', "two\nlines 🙂", "ok")
 """Class names that a careless page would trip over."""
@@ -87,7 +88,7 @@ def make_report(paths: list[Path] | None = None, **changes):
     entries = {
         "method": "weighted",
         "arch": "test_resnet",
-        "start": "random",
+        "start": find_start("random", "test_resnet"),
         "target": "/data/<imgs>",
         "classes": NASTY,
         "labeled": 8,

@@ -14,6 +14,7 @@ from cli import terminal
 from selection.shortlist import make_fingerprint
 from zoo.errors import TeacherBroken
 from zoo.images.folder import read_images
+from zoo.teachers import catalogue
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import find_card, list_cards
 from zoo.teachers.fingerprint import Fingerprint, fingerprint_path, reference_card
@@ -42,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = [find_card(name, cards) for name in options.names]
     for card in chosen or [card for card in cards if lacks(card)]:
         lesson = JOBS.get(card.name)
-        folder = options.data / (lesson.folder if lesson and lesson.folder else card.name)
+        # of ImageNet a sample is enough
+        name = "objects" if card.package else lesson.folder if lesson else ""
+        folder = options.data / (name or card.name)
         with terminal.runtime() as runtime:
             made = make_fingerprint(
                 read_images(folder, progress=runtime.progress("reading images")), runtime
             )
-        if card.folder:
-            made.save(card.folder)
+        # beside the card, which is not where a package has its weights
+        home = catalogue.BUILTIN / card.name if card.package else card.folder
+        if home:
+            made.save(home)
         terminal.say(f"{card.name}: {len(made.prototypes)} prototypes of {made.images} images")
 
 

@@ -16,7 +16,6 @@ from zoo.teachers.catalogue import (
     list_cards,
     pulled_folder,
     repository_card,
-    student_start,
 )
 from zoo.teachers.collection import copy_teacher
 
@@ -250,13 +249,3 @@ def test_a_folder_that_may_not_be_read_is_named(toy_zoo, own, monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", fail)
     with pytest.raises(TeacherBroken, match="The folder mine cannot be read: Permission denied"):
         list_cards("mine")
-
-
-def test_an_initial_student_is_a_folder_with_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "STUDENTS", tmp_path)
-    (tmp_path / "half").mkdir()
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "whole" / "model.safetensors").write_bytes(b"")
-    assert student_start("whole") == tmp_path / "whole"
-    assert student_start("half") is None
-    assert student_start("absent") is None

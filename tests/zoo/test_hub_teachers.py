@@ -90,9 +90,9 @@ def test_what_loads_says_what_its_source_says(hub, user, tmp_path, command):
     assert same(card, random_network(CLIP_ARCH, 16, 5, **CLIP_ARGS))
     rows = command("verify", *names, "clip", "--json").json
     assert [row["problem"] for row in rows] == [""] * 6
-    assert rows[0]["checks"][-1] == "golden embedding saved"
+    assert rows[0]["checks"][-1] == "golden outputs saved"
     rows = command("verify", *names, "clip", "--json").json
-    assert [row["checks"][-1] for row in rows] == ["golden embedding"] * 6
+    assert [row["checks"][-1] for row in rows] == ["golden logits"] * 6
 
 
 def test_what_does_not_fit_is_refused_and_no_code_of_it_runs(hub, user, tmp_path, command, imgs):

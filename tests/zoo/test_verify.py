@@ -13,7 +13,8 @@ from zoo.errors import TeacherBroken
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.verify import measure, verify
 
-ALL = ("hash", "load", "classes", "labels", "preprocessing", "outputs", "golden embedding")
+ALL = ("hash", "load", "classes", "labels", "preprocessing", "outputs", "golden embedding",
+       "golden logits")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,7 @@ def _measured(tmp_path_factory):
 
 @pytest.fixture
 def fly(_measured, tmp_path):
-    """A teacher that may be spoiled, with a golden embedding."""
+    """A teacher that may be spoiled, with golden embeddings and logits."""
     shutil.copytree(_measured.folder, tmp_path / "fly")
     return replace(_measured, folder=tmp_path / "fly")
 
@@ -62,20 +63,22 @@ def test_a_whole_teacher_passes_every_check(fly):
 
 
 def test_measuring_gives_the_parameters_and_two_embeddings(fly):
-    bare = replace(fly, params=0, golden=())
-    assert verify(bare).checks == ALL[:-1]
+    bare = replace(fly, params=0, golden=(), golden_logits=())
+    assert verify(bare).checks == ALL[:-2]
     card = measure(bare)
     tensors = load_file(fly.folder / "model.safetensors")
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     assert card.params == sum(t.numel() for n, t in tensors.items() if not n.endswith(buffers))
     assert [len(row) for row in card.golden] == [tensors["fc.weight"].shape[1]] * 2
     assert card.golden[0] != card.golden[1]
-    assert replace(card, golden=(), params=0) == bare
+    assert [len(row) for row in card.golden_logits] == [3, 3]
+    assert card.golden_logits[0] != card.golden_logits[1]
+    assert replace(card, golden=(), golden_logits=(), params=0) == bare
 
 
 def test_a_golden_embedding_survives_its_file(fly):
     again = TeacherCard.load(fly.folder)
-    assert again.golden == fly.golden
+    assert (again.golden, again.golden_logits) == (fly.golden, fly.golden_logits)
     assert verify(again).problem == ""
 
 
@@ -160,6 +163,33 @@ SPOILED = {
         ALL[:6],
         "differ from its card",
     ),
+    "classifier of another teacher": (
+        lambda c: rework(c, lambda t: t.update({"fc.weight": torch.roll(t["fc.weight"], 1, 0)})),
+        ALL[:7],
+        "differ from its card (golden logits",
+    ),
+    "golden logits of other classes": (
+        lambda c: replace(c, golden_logits=((1.0, 2.0), (3.0, 4.0))),
+        ALL[:7],
+        "differ from its card (golden logits",
+    ),
+    "classifier of whole numbers": (
+        lambda c: rework(c, lambda t: t.update({"fc.weight": t["fc.weight"].long()})),
+        (),
+        "fc.weight is of the type I64",
+    ),
+    "classifier of truth values": (
+        lambda c: rework(c, lambda t: t.update({"fc.weight": t["fc.weight"] > 0})),
+        (),
+        "fc.weight is of the type BOOL",
+    ),
+    "classifier in eight bits": (
+        lambda c: rework(
+            c, lambda t: t.update({"fc.weight": t["fc.weight"].to(torch.float8_e4m3fn)})
+        ),
+        (),
+        "fc.weight is of the type F8_E4M3",
+    ),
     "other order of channels": (
         lambda c: replace(c, preprocessing=replace(c.input, channels="bgr")),
         ALL[:6],
@@ -223,8 +253,8 @@ def test_rounding_passes(fly):
 
 def test_a_teacher_used_for_its_features_is_checked_without_class_names(fly):
     card = measure(replace(fly, classes=0, labels=()))
-    assert card.golden == fly.golden
-    assert verify(card).checks == ALL
+    assert (card.golden, card.golden_logits) == (fly.golden, ())
+    assert verify(card).checks == ALL[:-1]
 
 
 def test_measuring_what_cannot_be_loaded_says_so(fly):

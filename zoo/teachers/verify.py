@@ -1,4 +1,4 @@
-"""Verify a teacher: its files, the loading of its network, and its embeddings of two images."""
+"""Verify a teacher: its files, the loading of its network, and its outputs for two images."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import TeacherBroken
 from zoo.features.inference import embed
+from zoo.features.store import Features
 from zoo.system.runtime import Progress
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.config import read_layout
@@ -34,7 +35,7 @@ def verify(card: TeacherCard) -> Verification:
     """Check a teacher whose files are on this machine, up to the first problem.
 
     The weights against their hash, the network against the weights, the classes and the
-    preprocessing of the card against `config.json`, and the embeddings of two synthetic
+    preprocessing of the card against `config.json`, and the embeddings and logits of two synthetic
     images against the card's golden ones.
     """
     passed: list[str] = []
@@ -44,34 +45,48 @@ def verify(card: TeacherCard) -> Verification:
         if card.loader == "hf-hub":
             _check_layout(card)
             passed += ["labels", "preprocessing"]
-        found = embed_images(teacher)
+        outputs = embed_images(teacher)
         passed.append("outputs")
-        if card.golden:
-            gap = distance(found, card.golden)
+        for what, found, golden in (
+            ("golden embedding", outputs.embeddings, card.golden),
+            ("golden logits", outputs.logits, card.golden_logits),
+        ):
+            if not golden:
+                continue
+            gap = distance(found, golden)
             if gap > TOLERANCE:
                 raise TeacherBroken(
-                    f"The outputs of {card.name!r} differ from its card (relative distance "
+                    f"The outputs of {card.name!r} differ from its card ({what}, relative distance "
                     f"{gap:.2g}): weights or preprocessing are not the same."
                 )
-            passed.append("golden embedding")
+            passed.append(what)
     except TeacherBroken as error:
         return Verification(card.name, tuple(passed), str(error))
     return Verification(card.name, tuple(passed))
 
 
 def measure(card: TeacherCard) -> TeacherCard:
-    """The card with the number of parameters and the golden embeddings of its files.
+    """The card with the number of parameters and the golden outputs of its files.
 
     Raises:
         TeacherBroken: they cannot be loaded.
     """
     teacher = load_teacher(card)
-    rows = embed_images(teacher).tolist()
+    outputs = embed_images(teacher)
     return replace(
         card,
         params=sum(parameter.numel() for parameter in teacher.network.parameters()),
-        golden=tuple(tuple(float(f"{value:.4g}") for value in row) for row in rows),
+        golden=_rounded(outputs.embeddings),
+        golden_logits=_rounded(outputs.logits) if card.classes else (),
     )
+
+
+def _rounded(rows: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(f"{value:.4g}") for value in row) for row in rows.tolist())
+
+
+def _lacks_golden(card: TeacherCard) -> bool:
+    return not card.golden or bool(card.classes and not card.golden_logits)
 
 
 def _check_layout(card: TeacherCard) -> None:
@@ -98,17 +113,17 @@ def draw_images(size: int) -> NDArray[np.uint8]:
     return (np.array([gradient, target]) * 255).round().astype(np.uint8)
 
 
-def embed_images(teacher: Teacher) -> NDArray[np.float32]:
-    """A teacher's embeddings [2, D] of the two synthetic images, in float32 on any device.
+def embed_images(teacher: Teacher) -> Features:
+    """A teacher's outputs for the two synthetic images, in float32 on any device.
 
     Raises:
         TeacherBroken: the network does not take such images, or its outputs are not finite.
     """
-    return embed(teacher, draw_images(teacher.card.input.size), mixed=False).embeddings
+    return embed(teacher, draw_images(teacher.card.input.size), mixed=False)
 
 
 def distance(found: NDArray[np.float32], golden: ArrayLike) -> float:
-    """Relative distance of embeddings [2, D], the larger of two; infinite if shapes differ."""
+    """Relative distance of outputs [2, D], the larger of two; infinite if shapes differ."""
     try:
         known = np.asarray(golden, dtype=np.float32)
     except (ValueError, TypeError):  # rows of different widths, or no numbers
@@ -120,16 +135,16 @@ def distance(found: NDArray[np.float32], golden: ArrayLike) -> float:
 
 
 def verify_all(cards: Sequence[TeacherCard], progress: Progress) -> list[Verification]:
-    """Verify each teacher; the first time that a pulled one loads, keep its golden embeddings."""
+    """Verify each teacher; the first time that a pulled one loads, keep its golden outputs."""
     verdicts: list[Verification] = []
     for done, card in enumerate(cards, start=1):
         verdict = verify(card)
-        if card.repo and card.folder and not verdict.problem and not card.golden:
-            noted = "golden embedding saved"
+        if card.repo and card.folder and not verdict.problem and _lacks_golden(card):
+            noted = "golden outputs saved"
             try:
                 measure(card).save(card.folder)
             except OSError:
-                noted = "golden embedding not saved: the folder cannot be written"
+                noted = "golden outputs not saved: the folder cannot be written"
             verdict = replace(verdict, checks=(*verdict.checks, noted))
         verdicts.append(verdict)
         progress(done, len(cards))
