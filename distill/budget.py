@@ -22,7 +22,7 @@ from distill.training.targets import (
     Targets,
     group_heads,
 )
-from zoo.errors import ZooError
+from zoo.errors import StudentError, ZooError
 from zoo.features import throughput
 from zoo.system import timing
 from zoo.system.devices import choose_device
@@ -259,7 +259,12 @@ def measure_student(
     teachers. At least three updates are made. `decode` is taken over.
     """
     began = clock()
-    student = create_student(arch, classes, groups=group_heads(teachers or ()), start="random")
+    try:
+        student = create_student(
+            arch, classes, groups=group_heads(teachers or ()), start="random", image_size=image_size
+        )
+    except StudentError:
+        return StudentRate(0.0, inf, decode, 0.0)
     start = clock() - began
     form = replace(IMAGENET, size=image_size)
     generator = torch.Generator().manual_seed(0)

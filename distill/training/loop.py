@@ -120,6 +120,7 @@ def train(
         groups=targets.groups if isinstance(targets, SourceTargets) else (),
         start=start,
         model_args=model_args,
+        image_size=image_size,
         seed=recipe.seed,
     )
     preprocessing = student_preprocessing(student, arch, start, image_size)

@@ -1,0 +1,88 @@
+"""Networks of timm as students need them: for images of a size, with one small new head."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.nn.init import normal_, zeros_
+
+from zoo.errors import StudentError
+from zoo.features.inference import find_head
+
+HEAD_DEVIATION = 0.01
+"""Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
+
+
+def size_arguments(arch: str, image_size: int) -> list[dict[str, Any]]:
+    """Arguments of timm's factory to try, in this order, for images of a size."""
+    native: Any = timm.get_pretrained_cfg(arch)
+    sized = {"img_size": image_size}
+    if native and native.fixed_input_size and native.input_size[1] != image_size:
+        return [sized, {}]
+    return [{}, sized]
+
+
+def build_network(
+    arch: str, classes: int, model_args: Mapping[str, Any], *, pretrained: bool = False
+) -> nn.Module:
+    """A network of timm; a head that is not pretrained has small weights.
+
+    Where timm averages two heads, as DeiT's for labels and for a teacher, they become one module.
+    So the head of an average embedding is the network, whichever embedding each head reads.
+    `model_args` stay with the network, for `save_network`.
+
+    Raises:
+        Exception: of any kind, from timm.
+    """
+    network: Any = timm.create_model(arch, pretrained=pretrained, num_classes=classes, **model_args)
+    network.model_args = dict(model_args)
+    head, classifier = find_head(network), network.get_classifier()
+    for name, module in list(network.named_modules()):
+        if isinstance(classifier, tuple) and module in classifier[1:]:
+            network.set_submodule(name, head)
+    if not (pretrained and classes == network.pretrained_cfg["num_classes"]):
+        for layer in linear_layers(head):
+            normal_(layer.weight, std=HEAD_DEVIATION)
+            if layer.bias is not None:
+                zeros_(layer.bias)
+    return network
+
+
+def linear_layers(head: nn.Module) -> list[Any]:
+    """The layers of a head with a weight matrix [C, D], which may be that of a 1 x 1 convolution.
+
+    Raises:
+        StudentError: it has none.
+    """
+    found = [part for part in head.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    if not found:
+        raise StudentError("The network has no linear classifier: choose another --arch.")
+    return found
+
+
+def embedding_size(network: nn.Module) -> int:
+    """D, the size of the embeddings that a network's head reads."""
+    return linear_layers(find_head(network))[0].weight.shape[1]
+
+
+def head_names(network: Any) -> list[str]:
+    """Names of the layers that depend on the number of classes."""
+    names = network.pretrained_cfg["classifier"]
+    return [names] if isinstance(names, str) else list(names)
+
+
+def resample_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights for another image size, their position embeddings resampled as timm does.
+
+    Those that timm cannot resample are returned as they are.
+    """
+    module = sys.modules[type(network).__module__]
+    resample = getattr(module, "checkpoint_filter_fn", lambda weights, _network: weights)
+    try:
+        return resample({name: value.float() for name, value in weights.items()}, network)
+    except Exception:  # of weights of another network: their names differ, too
+        return weights
