@@ -10,6 +10,7 @@ from cli import terminal
 from zoo.system.timing import format_duration
 
 if TYPE_CHECKING:
+    from distill.catalogue import StudentSummary
     from distill.evaluation.comparison import Comparison
     from distill.evaluation.metrics import Evaluation
     from distill.export.export import Exported
@@ -58,6 +59,27 @@ def ranking_table(ranking: Ranking) -> None:
     )
     for text in ranking.explanation:
         terminal.say(text)
+
+
+def student_table(students: Sequence[StudentSummary], image_size: int) -> None:
+    """Students to choose from, and the command that trains the first."""
+    rows = [
+        (
+            student.arch,
+            f"{student.params / 1e6:.1f}",
+            f"{student.bytes / 1e6:.1f}",
+            f"{student.milliseconds:.1f}",
+            ", ".join(student.starts),
+        )
+        for student in students
+    ]
+    columns = ["student", "million weights>", "MB>", f"ms at {image_size} px>", "starts here~"]
+    terminal.show_rows(columns, rows)
+    first = students[0]
+    start = "" if first.starts else " --start hub"
+    terminal.say(
+        f"zoo distill --target FOLDER --arch {first.arch} --image-size {image_size}{start}"
+    )
 
 
 def evaluation_table(result: Evaluation) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
 from zoo.errors import StudentError
-from zoo.features.inference import find_head
 
 HEAD_DEVIATION = 0.01
 """Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
@@ -29,44 +28,38 @@ def size_arguments(arch: str, image_size: int) -> list[dict[str, Any]]:
 def build_network(
     arch: str, classes: int, model_args: Mapping[str, Any], *, pretrained: bool = False
 ) -> nn.Module:
-    """A network of timm; a head that is not pretrained has small weights.
+    """A network of timm with one head, whose weights are small unless they are pretrained.
 
-    Where timm averages two heads, as DeiT's for labels and for a teacher, they become one module.
-    So the head of an average embedding is the network, whichever embedding each head reads.
-    `model_args` stay with the network, for `save_network`.
+    Where timm averages the logits of two heads, as DeiT's for labels and for a teacher, these
+    become one: then the average is the head of the average embedding. `model_args` stay with the
+    network, for `save_network`.
 
     Raises:
+        StudentError: it has no linear head.
         Exception: of any kind, from timm.
     """
     network: Any = timm.create_model(arch, pretrained=pretrained, num_classes=classes, **model_args)
     network.model_args = dict(model_args)
-    head, classifier = find_head(network), network.get_classifier()
-    for name, module in list(network.named_modules()):
-        if isinstance(classifier, tuple) and module in classifier[1:]:
-            network.set_submodule(name, head)
+    head = find_head(network)
+    for name in head_names(network)[1:]:
+        network.set_submodule(name, head)
     if not (pretrained and classes == network.pretrained_cfg["num_classes"]):
-        for layer in linear_layers(head):
-            normal_(layer.weight, std=HEAD_DEVIATION)
-            if layer.bias is not None:
-                zeros_(layer.bias)
+        normal_(head.weight, std=HEAD_DEVIATION)
+        if head.bias is not None:
+            zeros_(head.bias)
     return network
 
 
-def linear_layers(head: nn.Module) -> list[Any]:
-    """The layers of a head with a weight matrix [C, D], which may be that of a 1 x 1 convolution.
+def find_head(network: nn.Module) -> Any:
+    """The layer from embeddings [B, D] to logits [B, C]: linear, or a 1 x 1 convolution.
 
     Raises:
-        StudentError: it has none.
+        StudentError: there is none.
     """
-    found = [part for part in head.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    if not found:
+    head = network.get_submodule(head_names(network)[0])
+    if not isinstance(head, nn.Linear | nn.Conv2d):
         raise StudentError("The network has no linear classifier: choose another --arch.")
-    return found
-
-
-def embedding_size(network: nn.Module) -> int:
-    """D, the size of the embeddings that a network's head reads."""
-    return linear_layers(find_head(network))[0].weight.shape[1]
+    return head
 
 
 def head_names(network: Any) -> list[str]:

@@ -45,13 +45,17 @@ def _fast_form(module: nn.Conv2d) -> Form:
 @contextmanager
 def replace_forwards(forms: Mapping[nn.Module, Form]) -> Iterator[None]:
     """In here each module runs the given function as its `forward`."""
+    before = {module: vars(module).get("forward") for module in forms}
     for module, form in forms.items():
         module.forward = MethodType(form, module)
     try:
         yield
     finally:
-        for module in forms:
-            del module.forward
+        for module, forward in before.items():
+            if forward:
+                module.forward = forward
+            else:
+                del module.forward
 
 
 def _of_read_pixels(form: Form) -> Form:
