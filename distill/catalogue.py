@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -57,6 +56,10 @@ class StudentSummary:
         bytes: of the saved weights, in float16.
         milliseconds: median for one image on one thread of this machine's CPU.
         starts: initial weights on this machine, as --start names them.
+
+    Example:
+        >>> from distill import list_students
+        >>> list_students(64)[0].milliseconds
     """
 
     arch: str
@@ -71,7 +74,6 @@ def list_students(
     *,
     max_ms: float = inf,
     max_mb: float = inf,
-    archs: Sequence[str] = STUDENTS,
     runtime: Runtime | None = None,
 ) -> list[StudentSummary]:
     """Students within limits, the fastest first; those that reject the image size are left out.
@@ -80,7 +82,6 @@ def list_students(
         image_size: S, pixels.
         max_ms: milliseconds for one image, at most.
         max_mb: megabytes of saved weights, at most.
-        archs: timm's names.
         runtime: cache of the measurements, and progress.
 
     Raises:
@@ -93,10 +94,10 @@ def list_students(
     runtime = runtime or Runtime()
     progress = runtime.progress("measuring students")
     found: list[StudentSummary] = []
-    for done, arch in enumerate(archs, start=1):
+    for done, arch in enumerate(STUDENTS, start=1):
         with suppress(StudentError):
             found.append(summarize_student(arch, image_size, cache=runtime.cache))
-        progress(done, len(archs))
+        progress(done, len(STUDENTS))
     fitting = [
         student
         for student in found
@@ -104,7 +105,7 @@ def list_students(
     ]
     if not fitting:
         raise StudentError(
-            f"None of {len(archs)} students accepts images of {image_size} px and is within the "
+            f"None of {len(STUDENTS)} students accepts images of {image_size} px and is within the "
             "limits: raise --max-ms or --max-mb, or choose another --image-size."
         )
     return sorted(fitting, key=lambda student: student.milliseconds)
