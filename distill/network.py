@@ -15,6 +15,9 @@ from zoo.errors import StudentError
 HEAD_DEVIATION = 0.01
 """Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
 
+SEVERAL = "does not compute its classes from one embedding"
+"""Why a network cannot be a student."""
+
 
 def size_arguments(arch: str, image_size: int) -> list[dict[str, Any]]:
     """Arguments of timm's factory to try, in this order, for images of a size."""
@@ -42,6 +45,8 @@ def build_network(
     network.model_args = dict(model_args)
     head = find_head(network)
     for name in head_names(network)[1:]:
+        if network.get_submodule(name).weight.shape != head.weight.shape:
+            raise StudentError(f"{arch} {SEVERAL}: choose another --arch.")
         network.set_submodule(name, head)
     if not (pretrained and classes == network.pretrained_cfg["num_classes"]):
         normal_(head.weight, std=HEAD_DEVIATION)

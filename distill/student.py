@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from distill.network import (
+    SEVERAL,
     build_network,
     find_head,
     head_names,
@@ -152,9 +153,7 @@ def _check_parts(arch: str, image_size: int, model_args: Mapping[str, Any]) -> N
         except (RuntimeError, TypeError, AttributeError):
             same = False
     if not same:
-        raise StudentError(
-            f"{arch} does not compute its classes from one embedding: choose another --arch."
-        )
+        raise StudentError(f"{arch} {SEVERAL}: choose another --arch.")
 
 
 def student_preprocessing(student: Student, arch: str, start: str, size: int) -> Preprocessing:
