@@ -15,6 +15,8 @@ from zoo.errors import StudentError
 HEAD_DEVIATION = 0.01
 """Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
 
+PINNED = {"fbnetc_100": {"bn_eps": 1e-3}}
+"""Arguments that timm chooses by whether weights are loaded: the saved student must have them."""
 SEVERAL = "does not compute its classes from one embedding"
 """Why a network cannot be a student."""
 
@@ -41,8 +43,9 @@ def build_network(
         StudentError: it has no linear head.
         Exception: of any kind, from timm.
     """
-    network: Any = timm.create_model(arch, pretrained=pretrained, num_classes=classes, **model_args)
-    network.model_args = dict(model_args)
+    args = {**PINNED.get(arch, {}), **model_args}
+    network: Any = timm.create_model(arch, pretrained=pretrained, num_classes=classes, **args)
+    network.model_args = args
     head = find_head(network)
     for name in head_names(network)[1:]:
         if network.get_submodule(name).weight.shape != head.weight.shape:

@@ -87,7 +87,14 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_does():
 
 
 @pytest.mark.parametrize(
-    "arch", ["levit_128s", "repvit_m0_9", "deit_tiny_distilled_patch16_224", "vit_tiny_patch16_224"]
+    "arch",
+    [
+        "fbnetc_100",
+        "levit_128s",
+        "repvit_m0_9",
+        "deit_tiny_distilled_patch16_224",
+        "vit_tiny_patch16_224",
+    ],
 )
 def test_a_saved_student_with_two_heads_or_a_fixed_size_is_the_trained_one(arch, tmp_path):
     student = create_student(arch, 3, start="random", image_size=64).eval()
