@@ -60,16 +60,22 @@ def check_gradients(student, size):
     to_device(student, CPU).eval()
     labels = torch.tensor([0, 1])
     # in torch's own order: see docs/decisions/0013-strided-convolutions.md
-    cross_entropy(plain(images), labels).backward()
+    logits = plain(images)
+    cross_entropy(logits, labels).backward()
     with fast_convolutions(student):
         inputs = images.contiguous(memory_format=torch.channels_last)
-        cross_entropy(student.classify(student.embed(inputs)), labels).backward()
+        outputs = student.classify(student.embed(inputs))
+        cross_entropy(outputs, labels).backward()
+    assert torch.allclose(
+        outputs, logits, rtol=1e-3, atol=1e-3 * float(logits.detach().abs().max())
+    )
     found = {name: p.grad for name, p in student.network.named_parameters()}
     expected = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
     total = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
     for name, gradient in expected.items():
         worst = (found[name] - gradient).norm()
-        assert worst <= 1e-3 * (gradient.norm() + 1e-2 * total), name
+        # rounding at the kinks of random ReLU networks grows to a hundredth; a wrong form is off by 1
+        assert worst <= 3e-2 * (gradient.norm() + 1e-2 * total), name
 
 
 @pytest.mark.parametrize("arch", ["crossvit_tiny_240", "volo_d1_224"])
