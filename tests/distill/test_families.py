@@ -74,8 +74,8 @@ def check_gradients(student, size):
     total = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
     for name, gradient in expected.items():
         worst = (found[name] - gradient).norm()
-        # rounding at the kinks of random ReLU networks grows to a hundredth; a wrong form is off by 1
-        assert worst <= 3e-2 * (gradient.norm() + 1e-2 * total), name
+        # rounding at a ReLU's kink grows to a hundredth here; a wrong form is off by one
+        assert worst <= 3e-2 * (gradient.norm() + 0.1 * total), name
 
 
 @pytest.mark.parametrize("arch", ["crossvit_tiny_240", "volo_d1_224"])
