@@ -11,6 +11,7 @@ from zoo.system.timing import format_duration
 from zoo.teachers.catalogue import missing_packages
 
 if TYPE_CHECKING:
+    from distill.catalogue import StudentSummary
     from distill.evaluation.comparison import Comparison
     from distill.evaluation.metrics import Evaluation
     from distill.export.export import Exported
@@ -59,6 +60,26 @@ def ranking_table(ranking: Ranking) -> None:
     )
     for text in ranking.explanation:
         terminal.say(text)
+
+
+def student_table(students: Sequence[StudentSummary], image_size: int) -> None:
+    """Students to choose from, and the command that trains the first."""
+    rows = [
+        (
+            student.arch,
+            f"{student.params / 1e6:.1f}",
+            f"{student.bytes / 1e6:.1f}",
+            f"{student.milliseconds:.1f}",
+            ", ".join(student.starts),
+        )
+        for student in students
+    ]
+    columns = ["student", "million weights>", "MB>", f"ms at {image_size} px>", "starts here~"]
+    terminal.show_rows(columns, rows)
+    first = next((student for student in students if student.starts), students[0])
+    if not first.starts:
+        terminal.say(f"zoo pull --start {first.arch}")
+    terminal.say(f"zoo distill --target FOLDER --arch {first.arch} --image-size {image_size}")
 
 
 def evaluation_table(result: Evaluation) -> None:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distill.catalogue import StudentSummary, list_students
     from distill.compare import ComparisonJob, compare_methods
     from distill.evaluation.comparison import Comparison
     from distill.evaluation.evaluate import evaluate, evaluate_student, predict, predict_files
@@ -26,11 +27,13 @@ __all__ = [
     "Recipe",
     "Report",
     "Student",
+    "StudentSummary",
     "Trained",
     "compare_methods",
     "distill_images",
     "evaluate",
     "evaluate_student",
+    "list_students",
     "load_network",
     "predict",
     "predict_files",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 _NAMES = {
+    "catalogue": "StudentSummary list_students",
     "compare": "ComparisonJob compare_methods",
     "evaluation.comparison": "Comparison",
     "evaluation.evaluate": "evaluate evaluate_student predict predict_files",

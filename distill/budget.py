@@ -17,7 +17,7 @@ from distill.recipe import Distillation, Method
 from distill.student import create_student
 from distill.training.loop import fit
 from distill.training.targets import SoftLabels, Targets, group_heads, source_targets
-from zoo.errors import ZooError
+from zoo.errors import StudentError, ZooError
 from zoo.features import throughput
 from zoo.features.store import Features
 from zoo.system import timing
@@ -230,7 +230,13 @@ def measure_student(
     teachers. At least three updates are made.
     """
     began = timing.clock()
-    student = create_student(how.arch, classes, groups=group_heads(teachers or ()), start="random")
+    groups = group_heads(teachers or ())
+    try:
+        student = create_student(
+            how.arch, classes, groups=groups, start="random", image_size=image_size
+        )
+    except StudentError:
+        return StudentRate(0.0, inf, 0.0)
     start = timing.clock() - began
     form = replace(IMAGENET, size=image_size)
     generator = torch.Generator().manual_seed(0)

@@ -16,23 +16,27 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
+from distill.catalogue import ALIASES
+from distill.network import (
+    SEVERAL,
+    build_network,
+    find_head,
+    head_names,
+    resample_weights,
+    size_arguments,
+)
+from distill.training.convolutions import replace_forwards
 from zoo.errors import StudentError, first_line
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
 from zoo.teachers.starts import Start, find_start
 
-ALIASES = {
-    "mobilenetv3": "mobilenetv3_large_100",
-    "mobilenetv3_large": "mobilenetv3_large_100",
-    "mobilenetv3_small": "mobilenetv3_small_100",
-    # timm's networks of these very names have no weights, but for the first
-    "efficientnet_lite0": "tf_efficientnet_lite0",
-    "efficientnet_lite1": "tf_efficientnet_lite1",
-    "efficientnet_lite2": "tf_efficientnet_lite2",
-}
 WEIGHTS_FILE = "model.safetensors"
+TYPICAL_SIZES = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
+"""Of images, in pixels: one of these is advised where a network does not accept another."""
 
 
 class Student(nn.Module):
@@ -51,22 +55,26 @@ class Student(nn.Module):
     def __init__(self, network: nn.Module, groups: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.network = network
-        head: nn.Linear = network.get_classifier()  # pyright: ignore
-        self.sources = nn.ModuleList(nn.Linear(head.in_features, sum(group)) for group in groups)
+        size: int = find_head(network).weight.shape[1]
+        self.sources = nn.ModuleList(nn.Linear(size, sum(group)) for group in groups)
 
     def embed(self, images: Tensor) -> Tensor:
         """phi(x): images [B, 3, S, S], normalized, to [B, D]."""
-        network: Any = self.network
-        return network.forward_head(network.forward_features(images), pre_logits=True)
+        with replace_forwards({find_head(self.network): _keep}):
+            return self.network(images)
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """h(phi): embeddings [B, D] to logits [B, C]."""
-        network: Any = self.network
-        return network.get_classifier()(embeddings)
+        head = find_head(self.network)
+        return linear(embeddings, head.weight.flatten(1), head.bias)
 
     def classify_source(self, embeddings: Tensor, group: int) -> Tensor:
         """All h_s(phi) of a group: embeddings [B, D] to logits [B, sum of its K_s]."""
         return self.sources[group](embeddings)
+
+
+def _keep(_head: nn.Module, embeddings: Tensor) -> Tensor:
+    return embeddings
 
 
 def find_arch(name: str) -> str:
@@ -84,22 +92,61 @@ def find_arch(name: str) -> str:
 
 
 @cache
-def check_size(arch: str, image_size: int) -> None:
-    """Check by one forward pass, with random weights, that a network accepts this image size.
+def check_size(arch: str, image_size: int) -> Mapping[str, Any]:
+    """Check with random weights and one image that a network can be a student at this size.
+
+    Returns:
+        Arguments that timm's factory needs for it: `img_size` for transformers of fixed size.
 
     Raises:
-        StudentError: it does not.
+        StudentError: it cannot; the message names a size that fits, if there is one.
     """
-    network: Any = create_student(arch, 2, start="random").network
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, image_size, image_size))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        usual = network.pretrained_cfg["input_size"][1]
-        raise StudentError(
-            f"{arch} does not accept images of {image_size} px "
-            f"({first_line(error).rstrip('.')}): try --image-size {usual}."
-        ) from error
+    found = _fit_size(arch, image_size)
+    if not isinstance(found, Exception):
+        return found
+    larger = [size for size in TYPICAL_SIZES if size > image_size]
+    fitting = (size for size in larger if not isinstance(_fit_size(arch, size), Exception))
+    size = next(fitting, None)
+    raise StudentError(
+        f"{arch} does not accept images of {image_size} px ({first_line(found).rstrip('.')}): "
+        f"{f'try --image-size {size}' if size else 'choose another --arch'}."
+    ) from found
+
+
+def _fit_size(arch: str, image_size: int) -> dict[str, Any] | Exception:
+    """Arguments with which a network accepts images of this size, or why none does."""
+    problem: Exception = TypeError()
+    for model_args in size_arguments(arch, image_size):
+        try:
+            _check_parts(arch, image_size, model_args)
+            return model_args
+        except StudentError:
+            raise
+        except Exception as error:  # timm's networks raise many types
+            # a factory without `img_size` says nothing about the size
+            problem = problem if isinstance(error, TypeError) else error
+    return problem
+
+
+def _check_parts(arch: str, image_size: int, model_args: Mapping[str, Any]) -> None:
+    """Run a network as one, then as embedding and head.
+
+    Raises:
+        StudentError: these differ.
+        Exception: of any kind: the network does not accept the image.
+    """
+    with torch.random.fork_rng(devices=[]):
+        student = Student(build_network(arch, 2, model_args), ()).eval()
+    image = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = student.network(image)
+        try:
+            parts = student.classify(student.embed(image))
+            same = torch.allclose(parts, whole, rtol=1e-3, atol=1e-5)
+        except (RuntimeError, TypeError, AttributeError):
+            same = False
+    if not same:
+        raise StudentError(f"{arch} {SEVERAL}: choose another --arch.")
 
 
 def student_preprocessing(start: Start, size: int) -> Preprocessing:
@@ -125,6 +172,7 @@ def create_student(
     groups: Sequence[Sequence[int]] = (),
     start: str | Start = "auto",
     model_args: Mapping[str, Any] | None = None,
+    image_size: int | None = None,
     seed: int = 0,
 ) -> Student:
     """Build a student with its initial weights.
@@ -136,27 +184,26 @@ def create_student(
         start: its initial weights, or what finds them: see `zoo.teachers.starts.find_start`. Its
             own classifier is kept if it has C classes.
         model_args: further arguments of timm's factory.
+        image_size: S, pixels, for networks that are built for a size; timm's if not given.
         seed: of the heads and of random weights.
 
     Raises:
         StudentError: timm cannot build it, or there are no such weights, or they do not fit.
     """
+    sized = check_size(arch, image_size) if image_size else {}
     # timm draws initial weights from the global generator: restore its state afterwards
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            network = timm.create_model(
-                arch, pretrained=False, num_classes=classes, **(model_args or {})
-            )
-        except (RuntimeError, OSError, TypeError, ValueError) as error:
+            network = build_network(arch, classes, {**sized, **(model_args or {})})
+        except StudentError:
+            raise
+        except Exception as error:  # timm's networks raise many types
             raise StudentError(f"timm cannot build {arch!r}: {first_line(error)}.") from error
-        classifier: Any = network.get_classifier  # pyright: ignore
-        if not isinstance(classifier(), nn.Linear):
-            raise StudentError(f"{arch!r} has no linear classifier: choose another --arch.")
         student = Student(network, groups)
     start = find_start(start, arch).fetch() if isinstance(start, str) else start
     if not start.is_random:
-        load_state(network, start.state(model_args), start.origin)
+        load_state(network, start.state(), start.origin)
     return student
 
 
@@ -196,7 +243,10 @@ def load_state(
         StudentError: they are of another architecture.
     """
     own = network.state_dict()
-    skipped = () if head else (f"{network.pretrained_cfg['classifier']}.",)  # pyright: ignore
+    skipped = () if head else tuple(f"{name}." for name in head_names(network))
+    misfits = {n for n, value in weights.items() if n in own and own[n].shape != value.shape}
+    if not all(name.startswith(skipped) for name in misfits):
+        weights = resample_weights(network, weights)
     fitting = {
         name: value.to(own[name].dtype)
         for name, value in weights.items()
@@ -219,7 +269,6 @@ def save_network(
     labels: Sequence[str],
     preprocessing: Preprocessing,
     license: str,
-    model_args: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network in timm's Hub layout: `config.json` and `model.safetensors` in float16.
 
@@ -227,7 +276,7 @@ def save_network(
     SHA-256 of the weights, which `load_network` checks.
     """
     weights = {
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
+        name: (value.half() if value.is_floating_point() else value.clone()).cpu().contiguous()
         for name, value in network.state_dict().items()
     }
     content = save(weights, metadata={"format": "pt"})
@@ -237,7 +286,7 @@ def save_network(
         "num_classes": len(labels),
         "num_features": network.num_features,
         "label_names": list(labels),
-        "model_args": dict(model_args or {}),
+        "model_args": getattr(network, "model_args", {}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "pretrained_cfg": {
             "input_size": [3, size, size],

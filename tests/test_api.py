@@ -21,8 +21,8 @@ EXPECTED = {
     "ScoreStore check_labels find_nearest knn linear_probe parc rank rank_images "
     "ranker",
     "distill": "Comparison ComparisonJob Distillation DistillationJob Evaluation Recipe Report "
-    "Student Trained compare_methods distill_images evaluate evaluate_student "
-    "load_network predict predict_files save_student train",
+    "Student StudentSummary Trained compare_methods distill_images evaluate evaluate_student "
+    "list_students load_network predict predict_files save_student train",
 }
 
 

@@ -1,4 +1,4 @@
-"""`zoo eval`, `zoo predict`, `zoo export`: use a saved student."""
+"""`zoo students`: which student to train; `zoo eval`, `predict`, `export`: use a saved one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import tables, terminal
-from cli.options import Device, Json, Labels, RequiredTarget
+from cli.options import Device, ImageSize, Json, Labels, RequiredTarget
 from zoo.errors import StudentError
 
 if TYPE_CHECKING:
     from distill.export.export import Exported
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def students(
+    image_size: ImageSize = 64,
+    max_ms: Annotated[
+        float | None, typer.Option(min=0, help="At most so many milliseconds for an image.")
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(min=0, help="At most so many megabytes of weights.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show students to choose from, the fastest first.
+
+    Times are medians for one image on one thread of this machine, measured once; megabytes are
+    those of the saved student. --arch takes any other network of timm as well.
+    """
+    from distill.catalogue import list_students
+
+    limits = {"max_ms": max_ms, "max_mb": max_mb}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    with terminal.runtime() as runtime:
+        found = list_students(image_size, **given, runtime=runtime)
+    if as_json:
+        terminal.print_json([asdict(student) for student in found])
+    else:
+        tables.student_table(found, image_size)
 
 
 @app.command("eval")

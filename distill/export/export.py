@@ -265,7 +265,7 @@ def _time_runtimes(
 ) -> tuple[Runtime, ...]:
     image = draw_noise(size)[-1:]
     weights = (student / WEIGHTS_FILE).stat().st_size
-    with _one_thread():
+    with one_thread():
         rows = [Runtime("torch", "float32", weights, measure_latency(reference, image))]
         for precision, content in files.items():
             latency = measure_latency(onnx_predictor(content), image)
@@ -274,7 +274,7 @@ def _time_runtimes(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """In here torch uses one thread, as onnxruntime does."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -14,34 +14,67 @@ from torch.nn.functional import conv2d, linear, pad
 Pair = Sequence[int]
 """Height and width."""
 
+Form = Callable[[Any, Tensor], Tensor]
+"""A module's `forward`: the module and its inputs to its outputs."""
+
 
 def fast_convolutions(network: nn.Module) -> AbstractContextManager[None]:
     """In here a network's depthwise and pointwise convolutions run in their fastest form.
 
     Depthwise ones run in float32, as their backward in bfloat16 is far slower, and without the rim
-    of a kernel that is larger than its map; pointwise ones are a matrix product.
+    of a kernel that is larger than its map; pointwise ones are a matrix product, strided ones of
+    the pixels that they read.
     """
-    forms: dict[nn.Module, Callable[[Any, Tensor], Tensor]] = {}
-    for module in network.modules():
-        # subclasses, such as timm's Conv2dSame, pad or standardize in a forward of their own
-        if type(module) is nn.Conv2d:
-            if module.groups == module.in_channels > 1:
-                forms[module] = _depthwise
-            elif module.kernel_size == (1, 1):
-                forms[module] = _pointwise
-    return replace_forwards(forms)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    forms = {module: _fast_form(module) for module in convolutions}
+    return replace_forwards({m: form for m, form in forms.items() if form is not type(m).forward})
+
+
+def _fast_form(module: nn.Conv2d) -> Form:
+    form: Form = type(module).forward
+    # subclasses, such as timm's Conv2dSame, pad or standardize in a forward of their own
+    if type(module) is nn.Conv2d:
+        if module.groups == module.in_channels > 1:
+            form = _depthwise
+        elif module.kernel_size == (1, 1):
+            form = _pointwise
+    strided = module.kernel_size == (1, 1) != module.stride and module.padding == (0, 0)
+    return _of_read_pixels(form) if strided else form
 
 
 @contextmanager
-def replace_forwards(forms: Mapping[nn.Module, Callable[[Any, Tensor], Tensor]]) -> Iterator[None]:
+def replace_forwards(forms: Mapping[nn.Module, Form]) -> Iterator[None]:
     """In here each module runs the given function as its `forward`."""
+    before = {module: vars(module).get("forward") for module in forms}
     for module, form in forms.items():
         module.forward = MethodType(form, module)
     try:
         yield
     finally:
-        for module in forms:
-            del module.forward
+        for module, forward in before.items():
+            if forward:
+                module.forward = forward
+            else:
+                del module.forward
+
+
+def _of_read_pixels(form: Form) -> Form:
+    """A strided 1 x 1 convolution as one of stride 1, of the pixels that it reads.
+
+    oneDNN corrupts memory in the gradient of the strided form's kernel, see
+    docs/decisions/0013-strided-convolutions.md.
+    """
+
+    def forward(self: nn.Conv2d, inputs: Tensor) -> Tensor:
+        if inputs.device.type != "cpu":
+            return form(self, inputs)
+        stride, self.stride = self.stride, (1, 1)
+        try:
+            return form(self, inputs[:, :, :: stride[0], :: stride[1]])
+        finally:
+            self.stride = stride
+
+    return forward
 
 
 def _depthwise(self: nn.Conv2d, inputs: Tensor) -> Tensor:

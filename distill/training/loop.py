@@ -124,6 +124,7 @@ def train(
         groups=targets.groups if isinstance(targets, SourceTargets) else (),
         start=initial,
         model_args=model_args,
+        image_size=image_size,
         seed=recipe.seed,
     )
     preprocessing = student_preprocessing(initial, image_size)

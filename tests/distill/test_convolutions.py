@@ -1,13 +1,17 @@
 """Convolutions in another form give what torch's own give, forward and backward."""
 
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import pytest
 import timm
 import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.std_conv import ScaledStdConv2d
 from torch import nn
 
-from distill.training.convolutions import fast_convolutions
+from distill.training.convolutions import fast_convolutions, replace_forwards
 
 
 def test_depthwise_convolutions_leave_autocast_and_come_back():
@@ -44,6 +48,12 @@ def test_depthwise_convolutions_leave_autocast_and_come_back():
         nn.Conv2d(6, 9, 1),
         nn.Conv2d(6, 9, 1, groups=3),
         nn.Conv2d(6, 9, 1, padding=1),
+        nn.Conv2d(6, 9, 1, stride=2),
+        nn.Conv2d(6, 9, 1, stride=(3, 1), groups=3),
+        nn.Conv2d(6, 6, 1, stride=2, groups=6),
+        nn.Conv2d(6, 9, 1, stride=2, padding=1),
+        Conv2dSame(6, 9, 1, stride=2),
+        ScaledStdConv2d(6, 9, 1, stride=2, bias=False),
     ],
     ids=str,
 )
@@ -87,3 +97,31 @@ def test_a_network_trains_as_the_network_that_is_saved(arch):
     for plain, fast in zip(*found, strict=True):
         if plain is not None:
             assert torch.allclose(plain, fast, rtol=1e-3, atol=1e-4 * float(plain.abs().max()))
+
+
+def test_a_strided_convolution_of_few_channels_does_not_corrupt_memory():
+    # docs/decisions/0013-strided-convolutions.md; in a process of its own, which may crash
+    code = """
+import torch
+from torch import nn
+from distill.training.convolutions import fast_convolutions
+
+module = nn.Conv2d(3, 48, 1, stride=2).to(memory_format=torch.channels_last)
+images = torch.randn(16, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+kept = []
+with fast_convolutions(module):
+    for step in range(100):
+        module(images).sum().backward()
+        kept.append(torch.empty(37 * step + 1))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_forms_within_forms_come_back():
+    module = nn.Conv2d(3, 3, 1)
+    plain = module.forward
+    with replace_forwards({module: lambda _, x: x + 1}):
+        with replace_forwards({module: lambda _, x: x + 2}):
+            assert module(torch.tensor(0)) == 2
+        assert module(torch.tensor(0)) == 1
+    assert module.forward == plain

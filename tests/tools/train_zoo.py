@@ -193,7 +193,6 @@ def teach(
         labels=images.classes,
         preprocessing=trained.preprocessing,
         license="apache-2.0",
-        model_args=lesson.model_args,
     )
     card = TeacherCard(
         name=name,

@@ -232,7 +232,7 @@ def test_a_network_of_another_size_than_its_images_is_found(tmp_path):
     args = {"img_size": 32, "dynamic_img_size": False}
     network = create_student("test_vit", 2, start="random", model_args=args).network
     save_network(network, tmp_path, arch="test_vit", labels=("a", "b"), preprocessing=look,
-                 license="mit", model_args=args)  # fmt: skip
+                 license="mit")  # fmt: skip
     verdict = verify(describe_folder(tmp_path, "fly", "flies"))
     assert "fails on the images" in verdict.problem
 

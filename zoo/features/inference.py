@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.errors import TeacherBroken, first_line
 from zoo.features.store import Features
@@ -44,7 +44,7 @@ def embed(
     card = teacher.card
     network: Any = teacher.network
     inputs_of_classifier: list[Tensor] = []
-    hook = card.classes and network.get_classifier().register_forward_pre_hook(
+    hook = card.classes and find_head(network).register_forward_pre_hook(
         lambda _, given: inputs_of_classifier.append(given[0])
     )
 
@@ -75,6 +75,12 @@ def embed(
     if not (np.isfinite(features.embeddings).all() and np.isfinite(features.logits).all()):
         raise TeacherBroken(f"The outputs of {card.name!r} are not finite.")
     return features
+
+
+def find_head(network: nn.Module) -> nn.Module:
+    """The classifier of a network of timm; the first where it averages two."""
+    classifier: Any = network.get_classifier()  # pyright: ignore
+    return classifier[0] if isinstance(classifier, tuple) else classifier
 
 
 def to_input(pixels: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,11 +84,8 @@ class Start:
 
         return _of_hub(fetch(self.card, progress=progress(f"pulling {self.card.name}")))
 
-    def state(self, model_args: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         """Tensors by timm's names, those of its own classifier too; none for random weights.
-
-        Args:
-            model_args: further arguments of timm's factory, such as the size of a transformer.
 
         Raises:
             StudentError: the files are not here, damaged, or no network of timm.
@@ -98,9 +94,8 @@ class Start:
             return {}
         from zoo.teachers.loading import build_network
 
-        args = {**self.card.model_args, **(model_args or {})}
         try:
-            return build_network(replace(self.card, model_args=args)).state_dict()
+            return build_network(self.card).state_dict()
         except TeacherBroken as error:
             raise StudentError(f"The initial weights cannot be read: {error}") from error
 
@@ -167,6 +162,12 @@ def hub_start(arch: str) -> Start | None:
         data = ("ImageNet-1k", "ImageNet terms") if plain else (f"timm's tag {tag}", "unknown")
         card = replace(card, domain="photographs", data=data[0], data_license=data[1])
     return _of_hub(card)
+
+
+def local_starts(arch: str) -> tuple[str, ...]:
+    """Initial weights of a network of timm on this machine, as `find_start` names them."""
+    pulled = any(card.folder and card.network == arch for card in catalogue.list_cards("hub"))
+    return (*(["hub"] if pulled else []), *(["builtin"] if _builtin_start(arch) else []))
 
 
 def _of_hub(card: TeacherCard) -> Start:

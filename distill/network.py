@@ -1,0 +1,86 @@
+"""Networks of timm as students need them: for images of a size, with one small new head."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.nn.init import normal_, zeros_
+
+from zoo.errors import StudentError
+
+HEAD_DEVIATION = 0.01
+"""Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
+
+PINNED = {"fbnetc_100": {"bn_eps": 1e-3}}
+"""Arguments that timm chooses by whether weights are loaded: the saved student must have them."""
+SEVERAL = "does not compute its classes from one embedding"
+"""Why a network cannot be a student."""
+
+
+def size_arguments(arch: str, image_size: int) -> list[dict[str, Any]]:
+    """Arguments of timm's factory to try, in this order, for images of a size."""
+    native: Any = timm.get_pretrained_cfg(arch)
+    sized = {"img_size": image_size}
+    if native and native.fixed_input_size and native.input_size[1] != image_size:
+        return [sized, {}]
+    return [{}, sized]
+
+
+def build_network(arch: str, classes: int, model_args: Mapping[str, Any]) -> nn.Module:
+    """A network of timm with random weights and one head, whose weights are small.
+
+    Where timm averages the logits of two heads, as DeiT's for labels and for a teacher, these
+    become one: then the average is the head of the average embedding. `model_args` stay with the
+    network, for `save_network`.
+
+    Raises:
+        StudentError: it has no linear head.
+        Exception: of any kind, from timm.
+    """
+    args = {**PINNED.get(arch, {}), **model_args}
+    network: Any = timm.create_model(arch, pretrained=False, num_classes=classes, **args)
+    network.model_args = args
+    head = find_head(network)
+    for name in head_names(network)[1:]:
+        if network.get_submodule(name).weight.shape != head.weight.shape:
+            raise StudentError(f"{arch} {SEVERAL}: choose another --arch.")
+        network.set_submodule(name, head)
+    normal_(head.weight, std=HEAD_DEVIATION)
+    if head.bias is not None:
+        zeros_(head.bias)
+    return network
+
+
+def find_head(network: nn.Module) -> Any:
+    """The layer from embeddings [B, D] to logits [B, C]: linear, or a 1 x 1 convolution.
+
+    Raises:
+        StudentError: there is none.
+    """
+    head = network.get_submodule(head_names(network)[0])
+    if not isinstance(head, nn.Linear | nn.Conv2d):
+        raise StudentError("The network has no linear classifier: choose another --arch.")
+    return head
+
+
+def head_names(network: Any) -> list[str]:
+    """Names of the layers that depend on the number of classes."""
+    names = network.pretrained_cfg["classifier"]
+    return [names] if isinstance(names, str) else list(names)
+
+
+def resample_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights for another image size, their position embeddings resampled as timm does.
+
+    Those that timm cannot resample are returned as they are.
+    """
+    module = sys.modules[type(network).__module__]
+    resample = getattr(module, "checkpoint_filter_fn", lambda weights, _network: weights)
+    try:
+        return resample({name: value.float() for name, value in weights.items()}, network)
+    except Exception:  # of weights of another network: their names differ, too
+        return weights
