@@ -91,8 +91,28 @@ Start = Annotated[
 ImageSize = Annotated[
     int, typer.Option(min=32, max=1024, help="Image size of the student, in pixels.")
 ]
+
+
+def _read_size(text: str) -> int:
+    if text == "auto":
+        return 0  # as if the option was not given
+    if not (text.isdecimal() and 32 <= int(text) <= 1024):
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number from 32 to 1024")
+    return int(text)
+
+
+StudentSize = Annotated[
+    int | None,
+    typer.Option(
+        parser=_read_size,
+        show_default="auto",
+        metavar="PIXELS",
+        help="Image size of the student: auto, or pixels. auto takes that of the initial weights, "
+        "less where the images are smaller, and at most 160 on a CPU.",
+    ),
+]
 Updates = Annotated[
-    int | None, typer.Option(min=1, show_default="400", help="Steps of the optimizer.")
+    int | None, typer.Option(min=1, show_default="200", help="Steps of the optimizer.")
 ]
 
 
@@ -145,6 +165,7 @@ class Baseline(StrEnum):
 
     TRANSFER = "transfer"
     FIXMATCH = "fixmatch"
+    PROBE = "probe"
 
 
 class Objective(StrEnum):
@@ -167,6 +188,7 @@ class Compared(StrEnum):
     FIXMATCH = "fixmatch"
     NEAREST = "nearest"
     WEIGHTED = "weighted"
+    PROBE = "probe"
 
 
 def read_recipe(budget: float | None, updates: int | None, flip: bool, seed: int) -> Recipe:

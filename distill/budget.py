@@ -147,8 +147,8 @@ class TrainingPlan(Plan):
             return how
         chosen = self.chosen
         if self.again:
-            chosen = self.jobs.choose(how.image_size, self.deadline, self.ending)
-            runtime.warn(self.jobs.explain(how.image_size, **chosen))
+            chosen = self.jobs.choose(how.size, self.deadline, self.ending)
+            runtime.warn(self.jobs.explain(how.size, **chosen))
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
         return replace(how, recipe=recipe, image_size=chosen["image_size"])
@@ -189,15 +189,15 @@ def plan_training(
         cache(lambda size: throughput.measure_decoding(images, size)),
         lambda method, size: rate(kinds[method], size),
     )
-    jobs.seconds(how.image_size)  # measured now: the time spent includes it
+    jobs.seconds(how.size)  # measured now: the time spent includes it
     begun = Step("read and measure", len(images), "images", deadline.spent)
     resumed = saved.load("updates", "image_size") if deadline.budget else None
     chosen, again = resumed or {}, bool(deadline.budget and not resumed)
     if again:
         others = [*teachers.sure, *ending]
-        chosen = jobs.choose(how.image_size, deadline, others, teachers.perhaps)
+        chosen = jobs.choose(how.size, deadline, others, teachers.perhaps)
     training = jobs.steps(
-        chosen.get("updates", how.recipe.updates), chosen.get("image_size", how.image_size)
+        chosen.get("updates", how.recipe.updates), chosen.get("image_size", how.size)
     )
     return TrainingPlan(
         (begun, *teachers.sure, *teachers.perhaps, *training, *ending),

@@ -26,7 +26,7 @@ from zoo.teachers.starts import find_start
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
 
-METHODS: tuple[Method, ...] = ("transfer", "fixmatch", "nearest", "weighted")
+METHODS: tuple[Method, ...] = ("probe", "transfer", "fixmatch", "nearest", "weighted")
 """What is compared, the simplest first."""
 
 _CELL = record({"hits": text(most=10_000_000), "seconds": number(0)})
@@ -201,7 +201,10 @@ class ComparisonJob:
         self.check()
         if overlap := describe_overlap(self.images, self.test):
             self.runtime.warn(overlap)
-        how, device = self.how.resolve(self.runtime), choose_device(self.runtime.device)
+        how, device = (
+            self.how.resolve(self.images, self.runtime),
+            choose_device(self.runtime.device),
+        )
         parts, folds = divide(self.images, self.test, self.folds)
         cells: list[tuple[Method, int]] = [
             (method, fold) for fold in range(len(parts)) for method in self.methods
@@ -254,7 +257,7 @@ class ComparisonJob:
 
         self.check()
         deadline = deadline or Deadline()
-        how = self.how.resolve(self.runtime)
+        how = self.how.resolve(self.images, self.runtime)
         parts, folds = divide(self.images, self.test, self.folds)
         depends = (self.images.digest, self.test and self.test.digest, folds, how, deadline.budget)
         saved = SavedChoice.of(self.runtime.cache, *depends)

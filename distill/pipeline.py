@@ -131,7 +131,7 @@ class DistillationJob:
 
         self.check()
         messages = [*self.messages]
-        runtime, how = self.runtime.collect(messages), self.how.resolve(self.runtime)
+        runtime, how = self.runtime.collect(messages), self.how.resolve(self.images, self.runtime)
         if overlap := describe_overlap(self.images, self.test):
             runtime.warn(overlap)
         find_start(how.start, how.arch).fetch(runtime.progress)
@@ -195,7 +195,7 @@ class DistillationJob:
             teachers=dict(teachers.shares),
             objective=how.objective if teachers.shares else None,
             recipe=how.recipe,
-            image_size=how.image_size,
+            image_size=how.size,
             seconds=trained.seconds,
             student=str(self.save),
             evaluation=result,
@@ -215,7 +215,7 @@ class DistillationJob:
 
         self.check()
         deadline = deadline or Deadline()
-        how = self.how.resolve(self.runtime)
+        how = self.how.resolve(self.images, self.runtime)
         depends = (self.images.digest, self.test and self.test.digest, how, deadline.budget)
         return plan_training(
             [(self.images, self.test)],
@@ -264,7 +264,7 @@ def train_student(
         shares=teachers.shares,
         objective=how.objective,
         start=how.start,
-        image_size=how.image_size,
+        image_size=how.size,
         device=choose_device(runtime.device),
         checkpoints=runtime.cache / "runs",
         processes=runtime.processes,

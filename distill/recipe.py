@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal, get_args
 
+from zoo.images.folder import Images
 from zoo.system.runtime import Runtime
 
-Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch"]
+Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch", "probe"]
 RANKED: frozenset[Method] = frozenset({"weighted", "nearest"})
 """Methods whose teachers come from a ranking."""
 
@@ -24,7 +25,7 @@ class Recipe:
     Sources: "ours" was chosen by this project; a paper is named where its value is used.
 
     Attributes:
-        updates: optimizer steps (ours).
+        updates: optimizer steps (ours); 0 fits the head alone, in closed form.
         labeled_batch: labeled images per update (ours).
         unlabeled_batch: target images per update for the losses that need no label (ours).
         learning_rate: peak learning rate of AdamW (ours).
@@ -45,6 +46,12 @@ class Recipe:
         color: strength of brightness, contrast and saturation jitter in every view (ours).
         ema_decay: decay of the exponential moving average of the student's weights; 0 turns it off
             (FixMatch: 0.999, for far longer runs).
+        frozen: fraction of the network's blocks, from the first, that keep their initial weights
+            (ours); random weights are always trained.
+        views: weak and strong views of each image that are run through the frozen blocks once
+            (ours).
+        frozen_norms: whether all batch norms keep the statistics of the initial weights (ours);
+            those of random weights never do.
         seed: random seed of the run.
 
     Example:
@@ -52,7 +59,7 @@ class Recipe:
         >>> Recipe(updates=2000, flip=True)
     """
 
-    updates: int = 400
+    updates: int = 200
     labeled_batch: int = 32
     unlabeled_batch: int = 64
     learning_rate: float = 2e-3
@@ -69,11 +76,14 @@ class Recipe:
     flip: bool = False
     color: float = 0.2
     ema_decay: float = 0.99
+    frozen: float = 0.5
+    views: int = 4
+    frozen_norms: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float]] = {
-            "updates": (1, inf),
+            "updates": (0, inf),
             "labeled_batch": (2, inf),
             "unlabeled_batch": (2, inf),
             "learning_rate": (0, 1),
@@ -89,6 +99,8 @@ class Recipe:
             "min_area": (0.05, 1),
             "color": (0, 1),
             "ema_decay": (0, 1),
+            "frozen": (0, 1),
+            "views": (1, 100),
             "seed": (0, 2**31),
         }
         for name, (low, high) in bounds.items():
@@ -103,7 +115,7 @@ class Distillation:
 
     Attributes:
         method: `weighted` or `nearest` teachers of a ranking, `teachers` named in `shares`, or no
-            teachers: `transfer`, `fixmatch`.
+            teachers: `transfer`, `fixmatch`, and `probe`, a head on the initial weights.
         shares: share of each teacher by name, for the method `teachers`.
         objective: whether teachers are imitated in the target's classes or in their own.
         zoo: where the teachers are; None for the ranking's zoo, or `builtin`.
@@ -111,7 +123,7 @@ class Distillation:
         arch: the student, an alias or timm's name.
         start: initial weights: `auto`, `builtin`, `hub`, `random` or a folder, see
             `zoo.teachers.starts.find_start`.
-        image_size: of the student, in pixels.
+        image_size: of the student, in pixels; None chooses it, see `choose_image_size`.
         recipe: numbers of the training run.
 
     Example:
@@ -126,7 +138,7 @@ class Distillation:
     power: float | None = None
     arch: str = "mobilenetv3"
     start: str = "auto"
-    image_size: int = 64
+    image_size: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
@@ -137,25 +149,41 @@ class Distillation:
         if self.method == "teachers" and not sum(self.shares.values()):
             raise ValueError("the method 'teachers' needs shares, one of them above 0")
 
+    @property
+    def size(self) -> int:
+        """Pixels of the student's images, once `resolve` has chosen them.
+
+        Raises:
+            ValueError: it has not.
+        """
+        if self.image_size is None:
+            raise ValueError("the image size is not chosen yet: call resolve()")
+        return self.image_size
+
     def by(self, method: Method) -> Distillation:
-        """The same for another method, with FixMatch's term where it belongs."""
-        recipe = replace(self.recipe, fixmatch_weight=1.0) if method == "fixmatch" else self.recipe
+        """The same for another method, with what belongs to it: FixMatch's term, no updates."""
+        recipe = self.recipe
+        if method == "fixmatch":
+            recipe = replace(recipe, fixmatch_weight=1.0)
+        if method == "probe":
+            recipe = replace(recipe, updates=0)
         return replace(self, method=method, recipe=recipe)
 
-    def resolve(self, runtime: Runtime) -> Distillation:
-        """The same with timm's name of the student.
+    def resolve(self, images: Images, runtime: Runtime) -> Distillation:
+        """The same with timm's name of the student and the size of its images.
 
         Raises:
             ZooError: the network, its start or the device does not exist, or the network does not
                 take images of this size.
         """
         # torch and timm load here, after everything that can be wrong without them
-        from distill.student import check_size, find_arch
+        from distill.student import check_size, choose_image_size, find_arch
         from zoo.system.devices import choose_device
         from zoo.teachers.starts import find_start
 
-        choose_device(runtime.device)
+        device = choose_device(runtime.device)
         arch = find_arch(self.arch)
-        find_start(self.start, arch)
-        check_size(arch, self.image_size)
-        return replace(self, arch=arch).by(self.method)
+        start = find_start(self.start, arch)
+        size = self.image_size or choose_image_size(images, start, device)
+        check_size(arch, size)
+        return replace(self, arch=arch, image_size=size).by(self.method)

@@ -29,11 +29,14 @@ from distill.network import (
 )
 from distill.training.convolutions import replace_forwards
 from zoo.errors import StudentError, first_line
+from zoo.images.folder import Images
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
 from zoo.teachers.starts import Start, find_start
 
+LEAST, MOST_ON_CPU = 96, 160
+"""Pixels of a chosen image size; a network trained on photographs sees little in fewer."""
 WEIGHTS_FILE = "model.safetensors"
 TYPICAL_SIZES = (64, 96, 128, 160, 192, 224, 256, 288, 320, 384)
 """Of images, in pixels: one of these is advised where a network does not accept another."""
@@ -89,6 +92,23 @@ def find_arch(name: str) -> str:
     close = difflib.get_close_matches(name, [*timm.list_models(), *ALIASES], n=3, cutoff=0.5)
     hint = f"Close names: {', '.join(close)}." if close else "timm.list_models() lists all."
     raise StudentError(f"timm has no network called {name!r}. {hint}")
+
+
+def choose_image_size(images: Images, start: Start, device: torch.device) -> int:
+    """Size of a student's images: that of its initial weights, unless the images are smaller.
+
+    Args:
+        images: of the target; the median of their shorter sides counts.
+        start: its initial weights.
+        device: on a CPU, images are `MOST_ON_CPU` pixels at most.
+
+    Returns:
+        S, pixels, a multiple of 32, or the native size of the initial weights.
+    """
+    native = start.preprocessing.size
+    largest = native if device.type != "cpu" else min(native, MOST_ON_CPU)
+    own = -int(-images.median_side() // 32) * 32
+    return min(largest, max(own, LEAST))
 
 
 @cache

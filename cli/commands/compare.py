@@ -15,7 +15,6 @@ from cli.options import (
     Device,
     DryRun,
     Flip,
-    ImageSize,
     Json,
     Labels,
     LabelsPerClass,
@@ -24,6 +23,7 @@ from cli.options import (
     RequiredTarget,
     Seed,
     Start,
+    StudentSize,
     Test,
     TrainedIn,
     Unlabeled,
@@ -52,7 +52,7 @@ def compare(
     labels: Labels = None,
     labels_per_class: LabelsPerClass = None,
     test: Test = None,
-    image_size: ImageSize = 64,
+    image_size: StudentSize = None,
     updates: Updates = None,
     flip: Flip = False,
     seed: Seed = 0,
@@ -80,7 +80,7 @@ def compare(
     from selection import ranker
 
     how = Distillation(
-        objective=objective.value, zoo=zoo, arch=arch, start=start, image_size=image_size,
+        objective=objective.value, zoo=zoo, arch=arch, start=start, image_size=image_size or None,
         recipe=recipe,
     )  # fmt: skip
     with terminal.runtime(device, seed) as runtime:

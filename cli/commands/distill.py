@@ -17,7 +17,6 @@ from cli.options import (
     Device,
     DryRun,
     Flip,
-    ImageSize,
     Json,
     Labels,
     LabelsPerClass,
@@ -25,6 +24,7 @@ from cli.options import (
     Power,
     Seed,
     Start,
+    StudentSize,
     Target,
     TensorBoard,
     Test,
@@ -68,7 +68,7 @@ def distill(
     labels: Labels = None,
     labels_per_class: LabelsPerClass = None,
     test: Test = None,
-    image_size: ImageSize = 64,
+    image_size: StudentSize = None,
     updates: Updates = None,
     flip: Flip = False,
     seed: Seed = 0,
@@ -102,7 +102,9 @@ def distill(
     from zoo.images.source import ImageSource
 
     shares = parse_shares(teacher or [], zoo or "all")
-    how = Distillation(method, shares, objective.value, zoo, power, arch, start, image_size, recipe)
+    how = Distillation(
+        method, shares, objective.value, zoo, power, arch, start, image_size or None, recipe
+    )
     source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
     if target is None:
         source = source_of_ranking(Ranking.load(RANKING_FILE))

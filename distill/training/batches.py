@@ -13,8 +13,9 @@ from torch.nn.functional import grid_sample
 
 from distill.recipe import Recipe
 
-VIEWS, LABELED, UNLABELED, SOURCES = range(4)
-"""Random streams: views, sampling of labeled and of target images, choice of teachers."""
+VIEWS, LABELED, UNLABELED, SOURCES, FROZEN = range(5)
+"""Random streams: views, sampling of labeled and of target images, choice of teachers, frozen
+views."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,21 @@ class Batches:
         drawn = self._draw(len(self.labeled_rows), recipe.labeled_batch, step, LABELED)
         labeled = self.labeled_rows[drawn]
         rows = self._draw(len(self.pixels), self.unlabeled_batch, step, UNLABELED)
-        pixels = self.pixels.index_select(0, torch.cat([labeled, rows]))
-        views = [weak_view(pixels, recipe, generator)]
+        images = self.views(torch.cat([labeled, rows]), len(labeled), generator)
+        return Batch(images, self.labels[labeled], rows, step)
+
+    def views(self, rows: Tensor, labeled: int, generator: torch.Generator) -> Tensor:
+        """Weak views of the images in rows, then strong ones of all but the first `labeled`."""
+        pixels = self.pixels.index_select(0, rows)
+        views = [weak_view(pixels, self.recipe, generator)]
         if self.strong:
-            views.append(strong_view(pixels[len(labeled) :], recipe, generator))
-        return Batch(torch.cat(views), self.labels[labeled], rows, step)
+            views.append(strong_view(pixels[labeled:], self.recipe, generator))
+        return torch.cat(views)
 
     def prefetch(self, start: int) -> Iterator[tuple[int, Batch]]:
         """Batches from update `start` to the last; a thread prepares the next one."""
+        if start >= self.recipe.updates:
+            return
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(self.__getitem__, start)
             for step in range(start, self.recipe.updates):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import cos, pi
 from pathlib import Path
@@ -14,12 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from distill.recipe import Objective, Recipe
-from distill.student import Student, create_student, student_preprocessing
+from distill.student import Student, choose_image_size, create_student, student_preprocessing
 from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.convolutions import fast_convolutions
+from distill.training.freezing import FrozenBatches, find_frozen_part, run_frozen_part
+from distill.training.head import initialize_head
 from distill.training.losses import make_losses
+from distill.training.norms import estimate_norms, norms_of
 from distill.training.parallel import (
     all_reduce_mean,
     check_batches,
@@ -82,7 +86,7 @@ def train(
     objective: Objective = "target",
     start: str = "auto",
     model_args: Mapping[str, Any] | None = None,
-    image_size: int = 64,
+    image_size: int | None = None,
     device: torch.device | None = None,
     checkpoints: Path | None = None,
     processes: Processes = SINGLE,
@@ -100,7 +104,7 @@ def train(
         objective: distillation in the target's classes or in the teachers'.
         start: source of the initial weights, see `zoo.teachers.starts.find_start`.
         model_args: further arguments of timm's factory.
-        image_size: S, pixels.
+        image_size: S, pixels; chosen by `choose_image_size` if not given.
         device: the CPU if not given.
         checkpoints: folder of checkpoints: a killed run resumes from there.
         processes: of a data-parallel run.
@@ -118,16 +122,18 @@ def train(
     images.check_labels()
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
     initial = find_start(start, arch).fetch()
+    device = device or torch.device("cpu")
+    size = image_size or choose_image_size(images, initial, device)
     student = create_student(
         arch,
         len(images.classes),
         groups=targets.groups if isinstance(targets, SourceTargets) else (),
         start=initial,
         model_args=model_args,
-        image_size=image_size,
+        image_size=size,
         seed=recipe.seed,
     )
-    preprocessing = student_preprocessing(initial, image_size)
+    preprocessing = student_preprocessing(initial, size)
     trained = fit(
         student,
         torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests)),
@@ -135,7 +141,8 @@ def train(
         recipe,
         targets=targets,
         preprocessing=preprocessing,
-        device=device or torch.device("cpu"),
+        pretrained=not initial.is_random,
+        device=device,
         checkpoints=checkpoints,
         processes=processes,
         progress=progress,
@@ -153,19 +160,37 @@ def fit(
     targets: Targets | None,
     preprocessing: Preprocessing,
     device: torch.device,
+    pretrained: bool = False,
     checkpoints: Path | None = None,
     processes: Processes = SINGLE,
     progress: Progress | None = None,
     record: Record | None = None,
 ) -> Trained:
-    """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`."""
+    """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`.
+
+    `pretrained` says that the initial weights are not random: some may be frozen.
+    """
     depends = [*student.state_dict().values(), pixels, labels]
     run = fingerprint(recipe, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
-    to_device(student, device).train()
+    to_device(student, device).eval()
+    with fast_convolutions(student):
+        initialize_head(student, pixels, labels, targets, preprocessing, device)
     losses = make_losses(recipe, targets, device)
     strong = not losses.keys().isdisjoint({"agreement", "fixmatch"})
     batches = Batches(pixels, labels, recipe, unlabeled=len(losses) > 1, strong=strong)
+    part = find_frozen_part(student, recipe, pixels, preprocessing, device) if pretrained else None
+    if part:
+        with fast_convolutions(student):
+            batches = run_frozen_part(part, batches, preprocessing, device)
+    kept = isinstance(batches, FrozenBatches)
+    student.train()
+    if part:
+        part.freeze()
+    fixed_norms = pretrained and recipe.frozen_norms
+    if fixed_norms:
+        for norm in norms_of(student):
+            norm.eval()
     optimizer = make_optimizer(student, recipe)
     weights = student.state_dict()  # the tensors themselves: they change with the student
     # the source heads are discarded after training: they need no average
@@ -179,7 +204,8 @@ def fit(
     def backward(batch: Batch) -> dict[str, Tensor]:
         """Add the gradient of the weighted losses to the student's; returns each loss."""
         with autocast(device):
-            phi = student.embed(normalize(batch.images.to(device), preprocessing))
+            images = batch.images.to(device)
+            phi = student.embed(images if kept else normalize(images, preprocessing))
         phi = phi.float()
         values = {name: loss(student, phi, batch) for name, (_, loss) in losses.items()}
         done = batch.step / recipe.updates
@@ -187,7 +213,8 @@ def fit(
         torch.stack(weighted).sum().backward()
         return {name: value.detach() for name, value in values.items()}
 
-    with fast_convolutions(student), sync_batch_norms(student, processes):
+    skipped = part.skipped() if part and kept else nullcontext()
+    with fast_convolutions(student), sync_batch_norms(student, processes), skipped:
         for step, batch in batches.prefetch(first):
             rate = set_rate(optimizer, recipe, step)
             values = accumulation.accumulate(backward, shard_batch(batch, processes), student)
@@ -207,6 +234,8 @@ def fit(
     seconds, state = checkpoint.seconds, checkpoint.finish(recipe.updates)
     check_finite(average, state)
     student.load_state_dict(average, strict=False)
+    if recipe.updates and not fixed_norms:
+        estimate_norms(student, pixels, preprocessing, device)
     network = student.network.cpu().eval()
     warning = " ".join(filter(None, (checkpoint.warning, accumulation.note)))
     history = checkpoint.history
@@ -247,8 +276,8 @@ def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
 
 def make_optimizer(student: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW without weight decay for biases and normalization layers."""
-    weights = [p for p in student.parameters() if p.ndim > 1]
-    others = [p for p in student.parameters() if p.ndim <= 1]
+    weights = [p for p in student.parameters() if p.ndim > 1 and p.requires_grad]
+    others = [p for p in student.parameters() if p.ndim <= 1 and p.requires_grad]
     groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(
         groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True

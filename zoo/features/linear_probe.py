@@ -160,7 +160,38 @@ def score_left_out(
     return scores[best], strengths[best]
 
 
-def fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+def fit_soft_ridge(
+    embeddings: ArrayLike, targets: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Fit the probe to probabilities; the strength of `STRENGTHS` with the least error is chosen.
+
+    Args:
+        embeddings: [N, D].
+        targets: [N, C], probabilities of the classes.
+
+    Returns:
+        Weights [D, C], intercept [C], and the scores [N, C] of each image by the probe that was
+        fitted without it. No probe is refitted: with hat matrix H and residual r of the full fit,
+        the residual of image i left out is r_i / (1 - H_ii).
+    """
+    rows = np.asarray(embeddings, dtype=np.float64)
+    basis, values = decompose(rows)
+    center, unit = targets.mean(axis=0), values.sum() / len(rows)
+    residuals: list[NDArray[np.float64]] = []
+    for strength in STRENGTHS:
+        shrunk = basis * (values / (values + strength * unit))
+        hat = (shrunk * basis).sum(axis=1) + 1 / len(rows)
+        fitted = center + shrunk @ (basis.T @ targets)
+        residuals.append((targets - fitted) / (1 - hat)[:, None])
+    best = int(np.argmin([np.square(each).mean() for each in residuals]))
+    dual = (basis / (values + STRENGTHS[best] * unit)) @ (basis.T @ targets)
+    weights = (rows - rows.mean(axis=0)).T @ dual
+    return weights, center - rows.mean(axis=0) @ weights, targets - residuals[best]
+
+
+def fit_temperature(
+    scores: NDArray[np.float64], labels: NDArray[np.int64] | NDArray[np.float64]
+) -> float:
     """The T for which softmax(scores / T) gives the labels the highest likelihood.
 
     Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores
@@ -168,10 +199,12 @@ def fit_temperature(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> f
 
     Args:
         scores: [N, C].
-        labels: [N], classes 0..C-1.
+        labels: [N], classes 0..C-1, or [N, C], their probabilities.
     """
     grid = np.geomspace(0.01, 10, 60)
-    picked = scores[np.arange(len(labels)), labels]
+    classes = np.eye(scores.shape[1])
+    targets = labels if labels.ndim == 2 else classes[labels.astype(np.int64)]
+    picked = (scores * targets).sum(axis=1)
     losses = [np.mean(np.logaddexp.reduce(scores / t, axis=1) - picked / t) for t in grid]
     return float(grid[np.argmin(losses)])
 

@@ -111,6 +111,21 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
         return _to_rgb(upright)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, in pixels, from its header.
+
+    Raises:
+        ImagesError: the file is gone, or no image any more.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except UNREADABLE as error:
+        raise ImagesError(
+            f"{path} changed while it was in use ({reason(error)}): run again."
+        ) from error
+
+
 def thumbnail(path: Path, size: int = 96) -> bytes:
     """A JPEG of at most `size` x `size` pixels, without metadata.
 

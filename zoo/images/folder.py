@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ImagesError
-from zoo.images.decoding import UNREADABLE, in_threads, open_image, reason
+from zoo.images.decoding import UNREADABLE, image_size, in_threads, open_image, reason
 from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class Images:
         named = "; ".join(f"{entry.path}: {entry.reason}" for entry in self.skipped[:5])
         more = f"; and {count - 5} more" if count > 5 else ""
         return f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
+
+    def median_side(self) -> int:
+        """Median length of the shorter side of the images, in pixels, from a hundred of them."""
+        step = -(-len(self) // 100)
+        return int(np.median([min(image_size(path)) for path in self.paths[::step]]))
 
     @property
     def labeled(self) -> int:

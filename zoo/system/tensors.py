@@ -68,7 +68,7 @@ def _checksum(arrays: Arrays, metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-Kind = TypeVar("Kind", np.float32, np.int32, np.uint8)
+Kind = TypeVar("Kind", np.float32, np.float16, np.int32, np.uint8)
 
 LARGE = 1 << 22
 """Bytes from which on a scratch array lies in a file."""
