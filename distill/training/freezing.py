@@ -179,7 +179,7 @@ def run_frozen_part(
                 chunk = slice(first, first + CHUNK)
                 views = make_view(batches.pixels[rows[chunk]], recipe, generator)
                 given = part(normalize(views.to(device), preprocessing)).float().cpu()
-                outputs[chunk, view] = given.clamp_(-HALF, HALF).half()
+                outputs[chunk, view] = given.clamp(-HALF, HALF).half()
                 if progress:
                     progress((number * recipe.views + view) * len(rows) + first, images)
         found.append(outputs)

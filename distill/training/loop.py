@@ -235,7 +235,8 @@ def fit(
     check_finite(average, state)
     student.load_state_dict(average, strict=False)
     if recipe.updates and not fixed_norms:
-        estimate_norms(student, pixels, preprocessing, device)
+        seen = pixels if batches.unlabeled_batch else pixels[batches.labeled_rows]
+        estimate_norms(student, seen, preprocessing, device)
     network = student.network.cpu().eval()
     warning = " ".join(filter(None, (checkpoint.warning, accumulation.note)))
     history = checkpoint.history

@@ -7,7 +7,7 @@ import pytest
 from distill.recipe import Recipe
 
 OUTSIDE = {
-    "updates": (0,),
+    "updates": (-1,),
     "labeled_batch": (1,),
     "unlabeled_batch": (1,),
     "learning_rate": (-0.1, 1.1),
@@ -23,6 +23,8 @@ OUTSIDE = {
     "min_area": (0.0, 1.1),
     "color": (-0.1, 1.1),
     "ema_decay": (-0.1, 1.1),
+    "frozen": (-0.1, 1.1),
+    "views": (0,),
     "seed": (-1, 2**32),
 }
 
@@ -36,7 +38,7 @@ def test_a_number_outside_its_bounds_is_refused_by_name(name, values):
 
 def test_every_number_of_a_recipe_has_bounds_and_a_description():
     names = {field.name for field in fields(Recipe)}
-    assert names - {"flip"} == OUTSIDE.keys()
+    assert names - {"flip", "frozen_norms"} == OUTSIDE.keys()
     assert all(f"        {name}: " in (Recipe.__doc__ or "") for name in names)
 
 
