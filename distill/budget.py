@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
+WITHOUT_TEACHERS: tuple[Method, ...] = ("transfer", "fixmatch", "probe")
+NO_TIME = 1e-9
+"""Seconds of an update of a method that has none."""
 LEAST_UPDATES = 100
 """Fewer train no student: the average over the weights has a memory of a hundred."""
 SMALLEST, GRID = 32, 16
@@ -40,9 +43,10 @@ IMAGES, WARMUP = 128, 2
 
 @dataclass(frozen=True)
 class StudentRate:
-    """Seconds to build a student, of an update, and to predict an image."""
+    """Seconds: to build a student; per image, for all its views; per update; per prediction."""
 
     start: float
+    views: float
     update: float
     predict: float
 
@@ -57,6 +61,7 @@ class TrainingJobs:
     methods: Sequence[Method]
     students: int
     images: int
+    labeled: int
     tested: int
     decode: Callable[[int], float]
     rate: Callable[[Method, int], StudentRate]
@@ -65,7 +70,11 @@ class TrainingJobs:
         """Of all students: before the first update, of one update by method, and of the tests."""
         decode = self.decode(size)
         rates = {method: self.rate(method, size) for method in self.methods}
-        before = sum(rate.start + self.images * decode for rate in rates.values())
+        seen = {m: self.labeled if m in ("transfer", "probe") else self.images for m in rates}
+        before = sum(
+            rate.start + self.images * decode + seen[method] * rate.views
+            for method, rate in rates.items()
+        )
         updates = {method: self.students * rate.update for method, rate in rates.items()}
         tests = sum(self.tested * (decode + rate.predict) for rate in rates.values())
         return self.students * before, updates, self.students * tests
@@ -151,7 +160,7 @@ class TrainingPlan(Plan):
             runtime.warn(self.jobs.explain(how.size, **chosen))
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
-        return replace(how, recipe=recipe, image_size=chosen["image_size"])
+        return replace(how, recipe=recipe, image_size=chosen["image_size"]).by(how.method)
 
 
 def plan_training(
@@ -170,7 +179,7 @@ def plan_training(
     Raises:
         ZooError: the budget is too small.
     """
-    kinds = {m: m if m in ("transfer", "fixmatch") else "distilled" for m in methods}
+    kinds = {m: m if m in WITHOUT_TEACHERS else "distilled" for m in methods}
     seconds = deadline.measuring_time(len(set(kinds.values())))
     images, device = parts[0][0], choose_device(runtime.device)
     classes = len(images.classes)
@@ -185,6 +194,7 @@ def plan_training(
         methods,
         len(parts),
         int(np.mean([len(train) for train, _ in parts])),
+        int(np.mean([train.labeled for train, _ in parts])),
         int(np.mean([len(test) if test else 0 for _, test in parts])),
         cache(lambda size: throughput.measure_decoding(images, size)),
         lambda method, size: rate(kinds[method], size),
@@ -236,7 +246,7 @@ def measure_student(
             how.arch, classes, groups=groups, start="random", image_size=image_size
         )
     except StudentError:
-        return StudentRate(0.0, inf, 0.0)
+        return StudentRate(0.0, 0.0, inf, 0.0)
     start = timing.clock() - began
     form = replace(IMAGENET, size=image_size)
     generator = torch.Generator().manual_seed(0)
@@ -244,6 +254,7 @@ def measure_student(
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.where(torch.arange(IMAGES) % 2 == 0, torch.arange(IMAGES) % classes, -1)
     stamps: list[float] = []
+    began = timing.clock()
 
     def progress(_done: int, _total: int) -> None:
         torch.zeros(1, device=device).tolist()  # waits for a GPU
@@ -252,19 +263,23 @@ def measure_student(
             raise _Done
 
     try:
-        fit(student, pixels, labels, replace(how.recipe, updates=10**6), device=device,
+        fit(student, pixels, labels, replace(how.recipe, updates=10**6, views=1), device=device,
             targets=_uniform_targets(teachers, classes), preprocessing=form,
-            progress=progress)  # fmt: skip
+            pretrained=how.start != "random", progress=progress)  # fmt: skip
     except _Done:
         pass
     except (RuntimeError, AssertionError, ValueError, TypeError):
-        return StudentRate(start, inf, 0.0)
+        return StudentRate(start, 0.0, inf, 0.0)
     update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
+    seen = IMAGES // 2 if how.method == "transfer" else IMAGES
+    views = how.recipe.views * max(0.0, stamps[0] - began - update) / seen
+    if how.method == "probe":
+        views, update = views / how.recipe.views, NO_TIME
     network = student.network.eval()
     predict_pixels(network, pixels[:2], form, device=device)
     began = timing.clock()
     predict_pixels(network, pixels[: IMAGES // 2], form, device=device)
-    return StudentRate(start, update, (timing.clock() - began) / (IMAGES // 2))
+    return StudentRate(start, views, update, (timing.clock() - began) / (IMAGES // 2))
 
 
 def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | None:

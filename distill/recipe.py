@@ -62,7 +62,7 @@ class Recipe:
     updates: int = 200
     labeled_batch: int = 32
     unlabeled_batch: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup: float = 0.1
     label_weight: float = 0.5

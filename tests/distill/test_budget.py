@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -128,10 +129,18 @@ def jobs(students=1, start=0.0, shown=0, tested=0, decode=0.0, answer=0.0, slow=
     """Methods whose updates take `fixed` and, at 100 px, the seconds of `slow` more."""
 
     def rate(method, size):
-        return StudentRate(start, fixed + slow[method] * size**2 / 100**2, answer)
+        return StudentRate(start, 0.0, fixed + slow[method] * size**2 / 100**2, answer)
 
-    methods = range(len(slow))
-    return TrainingJobs(methods, students, shown, tested, lambda _: decode, rate)  # pyright: ignore
+    methods: Any = range(len(slow))
+    return TrainingJobs(
+        methods,
+        students,
+        shown,
+        shown,
+        tested,
+        lambda _: decode,
+        rate,  # pyright: ignore
+    )
 
 
 @dataclass
@@ -197,7 +206,7 @@ def test_a_budget_for_nothing_sensible_says_the_least():
 
 def test_a_network_that_takes_no_smaller_images_keeps_its_own():
     def rate(_, size):
-        return StudentRate(0, 1.0 if size == 100 else float("inf"), 0)
+        return StudentRate(0, 0, 1.0 if size == 100 else float("inf"), 0)
 
     with pytest.raises(ZooError, match="100 updates at 100 px"):
         choose(replace(jobs(), rate=rate), budget=50)
@@ -209,7 +218,7 @@ def test_the_time_that_measuring_takes_is_gone_too():
     def rate(_, size):
         deadline.spent += 10.0 if size not in seen else 0.0
         seen.add(size)
-        return StudentRate(0, size / 100, 0)
+        return StudentRate(0, 0, size / 100, 0)
 
     seen = set()
     chosen = replace(jobs(), rate=rate).choose(100, deadline)  # pyright: ignore

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,7 +168,8 @@ def test_the_head_without_updates_is_a_probe_of_scikit_learn(images, start):
     from sklearn.linear_model import Ridge
 
     trained = run(images, replace(RECIPE, updates=0), start=start)
-    network, form = trained.network, trained.preprocessing
+    network: Any = trained.network
+    form = trained.preprocessing
     pixels = torch.from_numpy(decode_images(images.paths, form)).float() / 255
     mean, std = torch.tensor(form.mean).view(3, 1, 1), torch.tensor(form.std).view(3, 1, 1)
     with torch.inference_mode():
