@@ -1,9 +1,10 @@
 """Teach the initial students from an ImageNet network: what a student is before it has a task.
 
 python -m tests.tools.teach_starts --data SOURCES --out DIR --stage teacher|ARCH --until HH:MM,
-where SOURCES holds SET/CLASS/images. OpenVINO is needed. Stage `teacher` asks EfficientNet-Lite2 about views of the images; it may
-run as several processes (`--shard 0/2`, `--shard 1/2`) and stops by itself. Stage ARCH teaches one
-student until the time is over. Each stage goes on where it was killed.
+where SOURCES holds SET/CLASS/images. OpenVINO is needed. Stage `teacher` asks EfficientNet-Lite2
+about views of the images; it may run as several processes (`--shard 0/2`, `--shard 1/2`) and stops
+by itself. Stage ARCH teaches one student until the time is over. Each stage goes on where it was
+killed.
 """
 
 from __future__ import annotations
