@@ -75,7 +75,10 @@ class TrainingJobs:
             rate.start + self.images * decode + seen[method] * rate.views
             for method, rate in rates.items()
         )
-        updates = {method: self.students * rate.update for method, rate in rates.items()}
+        updates = {
+            method: self.students * (NO_TIME if method == "probe" else rate.update)
+            for method, rate in rates.items()
+        }
         tests = sum(self.tested * (decode + rate.predict) for rate in rates.values())
         return self.students * before, updates, self.students * tests
 
@@ -274,7 +277,7 @@ def measure_student(
     seen = IMAGES // 2 if how.method == "transfer" else IMAGES
     views = how.recipe.views * max(0.0, stamps[0] - began - update) / seen
     if how.method == "probe":
-        views, update = views / how.recipe.views, NO_TIME
+        views /= how.recipe.views
     network = student.network.eval()
     predict_pixels(network, pixels[:2], form, device=device)
     began = timing.clock()

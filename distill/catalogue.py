@@ -13,18 +13,7 @@ from pathlib import Path
 from zoo.errors import StudentError, ZooError
 from zoo.system.json_files import number, read_json, record, write_json
 from zoo.system.runtime import Runtime
-from zoo.teachers.starts import local_starts
-
-ALIASES = {
-    "mobilenetv3": "mobilenetv3_large_100",
-    "mobilenetv3_large": "mobilenetv3_large_100",
-    "mobilenetv3_small": "mobilenetv3_small_100",
-    # timm's networks of these very names have no weights, but for the first
-    "efficientnet_lite0": "tf_efficientnet_lite0",
-    "efficientnet_lite1": "tf_efficientnet_lite1",
-    "efficientnet_lite2": "tf_efficientnet_lite2",
-}
-"""Names of students that mean another one of timm."""
+from zoo.teachers.starts import ALIASES, local_starts
 
 STUDENTS = (
     "lcnet_050",

@@ -201,10 +201,8 @@ class ComparisonJob:
         self.check()
         if overlap := describe_overlap(self.images, self.test):
             self.runtime.warn(overlap)
-        how, device = (
-            self.how.resolve(self.images, self.runtime),
-            choose_device(self.runtime.device),
-        )
+        how = self.how.resolve(self.images, self.runtime)
+        device = choose_device(self.runtime.device)
         parts, folds = divide(self.images, self.test, self.folds)
         cells: list[tuple[Method, int]] = [
             (method, fold) for fold in range(len(parts)) for method in self.methods
@@ -234,9 +232,8 @@ class ComparisonJob:
                 probabilities = predict(
                     trained.network, test, trained.preprocessing, device=device, progress=progress
                 )
-                predicted = probabilities.argmax(axis=1)
                 labels = np.array(test.classes)[test.labels]
-                right = np.array(self.images.classes)[predicted] == labels
+                right = np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels
                 record.add(key, right, trained.seconds)
                 delete_checkpoint(trained.state)
         found = {

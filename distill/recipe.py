@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from zoo.images.folder import Images
 from zoo.system.runtime import Runtime
+
+if TYPE_CHECKING:
+    from zoo.images.folder import Images
 
 Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch", "probe"]
 RANKED: frozenset[Method] = frozenset({"weighted", "nearest"})

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from distill.catalogue import ALIASES
 from distill.network import (
     SEVERAL,
     build_network,
@@ -33,7 +32,7 @@ from zoo.images.folder import Images
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
-from zoo.teachers.starts import Start, find_start
+from zoo.teachers.starts import ALIASES, Start, find_start
 
 LEAST, MOST_ON_CPU = 96, 160
 """Pixels of a chosen image size; a network trained on photographs sees little in fewer."""

@@ -169,7 +169,7 @@ def world(monkeypatch):
 
     def measure_student(how, classes, teachers, size, seconds, device):
         seen["students"].append((how, classes, teachers, size, seconds, device))
-        return StudentRate(0.0, seen["each"] * size**2 / 64**2, 0.0)
+        return StudentRate(0.0, 0.0, seen["each"] * size**2 / 64**2, 0.0)
 
     def measure_teachers(cards, *, seconds, device):
         seen["teachers"].append(([card.name for card in cards], seconds, device))
@@ -187,13 +187,15 @@ def world(monkeypatch):
 @pytest.fixture
 def timed_distil(command, imgs, toy_zoo, world):
     """`zoo distill` of a tiny student on that machine."""
-    return lambda *words: command("distill", "--target", imgs, *TINY, *words)
+    sized = (*TINY, "--image-size", 64)
+    return lambda *words: command("distill", "--target", imgs, *sized, *words)
 
 
 @pytest.fixture
 def timed_compare(command, imgs, toy_zoo, world):
     """`zoo compare` of tiny students on that machine."""
-    return lambda *words: command("compare", "--target", imgs, *TINY, *words)
+    sized = (*TINY, "--image-size", 64)
+    return lambda *words: command("compare", "--target", imgs, *sized, *words)
 
 
 @pytest.fixture

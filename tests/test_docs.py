@@ -146,4 +146,5 @@ def test_the_page_of_teachers_agrees_with_the_cards():
         assert f"| {' | '.join(map(str, row))} |" in page
     for folder in STUDENTS.iterdir():
         card = TeacherCard.load(folder)
-        assert f"| {card.name} | {card.accuracy:.1%} of {card.accuracy_images} |" in page
+        views = card.recipe.partition(": ")[2].partition(" ")[0]
+        assert f"| {card.name} | {int(views):,} at 96 and 128 px |" in page

@@ -10,6 +10,7 @@ from torch import Tensor
 from distill.network import find_head
 from distill.student import Student
 from distill.training.targets import SoftLabels, Targets
+from zoo.errors import StudentError
 from zoo.features.inference import in_batches, normalize
 from zoo.features.linear_probe import (
     fit_ridge,
@@ -80,7 +81,13 @@ def _embed(
         images = normalize(batch.to(device).float().div_(255), preprocessing)
         return student.embed(images).double().cpu()
 
-    return torch.cat(list(in_batches(forward, pixels, BATCH))).numpy()
+    try:
+        return torch.cat(list(in_batches(forward, pixels, BATCH))).numpy()
+    except torch.cuda.OutOfMemoryError as error:
+        raise StudentError(
+            "Out of GPU memory with 1 image: lower --image-size, or choose a smaller --arch or "
+            "--device cpu."
+        ) from error
 
 
 def _set_head(

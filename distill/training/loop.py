@@ -174,8 +174,9 @@ def fit(
     run = fingerprint(recipe, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
     to_device(student, device).eval()
-    with fast_convolutions(student):
-        initialize_head(student, pixels, labels, targets, preprocessing, device)
+    if pretrained or not recipe.updates:
+        with fast_convolutions(student):
+            initialize_head(student, pixels, labels, targets, preprocessing, device)
     losses = make_losses(recipe, targets, device)
     strong = not losses.keys().isdisjoint({"agreement", "fixmatch"})
     batches = Batches(pixels, labels, recipe, unlabeled=len(losses) > 1, strong=strong)

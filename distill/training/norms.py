@@ -35,6 +35,8 @@ def estimate_norms(
         device: of the student.
     """
     norms = [norm for norm in norms_of(student) if norm.track_running_stats]
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
     student.eval()
     for norm in norms:

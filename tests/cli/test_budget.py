@@ -147,7 +147,7 @@ def test_a_comparison_on_held_out_images_has_one_student_a_method(timed_compare,
     words = ("--test", test_imgs, "--budget", "170s", "--dry-run", "--json")
     shown = timed_compare(*words).json
     assert shown["chosen"]["updates"] == int((170 - 36) / 4 / EACH) == 3
-    assert steps(shown)["test"]["count"] == 4 * 9
+    assert steps(shown)["test"]["count"] == 5 * 9
 
 
 def test_a_stopped_comparison_goes_on_with_its_updates(timed_compare, world, monkeypatch):

@@ -47,7 +47,7 @@ def test_on_held_out_images_each_method_teaches_one_student(compare, test_imgs):
     shown = compare("--test", test_imgs, "--json").json
     assert (shown["images"], shown["folds"]) == (9, 0)
     document = json.loads(Path("comparison.json").read_text())
-    assert len(document["cells"]) == 4
+    assert len(document["cells"]) == 5
     compare("--test", test_imgs, "--folds", 4)  # which plays no part
     assert json.loads(Path("comparison.json").read_text()) == document
 

@@ -36,7 +36,7 @@ def test_the_fastest_student_is_first_and_the_last_line_trains_it(command):
     assert [row[0] for row in rows[2:5]] == [MIDDLE, LARGE, SMALL]
     assert rows[2][-1] == "builtin"
     assert rows[-1] == f"zoo distill --target FOLDER --arch {MIDDLE} --image-size 64".split()
-    assert "--start hub" in command("students", "--max-mb", 1).out.splitlines()[-1]
+    assert "zoo pull --start" in command("students", "--max-mb", 1).out.splitlines()[-2]
 
 
 def test_weights_and_megabytes_are_those_of_the_saved_student(command):

@@ -145,7 +145,10 @@ def test_a_base_without_a_card_counts_as_unknown():
 def test_initial_weights_count_as_on_their_card():
     assert start_claims(find_start("random", "mobilenetv3_small_100")) == []
     embedded = start_claims(find_start("builtin", "mobilenetv3_small_100"))
-    assert [claim.license for claim in embedded] == ["apache-2.0", "ImageNet terms"]
+    assert [claim.license for claim in embedded] == [
+        "apache-2.0",
+        "ImageNet terms, research only for some",
+    ]
     assert choose_license(start_claims(find_start("hub", "resnet18"))) == "other"
 
 

@@ -97,6 +97,6 @@ def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_
     first = json.loads((tmp_path / "comparison.json").read_text())["cells"]
     assert user.together(2, *words).code == 0
     second = json.loads((tmp_path / "comparison.json").read_text())["cells"]
-    methods = ("transfer", "fixmatch", "nearest", "weighted")
+    methods = ("probe", "transfer", "fixmatch", "nearest", "weighted")
     assert second.keys() == {f"{name}/0" for name in methods}
     assert second["transfer/0"] == first["transfer/0"]

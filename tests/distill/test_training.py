@@ -32,9 +32,6 @@ def test_one_update_is_the_formula(images, features):
     trained = run(images, recipe, features=features, shares=SHARES, objective="source")
 
     student = create_student("test_resnet", 3, groups=[[3, 2]], start="random", seed=2).train()
-    headed = run(images, replace(recipe, updates=0), features=features, shares=SHARES,
-                 objective="source").network  # fmt: skip
-    student.network.load_state_dict(headed.state_dict())
     before = {name: value.clone() for name, value in student.network.named_parameters()}
     pixels = torch.from_numpy(decode_images(images.paths, trained.preprocessing))
     batch = Batches(pixels, torch.from_numpy(images.labels), recipe, unlabeled=True, strong=False)[

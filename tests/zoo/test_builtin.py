@@ -43,9 +43,11 @@ def test_files_are_what_the_card_says(card):
     assert "F32" not in kinds
     assert card.data
     assert card.data_license
-    assert card.accuracy > min(0.8, 2.5 / len(card.labels))
-    assert card.accuracy_images >= 100
-    assert len(card.golden) == len(card.golden_logits) == 2
+    assert len(card.golden) == 2
+    if card.classes:
+        assert card.accuracy > min(0.8, 2.5 / len(card.labels))
+        assert card.accuracy_images >= 100
+        assert len(card.golden_logits) == 2
 
 
 @pytest.mark.parametrize("card", [CARDS[0], *STARTS], ids=lambda card: card.name)
@@ -53,7 +55,10 @@ def test_timm_loads_it_from_its_folder(card):
     network = timm.create_model(f"local-dir:{card.folder}", pretrained=True).eval()
     assert sum(p.numel() for p in network.parameters()) == card.params
     with torch.inference_mode():
-        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, len(card.labels))
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (
+            1,
+            len(card.labels) or network.head_hidden_size,
+        )
 
 
 def test_all_of_them_answer_and_no_two_alike(tmp_path):
@@ -91,7 +96,9 @@ def test_a_card_comes_back_from_its_file(tmp_path):
 
 
 def test_every_card_names_the_network_that_it_was_initialized_from():
-    for card in CARDS + STARTS:
+    for card in STARTS:
+        assert card.recipe.startswith("python -m tests.tools.teach_starts --data DIR ")
+    for card in CARDS:
         job = JOBS[card.name]
         assert card.base == ("" if job.start == "random" else job.start)
         assert not card.base or (BUILTIN.parent / card.base / "card.json").is_file()

@@ -15,6 +15,17 @@ from zoo.teachers.collection import describe_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
+ALIASES = {
+    "mobilenetv3": "mobilenetv3_large_100",
+    "mobilenetv3_large": "mobilenetv3_large_100",
+    "mobilenetv3_small": "mobilenetv3_small_100",
+    # timm's networks of these very names have no weights, but for the first
+    "efficientnet_lite0": "tf_efficientnet_lite0",
+    "efficientnet_lite1": "tf_efficientnet_lite1",
+    "efficientnet_lite2": "tf_efficientnet_lite2",
+}
+"""Names of students that mean another one of timm."""
+
 KINDS = ("auto", "builtin", "hub", "random")
 """Starts by name; any other name is a folder."""
 
