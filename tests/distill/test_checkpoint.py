@@ -101,7 +101,7 @@ def first_update(images, folder, recipe=RECIPE, **options):
 
 def test_the_state_of_another_run_is_ignored(images, features, often):
     mine = killed(images, often)
-    other = replace(RECIPE, learning_rate=0.001)
+    other = replace(RECIPE, learning_rate=0.003)
     theirs = killed(images, often, other)
     mine.replace(theirs)
     first, trained = first_update(images, often, other)
