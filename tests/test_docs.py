@@ -52,9 +52,9 @@ def test_the_readme_runs_as_python(tmp_path, toy_zoo, monkeypatch):
     paint_folder(tmp_path / "imgs", per_class=3, loose=4)
     monkeypatch.chdir(tmp_path)
     (block,) = code_blocks(ROOT / "README.md", "python")
-    assert "updates=400" in block
+    assert "updates=200" in block
     names = {}
-    exec(block.replace("updates=400", "updates=2"), names)  # noqa: S102
+    exec(block.replace("updates=200", "updates=2"), names)  # noqa: S102
     assert names["report"].recipe.updates == 2
     assert Path("student/model.safetensors").exists()
 
