@@ -14,7 +14,7 @@ from distill.recipe import Recipe
 from distill.student import Student
 from distill.training.batches import FROZEN, Batches, make_generator, strong_view, weak_view
 from distill.training.convolutions import replace_forwards
-from zoo.features.inference import normalize
+from zoo.features.inference import normalize, to_input
 from zoo.system.files import cache_folder
 from zoo.system.runtime import Progress
 from zoo.system.tensors import scratch_array
@@ -77,7 +77,7 @@ def find_frozen_part(
     """
     if not (recipe.frozen and recipe.updates):
         return None
-    images = normalize(pixels[:2].to(device).float().div_(255), preprocessing)
+    images = to_input(pixels[:2], preprocessing, device)
     chain = _find_chain(student, images)
     part = FrozenPart(chain[: round(recipe.frozen * len(chain))])
     if not part.modules:
@@ -166,7 +166,7 @@ def run_frozen_part(
     kinds = [weak_view, strong_view] if batches.strong else [weak_view]
     images = len(kinds) * recipe.views * len(rows)
     per_update = recipe.labeled_batch + len(kinds) * batches.unlabeled_batch
-    sample = part(normalize(batches.pixels[:1].to(device).float().div_(255), preprocessing))[0]
+    sample = part(to_input(batches.pixels[:1], preprocessing, device))[0]
     if images > recipe.updates * per_update or 2 * images * sample.numel() > MOST_BYTES:
         return batches
     found: list[Tensor] = []

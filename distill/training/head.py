@@ -11,7 +11,7 @@ from distill.network import find_head
 from distill.student import Student
 from distill.training.targets import SoftLabels, Targets
 from zoo.errors import StudentError
-from zoo.features.inference import in_batches, normalize
+from zoo.features.inference import in_batches, to_input
 from zoo.features.linear_probe import (
     fit_ridge,
     fit_soft_ridge,
@@ -78,7 +78,7 @@ def _embed(
     """phi(x) of decoded images [N, 3, S, S], as [N, D]."""
 
     def forward(batch: Tensor) -> Tensor:
-        images = normalize(batch.to(device).float().div_(255), preprocessing)
+        images = to_input(batch, preprocessing, device)
         return student.embed(images).double().cpu()
 
     try:

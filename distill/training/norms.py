@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from distill.student import Student
-from zoo.features.inference import in_batches, normalize
+from zoo.features.inference import in_batches, to_input
 from zoo.teachers.card import Preprocessing
 
 IMAGES, BATCH = 1024, 64
@@ -45,7 +45,7 @@ def estimate_norms(
         norm.train()
 
     def forward(batch: Tensor) -> None:
-        student.embed(normalize(batch.to(device).float().div_(255), preprocessing))
+        student.embed(to_input(batch, preprocessing, device))
 
     chosen = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:IMAGES]
     whole = chosen[: max(len(chosen) // BATCH * BATCH, min(BATCH, len(chosen)))]
