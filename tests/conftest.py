@@ -171,7 +171,7 @@ def world(monkeypatch):
         seen["students"].append((how, classes, teachers, size, seconds, device))
         return StudentRate(0.0, 0.0, seen["each"] * size**2 / 64**2, 0.0)
 
-    def measure_teachers(cards, *, seconds, device):
+    def measure_teachers(cards, *, seconds, images, device):
         seen["teachers"].append(([card.name for card in cards], seconds, device))
         return {card.name: Rate(0.0 if card.name == START else 1.0) for card in cards}
 

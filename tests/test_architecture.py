@@ -26,6 +26,7 @@ ONLY_IN = {
     "onnx": {"distill/export/"},
     "onnxruntime": {"distill/export/"},
     "onnxscript": {"distill/export/"},
+    "openvino": {"zoo/features/openvino.py"},
     "pickle": set[str](),
     "rich": {"cli/terminal.py", "cli/tables.py"},
     "safetensors": {"zoo/", "distill/"},

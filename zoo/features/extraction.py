@@ -149,7 +149,7 @@ def _compute(
 
     for begin in range(0, len(rows), SHARD):
         part = rows[begin : begin + SHARD]
-        new = embed(teacher, pixels[begin : begin + SHARD], progress=report)
+        new = embed(teacher, pixels[begin : begin + SHARD], total=total, progress=report)
         if partial.features is None:
             partial.features = Features.blank(len(partial.digests), new, store.folder)
         partial.features.put(part, new)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from zoo.errors import TeacherBroken, first_line
+from zoo.features import openvino
 from zoo.features.store import Features
-from zoo.system.devices import autocast
+from zoo.system.devices import autocast, cpu_has_bfloat16
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 from zoo.teachers.loading import Teacher
@@ -28,6 +30,7 @@ def embed(
     pixels: NDArray[np.uint8],
     *,
     mixed: bool = True,
+    total: int = 0,
     progress: Progress | None = None,
 ) -> Features:
     """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster.
@@ -36,45 +39,78 @@ def embed(
         teacher: the teacher.
         pixels: the images, resized and cropped, not yet normalized.
         mixed: False for float32 everywhere.
+        total: images that the teacher sees in all; for many of them OpenVINO is used, where it is
+            installed.
         progress: called after every batch.
 
     Raises:
         TeacherBroken: the network does not take such images, or its outputs are not finite.
     """
-    card = teacher.card
-    network: Any = teacher.network
-    inputs_of_classifier: list[Tensor] = []
-    hook = card.classes and find_head(network).register_forward_pre_hook(
-        lambda _, given: inputs_of_classifier.append(given[0])
-    )
+    card, device = teacher.card, teacher.device
+    network = EmbeddingsAndLogits(teacher)
 
     def forward(batch: Tensor) -> tuple[Tensor, Tensor]:
-        inputs_of_classifier.clear()
-        inputs = to_input(batch, card.input, teacher.device)
-        with autocast(teacher.device) if mixed else nullcontext():
-            outputs = network(inputs).float().cpu()
-        if not hook:  # the network ends in its embedding
-            return outputs, outputs[:, :0]
-        return inputs_of_classifier[0].float().cpu(), outputs
+        inputs = to_input(batch, card.input, device)
+        if converted:
+            return converted(inputs)
+        with autocast(device) if mixed else nullcontext():
+            embeddings, logits = network(inputs)
+        return embeddings.float().cpu(), logits.float().cpu()
 
     embeddings: list[Tensor] = []
     logits: list[Tensor] = []
     try:
+        pays = openvino.pays(total, card.input.size, device)
+        converted = _convert(teacher, mixed) if pays else None
         batches = in_batches(forward, torch.from_numpy(pixels), BATCH, progress)
         for embedding, output in batches:
             embeddings.append(embedding)
-            logits.append(output)
+            logits.append(output if card.classes else output[:, :0])
     except (RuntimeError, AssertionError, AttributeError, TypeError, ValueError) as error:
         raise TeacherBroken(f"{card.name!r} fails on the images: {first_line(error)}") from error
-    finally:
-        if hook:
-            hook.remove()
     if any(part.ndim != 2 for part in (*embeddings, *logits)):
         raise TeacherBroken(f"The outputs of {card.name!r} are not one vector per image.")
     features = Features(torch.cat(embeddings).numpy(), torch.cat(logits).numpy())
     if not (np.isfinite(features.embeddings).all() and np.isfinite(features.logits).all()):
         raise TeacherBroken(f"The outputs of {card.name!r} are not finite.")
     return features
+
+
+class EmbeddingsAndLogits(nn.Module):
+    """A teacher's network from inputs [B, 3, S, S] to embeddings [B, D] and logits [B, K].
+
+    The embeddings are the inputs of its classifier; without one, they are its outputs, and so are
+    the logits.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.network = teacher.network
+        self.classifies = bool(teacher.card.classes)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network once."""
+        if not self.classifies:
+            outputs = self.network(inputs)
+            return outputs, outputs
+        seen: list[Tensor] = []
+        head = find_head(self.network)
+        hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            logits = self.network(inputs)
+        finally:
+            hook.remove()
+        return seen[0], logits
+
+
+@lru_cache(maxsize=1)
+def _convert(teacher: Teacher, mixed: bool) -> Callable[[Tensor], openvino.Outputs] | None:
+    """A teacher's network on OpenVINO, converted once for all its shards of images."""
+    size = teacher.card.input.size
+    noise = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    example = normalize(noise, teacher.card.input)
+    bfloat16 = mixed and cpu_has_bfloat16()
+    return openvino.convert(EmbeddingsAndLogits(teacher), example, bfloat16=bfloat16)
 
 
 def find_head(network: nn.Module) -> nn.Module:

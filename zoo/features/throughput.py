@@ -89,7 +89,8 @@ def measure_passes(
     store = FeatureStore(runtime.cache / "features")
     new = {name: left for name, left in unseen(cards, images.digests, store).items() if left}
     running = [card for card in cards if card.name in new]
-    rates = measure_teachers(running, seconds=seconds, device=runtime.device)
+    most = max(map(len, new.values()), default=0)
+    rates = measure_teachers(running, seconds=seconds, images=most, device=runtime.device)
     sizes = {form.geometry: form.size for card in running for form in [_form(card)]}
     return ForwardPasses(new, rates, sum(measure_decoding(images, s) for s in sizes.values()))
 
@@ -103,9 +104,9 @@ def measure_decoding(images: Images, size: int) -> float:
 
 
 def measure_teachers(
-    cards: Sequence[TeacherCard], *, seconds: float, device: str = "cpu"
+    cards: Sequence[TeacherCard], *, seconds: float, images: int = 0, device: str = "cpu"
 ) -> dict[str, Rate]:
-    """The rate of each teacher, by name; nothing is fetched.
+    """The rate of each teacher for so many images, by name; nothing is fetched.
 
     Each kind of network on this machine is measured once, the smaller ones first. After so many
     seconds, and for absent or broken ones, rates are extrapolated from the last one by parameters
@@ -119,8 +120,8 @@ def measure_teachers(
         if card.folder and kind not in kinds and (not kinds or timing.clock() - began < seconds):
             with suppress(TeacherBroken):  # running it reports the error
                 if not kinds:  # the very first network initializes libraries
-                    _measure(card, device)
-                kinds[kind] = last = _measure(card, device)
+                    _measure(card, images, device)
+                kinds[kind] = last = _measure(card, images, device)
                 work = _work(card)
     return {
         card.name: kinds.get((card.network, _form(card).size))
@@ -138,15 +139,15 @@ def _work(card: TeacherCard) -> float:
     return max(1.0, float(card.params or card.bytes / 4)) * _form(card).size ** 2
 
 
-def _measure(card: TeacherCard, device: str) -> Rate:
+def _measure(card: TeacherCard, images: int, device: str) -> Rate:
     began = timing.clock()
     teacher = load_teacher(card, device=device)
     size = teacher.card.input.size
     count = SAMPLE if size <= 128 else SAMPLE // 4
     pixels = np.zeros((count, 3, size, size), dtype=np.uint8)
-    embed(teacher, pixels[:2])  # the first batch is slower: kernels are chosen
+    embed(teacher, pixels[:2], total=images)  # the first batch is slower: kernels are chosen
     start = timing.clock() - began
-    embed(teacher, pixels)  # the first of its size allocates memory
+    embed(teacher, pixels, total=images)  # the first of its size allocates memory
     began = timing.clock()
-    embed(teacher, pixels)
+    embed(teacher, pixels, total=images)
     return Rate((timing.clock() - began) / count, start)

@@ -47,12 +47,13 @@ def to_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 def autocast(device: torch.device) -> torch.autocast:
     """Compute convolutions and products in bfloat16 where the device has it in hardware."""
-    native = _cpu_has_bf16() if device.type == "cpu" else device.type == "cuda"
+    native = cpu_has_bfloat16() if device.type == "cpu" else device.type == "cuda"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=native)
 
 
 @cache
-def _cpu_has_bf16() -> bool:
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor has instructions for products in bfloat16."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -1,0 +1,102 @@
+"""Which teachers of the embedded zoo help: soft labels with all of them, and without each.
+
+python -m tests.benchmarks.leave_one_out --data TUNING, where TUNING is a folder by make_tuning.py.
+The teacher that is called like the task is left out of it. Accuracy is that on the images of
+TASK/train whose labels were hidden, in %; shares are made by `selection.rank`.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from distill.training.targets import soft_labels
+from selection import rank
+from selection.scoring import ScoreStore
+from zoo import extract_features, list_cards, read_images
+from zoo.features.controls import extract_controls
+
+METRIC = "linear_probe"
+"""The one that makes the shares by default."""
+
+IMAGES = 500
+"""Of a task at most."""
+
+LEAST = 30
+"""Hidden labels that a task must have to count."""
+
+
+def measure(folder, labels, draws):
+    """[draw, {teacher left out, or "" for none: accuracy}] and {teacher: share} of a task."""
+    images = read_images(folder / "train")
+    chosen = np.random.default_rng(0).permutation(len(images))[:IMAGES]
+    images = images.subset(np.sort(chosen))
+    counts = np.bincount(images.labels)
+    if counts.min() < labels or counts.sum() - labels * len(counts) < LEAST:
+        return [], {}
+    cards = [card for card in list_cards() if not card.name.startswith(folder.name)]
+    features = extract_features(cards, images).features
+    controls = extract_controls(images)
+    found, shared = [], dict.fromkeys(features, 0.0)
+    for seed in range(draws):
+        known = images.keep_labels(labels, seed).labels
+        with TemporaryDirectory() as place:
+            store, row = ScoreStore(Path(place)), {}
+            for out in ("", *features):
+                some = {name: each for name, each in features.items() if name != out}
+                ranking = rank(some, known, metric=METRIC, controls=controls, store=store)
+                shares = ranking.weights()
+                given = soft_labels(some, shares, known).probabilities.argmax(1).numpy()
+                hidden = known < 0
+                row[out] = 100 * float((given == images.labels)[hidden].mean())
+                if not out:
+                    for name, share in shares.items():
+                        shared[name] += share / draws
+        found.append(row)
+    return found, shared
+
+
+def interval(gains):
+    """95 % interval of the mean over tasks, by resampling them."""
+    draw = np.random.default_rng(0)
+    means = [np.mean(draw.choice(gains, len(gains))) for _ in range(2000)]
+    return np.percentile(means, [2.5, 97.5])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--labels", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=3)
+    options = parser.parse_args()
+    tasks = {}
+    for folder in sorted(options.data.iterdir()):
+        rows, shares = measure(folder, options.labels, options.draws)
+        if rows:
+            tasks[folder.name] = rows, shares
+            mean = np.mean([row[""] for row in rows])
+            print(f"{folder.name:18} {mean:5.1f} with all of {len(shares)} teachers", flush=True)
+    print("\n| teacher | points gained | share | most gained | tasks |\n|---|---|---|---|---|")
+    lines = []
+    for name in sorted({name for _, shares in tasks.values() for name in shares}):
+        gains = {
+            task: np.mean([row[""] - row[name] for row in rows])
+            for task, (rows, shares) in tasks.items()
+            if name in shares
+        }
+        share = np.mean([shares[name] for _, shares in tasks.values() if name in shares])
+        low, high = interval(list(gains.values()))
+        best = max(gains, key=gains.get)
+        lines.append(
+            (
+                -np.mean(list(gains.values())),
+                f"| {name} | {np.mean(list(gains.values())):+.2f} ({low:+.2f} to {high:+.2f}) "
+                f"| {share:.3f} | {gains[best]:+.1f} ({best}) | {len(gains)} |",
+            )
+        )
+    print("\n".join(line for _, line in sorted(lines)))
+
+
+if __name__ == "__main__":
+    main()
