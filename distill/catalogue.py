@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -59,7 +60,7 @@ class StudentSummary:
 
     Example:
         >>> from distill import list_students
-        >>> list_students(64)[0].milliseconds
+        >>> list_students()[0].milliseconds
     """
 
     arch: str
@@ -70,7 +71,7 @@ class StudentSummary:
 
 
 def list_students(
-    image_size: int = 64,
+    image_size: int = 128,
     *,
     max_ms: float = inf,
     max_mb: float = inf,
@@ -93,10 +94,11 @@ def list_students(
     """
     runtime = runtime or Runtime()
     progress = runtime.progress("measuring students")
+    starts = local_starts()
     found: list[StudentSummary] = []
     for done, arch in enumerate(STUDENTS, start=1):
         with suppress(StudentError):
-            found.append(summarize_student(arch, image_size, cache=runtime.cache))
+            found.append(summarize_student(arch, image_size, starts, cache=runtime.cache))
         progress(done, len(STUDENTS))
     fitting = [
         student
@@ -111,7 +113,9 @@ def list_students(
     return sorted(fitting, key=lambda student: student.milliseconds)
 
 
-def summarize_student(arch: str, image_size: int, *, cache: Path) -> StudentSummary:
+def summarize_student(
+    arch: str, image_size: int, starts: Mapping[str, tuple[str, ...]], *, cache: Path
+) -> StudentSummary:
     """Size and speed of a student, measured once per machine, image size, and torch.
 
     Raises:
@@ -133,7 +137,7 @@ def summarize_student(arch: str, image_size: int, *, cache: Path) -> StudentSumm
         int(known["params"]),
         int(known["bytes"]),
         known["milliseconds"],
-        local_starts(ALIASES.get(arch, arch)),
+        starts.get(ALIASES.get(arch, arch), ()),
     )
 
 

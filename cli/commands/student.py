@@ -20,7 +20,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def students(
-    image_size: ImageSize = 64,
+    image_size: ImageSize = 128,
     max_ms: Annotated[
         float | None, typer.Option(min=0, help="At most so many milliseconds for an image.")
     ] = None,

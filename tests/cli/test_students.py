@@ -35,7 +35,7 @@ def test_the_fastest_student_is_first_and_the_last_line_trains_it(command):
     rows = [line.split() for line in ran.out.splitlines() if line.strip()]
     assert [row[0] for row in rows[2:5]] == [MIDDLE, LARGE, SMALL]
     assert rows[2][-1] == "builtin"
-    assert rows[-1] == f"zoo distill --target FOLDER --arch {MIDDLE} --image-size 64".split()
+    assert rows[-1] == f"zoo distill --target FOLDER --arch {MIDDLE} --image-size 128".split()
     assert "zoo pull --start" in command("students", "--max-mb", 1).out.splitlines()[-2]
 
 

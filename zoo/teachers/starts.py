@@ -175,10 +175,16 @@ def hub_start(arch: str) -> Start | None:
     return _of_hub(card)
 
 
-def local_starts(arch: str) -> tuple[str, ...]:
-    """Initial weights of a network of timm on this machine, as `find_start` names them."""
-    pulled = any(card.folder and card.network == arch for card in catalogue.list_cards("hub"))
-    return (*(["hub"] if pulled else []), *(["builtin"] if _builtin_start(arch) else []))
+def local_starts() -> dict[str, tuple[str, ...]]:
+    """Initial weights on this machine by timm's network, each as `find_start` names it."""
+    pulled = {card.network for card in catalogue.list_cards("hub") if card.folder}
+    installed = {card.network for card in catalogue.list_cards("builtin") if _installed(card)}
+    embedded = {folder.name for folder in catalogue.STUDENTS.iterdir()}
+    known = {"hub": pulled, "builtin": installed | embedded}
+    return {
+        arch: tuple(name for name, archs in known.items() if arch in archs)
+        for arch in pulled | installed | embedded
+    }
 
 
 def _of_hub(card: TeacherCard) -> Start:
@@ -189,13 +195,18 @@ def _of_hub(card: TeacherCard) -> Start:
 def _builtin_start(arch: str) -> Start | None:
     """The weights of an installed package, or else the embedded ones; None without both."""
     for card in catalogue.list_cards("builtin"):
-        if card.package and card.folder and card.network == arch:
+        if _installed(card) and card.network == arch:
             return Start(f"{card.data}, of the installed package {card.package}", card)
     folder = catalogue.STUDENTS / arch
     if not folder.is_dir():
         return None
     card = _read_card(folder)
     return Start(f"embedded, trained on {card.data}", card)
+
+
+def _installed(card: TeacherCard) -> bool:
+    """Whether its weights lie in a package of the extra `imagenet` on this machine."""
+    return bool(card.package and card.folder)
 
 
 def _folder_start(folder: Path) -> Start:
