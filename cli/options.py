@@ -84,7 +84,13 @@ Top = Annotated[
     typer.Option(min=1, help="Shares for so many teachers only: close, and not redundant."),
 ]
 
-Arch = Annotated[str, typer.Option(help="The student: mobilenetv3, or any timm name.")]
+Arch = Annotated[
+    str,
+    typer.Option(
+        help="The student: any timm name or alias. auto is mobilenetv3, or efficientnet_lite0 if "
+        "only that has weights of ImageNet on this machine."
+    ),
+]
 Start = Annotated[
     str, typer.Option(help="Initial weights: auto, builtin, hub, random or a folder.")
 ]

@@ -122,7 +122,8 @@ class Distillation:
         objective: whether teachers are imitated in the target's classes or in their own.
         zoo: where the teachers are; None for the ranking's zoo, or `builtin`.
         power: share is score to this power; None for the shares in the ranking.
-        arch: the student, an alias or timm's name.
+        arch: the student, an alias or timm's name; `auto` is mobilenetv3, or efficientnet_lite0
+            where only that has weights of ImageNet on this machine.
         start: initial weights: `auto`, `builtin`, `hub`, `random` or a folder, see
             `zoo.teachers.starts.find_start`.
         image_size: of the student, in pixels; None chooses it, see `choose_image_size`.
@@ -138,7 +139,7 @@ class Distillation:
     objective: Objective = "target"
     zoo: str | None = None
     power: float | None = None
-    arch: str = "mobilenetv3"
+    arch: str = "auto"
     start: str = "auto"
     image_size: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
@@ -184,7 +185,7 @@ class Distillation:
         from zoo.teachers.starts import find_start
 
         device = choose_device(runtime.device)
-        arch = find_arch(self.arch)
+        arch = find_arch(self.arch, self.start)
         start = find_start(self.start, arch)
         size = self.image_size or choose_image_size(images, start, device)
         check_size(arch, size)

@@ -32,7 +32,7 @@ from zoo.images.folder import Images
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
-from zoo.teachers.starts import ALIASES, Start, find_start
+from zoo.teachers.starts import ALIASES, Start, default_arch, find_start
 
 LEAST, MOST_ON_CPU = 96, 160
 """Pixels of a chosen image size; a network trained on photographs sees little in fewer."""
@@ -79,13 +79,17 @@ def _keep(_head: nn.Module, embeddings: Tensor) -> Tensor:
     return embeddings
 
 
-def find_arch(name: str) -> str:
+def find_arch(name: str, start: str = "auto") -> str:
     """Resolve an alias of a student architecture to timm's name.
+
+    Args:
+        name: `auto`, an alias, or a name of timm.
+        start: its initial weights, which choose the network of `auto`.
 
     Raises:
         StudentError: timm has no such network; the message lists close names.
     """
-    arch = ALIASES.get(name, name)
+    arch = default_arch(start) if name == "auto" else ALIASES.get(name, name)
     if timm.is_model(arch):
         return arch
     close = difflib.get_close_matches(name, [*timm.list_models(), *ALIASES], n=3, cutoff=0.5)

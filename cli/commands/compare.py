@@ -46,7 +46,7 @@ def compare(
     ] = 3,
     zoo: RankedZoo = "builtin",
     objective: TrainedIn = Objective.TARGET,
-    arch: Arch = "mobilenetv3",
+    arch: Arch = "auto",
     start: Start = "auto",
     unlabeled: Unlabeled = None,
     labels: Labels = None,

@@ -62,7 +62,7 @@ def distill(
     baseline: Annotated[Baseline | None, typer.Option(help="No teachers at all.")] = None,
     objective: TrainedIn = Objective.TARGET,
     power: Power = None,
-    arch: Arch = "mobilenetv3",
+    arch: Arch = "auto",
     start: Start = "auto",
     unlabeled: Unlabeled = None,
     labels: Labels = None,

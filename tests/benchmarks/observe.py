@@ -5,7 +5,7 @@ forward loop on images that lie decoded in memory: `observe_over_bare` at the si
 photographs of 500 px for networks of ResNet-50's size at 224 px; `embedded_over_bare` for the
 embedded teachers at 64 px, which are so small that the rest counts. `second_rank_speedup` is how
 much faster the second `zoo rank` of the same images with the embedded teachers is, start of Python
-included.
+included. `openvino_speedup` is that of the forward passes of EfficientNet-Lite0, converted.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from PIL import Image
 
 from tests.support.toys import build_teacher
 from zoo import FeatureStore, extract_features, keep_freed_memory, list_cards, read_images
-from zoo.features.inference import BATCH, to_input
+from zoo.features.inference import BATCH, embed, to_input
 from zoo.images.decoding import decode_images
 from zoo.system.devices import autocast
 from zoo.teachers.loading import load_teacher
@@ -89,6 +89,22 @@ def compare(cards, folder, rounds):
     return count / median(bare), count / median(full)
 
 
+def convert(card, rounds, count=32):
+    """Milliseconds for an image of one teacher by torch and by OpenVINO: medians of rounds."""
+    teacher = load_teacher(card)
+    size = card.input.size
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    times = {0: [], 10**9: []}
+    for total in times:
+        embed(teacher, pixels, total=total)  # converts
+    for _ in range(rounds):
+        for total, seconds in times.items():
+            began = time.perf_counter()
+            embed(teacher, pixels, total=total)
+            seconds.append(1000 * (time.perf_counter() - began) / count)
+    return [median(seconds) for seconds in times.values()]
+
+
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="end with one JSON line of ratios")
@@ -100,7 +116,9 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    cards = list_cards()
+    strong = [card for card in list_cards() if card.package and card.folder]
+    cards = [card for card in list_cards() if not card.package]
+    converted = {card.name: convert(card, options.rounds) for card in [*strong, cards[0]]}
     with tempfile.TemporaryDirectory() as place:
         small = draw_folder(Path(place) / "small", options.images, 96)
         large = draw_folder(Path(place) / "large", options.photographs, 500)
@@ -120,7 +138,11 @@ def main():
     print("{:.0f} | {:.0f} |".format(*practice))
     print(f"| {len(cards)} embedded, {options.images} images of 96 px |", end=" ")
     print("{:.0f} | {:.0f} |".format(*embedded))
+    print("\n| teacher | torch, ms an image | OpenVINO |\n|---|---|---|")
+    for name, (plain, fast) in converted.items():
+        print(f"| {name} | {plain:.1f} | {fast:.1f} |")
     ratios = {
+        "openvino_speedup": round(converted[strong[0].name][0] / converted[strong[0].name][1], 2),
         "observe_over_bare": round(practice[1] / practice[0], 3),
         "embedded_over_bare": round(embedded[1] / embedded[0], 3),
         "second_rank_speedup": round(median(speedups), 2),

@@ -7,13 +7,13 @@ import pytest
 import timm
 import torch
 
-from distill.student import create_student
+from distill.student import create_student, find_arch
 from tests.support.hub_repositories import Fault, commit_of, random_network, timm_repository
 from tests.support.hub_server import HubServer
 from tests.support.hub_user import User
 from tests.support.toys import build_teacher
 from zoo.errors import StudentError
-from zoo.teachers import catalogue
+from zoo.teachers import catalogue, starts
 from zoo.teachers.card import TeacherCard, sha256_of
 from zoo.teachers.starts import Start, find_start, hub_start
 
@@ -183,3 +183,32 @@ def test_a_start_reads_as_its_origin_with_twelve_digits_of_its_hash(embedded):
     start = Start("a gift", embedded)
     assert str(start) == f"a gift (SHA-256 {embedded.sha256[:12]})"
     assert start.to_json()["sha256"] == embedded.sha256
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ({}, {"auto": "mobilenetv3_large_100"}),
+        (
+            {"tf_efficientnet_lite0": ("builtin",)},
+            {
+                "auto": "tf_efficientnet_lite0",
+                "builtin": "tf_efficientnet_lite0",
+                "hub": "mobilenetv3_large_100",
+                "random": "mobilenetv3_large_100",
+            },
+        ),
+        (
+            {"tf_efficientnet_lite0": ("builtin",), "mobilenetv3_large_100": ("hub", "builtin")},
+            {"auto": "mobilenetv3_large_100", "builtin": "tf_efficientnet_lite0"},
+        ),
+    ],
+    ids=["nothing strong", "the extra", "pulled and the extra"],
+)
+def test_without_a_name_the_student_is_what_has_strong_weights_here(known, chosen, monkeypatch):
+    monkeypatch.setattr(starts, "local_starts", lambda: known)
+    assert {start: find_arch("auto", start) for start in chosen} == chosen
+
+
+def test_without_a_name_a_folder_of_initial_weights_chooses_its_own_network(embedded):
+    assert find_arch("auto", str(embedded.folder)) == ARCH

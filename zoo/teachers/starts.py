@@ -187,6 +187,23 @@ def local_starts() -> dict[str, tuple[str, ...]]:
     }
 
 
+def default_arch(start: str) -> str:
+    """The student when none is named: of a folder's network, or else what begins strong and small.
+
+    Args:
+        start: as `find_start` takes it. Of `auto`, `builtin` and `random`: mobilenetv3 if its
+            weights were pulled from the Hub, else efficientnet_lite0 if the extra `imagenet` is
+            installed: initial weights of ImageNet count more than the network. Else mobilenetv3.
+    """
+    if start not in KINDS:
+        return _folder_start(Path(start)).arch
+    starts = local_starts()
+    large, lite = ALIASES["mobilenetv3"], ALIASES["efficientnet_lite0"]
+    strong = start in ("auto", "builtin") and "builtin" in starts.get(lite, ())
+    pulled = start == "auto" and "hub" in starts.get(large, ())
+    return lite if strong and not pulled else large
+
+
 def _of_hub(card: TeacherCard) -> Start:
     commit = f", commit {card.revision[:12]}" if card.revision else ""
     return Start(f"{card.repo} on the Hub{commit}", card)
