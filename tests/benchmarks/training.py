@@ -4,6 +4,9 @@ Every contestant teaches mobilenetv3_small_100 at 64 px on the same images; they
 plain loop (float32, NCHW, malloc as it comes) runs in processes of its own. Cached teachers are
 compared with asked ones at the sizes of practice: 16 networks of ResNet-50's size look at the 64
 views of target images at 224 px, the student at 96 px. The 16 are alike, so one is timed.
+
+`--real` compares our loop, all blocks trained and with the default frozen part, with the two
+hand-written ones at 128 and 224 px for students of practice.
 """
 
 import argparse
@@ -36,6 +39,9 @@ CPU = torch.device("cpu")
 UPDATES, WARM = 14, 4
 """Of each contestant in a round; the first ones do not count."""
 
+REAL_ARCHS = ("mobilenetv3_small_100", "mobilenetv3_large_100", "tf_efficientnet_lite0", "resnet18")
+REAL_SIZES, REAL_UPDATES = (128, 224), 7
+
 
 def form(size):
     """How a network wants its images."""
@@ -64,14 +70,14 @@ def tell(widths, labels, objective):
     return make_targets(objective, features, shares, labels.numpy())
 
 
-def engine(targets=None, *, fixmatch_weight=0.0, size=SIZE):
+def engine(targets=None, *, fixmatch_weight=0.0, size=SIZE, arch=ARCH, updates=UPDATES):
     """Seconds of each update of our loop; 96 labeled images an update if no other are needed."""
     pixels, labels = draw_images(size)
-    recipe = Recipe(updates=UPDATES, fixmatch_weight=fixmatch_weight)
+    recipe = Recipe(updates=updates, fixmatch_weight=fixmatch_weight)
     if not targets and not fixmatch_weight:
         recipe = replace(recipe, labeled_batch=96)
     groups = targets.groups if isinstance(targets, SourceTargets) else ()
-    student = create_student(ARCH, CLASSES, groups=groups)
+    student = create_student(arch, CLASSES, groups=groups, start="random")
     stamps = []
     fit(
         student, pixels, labels, recipe, targets=targets, preprocessing=form(size), device=CPU,
@@ -80,17 +86,32 @@ def engine(targets=None, *, fixmatch_weight=0.0, size=SIZE):
     return np.diff(stamps)[WARM:].tolist()
 
 
-def loop(*, tuned):
+def frozen_engine(*, size, arch, updates):
+    """Seconds of each update of our loop as it is by default: the first blocks are frozen."""
+    pixels, _ = draw_images(size)
+    labels = torch.arange(IMAGES) % CLASSES
+    labels[96:] = -1  # as many images as an update has: each is run through the frozen part once
+    recipe = Recipe(updates=updates, views=1, labeled_batch=96)
+    student = create_student(arch, CLASSES, start="random")
+    stamps = []
+    fit(
+        student, pixels, labels, recipe, targets=None, preprocessing=form(size), device=CPU,
+        pretrained=True, progress=lambda *_: stamps.append(time.perf_counter()),
+    )  # fmt: skip
+    return np.diff(stamps)[WARM:].tolist()
+
+
+def loop(*, tuned, size=SIZE, arch=ARCH, updates=UPDATES):
     """Seconds of each update of a hand-written loop over 96 images, shown as they are."""
-    pixels, _ = draw_images()
-    student = create_student(ARCH, CLASSES).train()
+    pixels, _ = draw_images(size)
+    student = create_student(arch, CLASSES, start="random").train()
     if tuned:
         student.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3, weight_decay=0.02, fused=tuned)
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET.mean, IMAGENET.std))
     truth, seconds = torch.arange(96) % CLASSES, []
     with fast_convolutions(student) if tuned else nullcontext():
-        for step in range(UPDATES):
+        for step in range(updates):
             began = time.perf_counter()
             rows = torch.randint(0, IMAGES, (96,), generator=torch.Generator().manual_seed(step))
             images = (pixels[rows].float() / 255 - mean) / std
@@ -117,9 +138,11 @@ def ask(size=224):
     return [time.perf_counter() - began]
 
 
-def plain():
+def plain(size=SIZE, arch=ARCH, updates=UPDATES):
     """Seconds of each update of the plain loop, in a fresh process."""
-    command = [sys.executable, __file__, "--plain"]
+    threads = str(torch.get_num_threads())
+    chosen = json.dumps({"size": size, "arch": arch, "updates": updates})
+    command = [sys.executable, __file__, "--plain", chosen, "--threads", threads]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -171,18 +194,41 @@ def compare(cost):
     }
 
 
+def compare_real(rounds):
+    """Print milliseconds an update at real sizes, and the ratios to the hand-written loops."""
+    print("| student | px | plain | tuned | ours | ours, half frozen | over plain | over tuned |")
+    print("|---|---|---|---|---|---|---|---|")
+    for arch in REAL_ARCHS:
+        for size in REAL_SIZES:
+            chosen = {"size": size, "arch": arch, "updates": REAL_UPDATES}
+            seconds = [[], [], [], []]
+            for _ in range(rounds):
+                seconds[0] += plain(**chosen)
+                seconds[1] += loop(tuned=True, **chosen)
+                seconds[2] += engine(**chosen)
+                seconds[3] += frozen_engine(**chosen)
+            slow, tuned, ours, frozen = map(median, seconds)
+            times = " | ".join(f"{1000 * value:.0f}" for value in (slow, tuned, ours, frozen))
+            print(f"| {arch} | {size} | {times} | {ours / slow:.2f} | {ours / tuned:.2f} |")
+            sys.stdout.flush()
+
+
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="end with one JSON line of ratios")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--real", action="store_true", help="students and sizes of practice")
+    parser.add_argument("--plain", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.plain:
-        print(json.dumps(loop(tuned=False)))
+        print(json.dumps(loop(tuned=False, **options.plain)))
         return
     keep_freed_memory()
+    if options.real:
+        compare_real(options.rounds)
+        return
     cost = measure(options.rounds)
     show(cost)
     ratios = {name: round(value, 3) for name, value in compare(cost).items()}
