@@ -249,3 +249,10 @@ def test_pull_of_what_is_here_fetches_nothing(command, pulled):
 def test_pull_of_a_name_that_nobody_has_is_one_line(command, toy_zoo):
     assert "Did you mean 'cat'" in command("pull", "catt").mistake
     assert "No teacher of --zoo hub fits" in command("pull", "--domain", "birds").mistake
+
+
+def test_a_teacher_of_another_zoo_is_named_as_that(command, toy_zoo):
+    ran = command("pull", "ant")
+    assert ran.code == 1
+    assert ran.mistake == "Error: 'ant' is no teacher of --zoo hub: add --zoo all."
+    assert command("pull", "ant", "--zoo", "all").code == 0

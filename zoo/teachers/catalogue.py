@@ -220,6 +220,9 @@ def select_cards(
         TeacherNotFound: there is none of a name, or no teacher fits.
     """
     cards = list_cards(zoo)
+    elsewhere = {card.name for card in list_cards("all")} - {card.name for card in cards}
+    if lost := elsewhere.intersection(names):
+        raise TeacherNotFound(f"{min(lost)!r} is no teacher of --zoo {zoo}: add --zoo all.")
     named = {card.name: card for card in (find_card(name, cards) for name in names)}
     chosen = list(named.values()) or cards
     if domain is not None:
