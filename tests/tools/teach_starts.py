@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,9 +30,10 @@ from tests.tools.start_tasks import held_out
 from zoo.images.decoding import open_image
 from zoo.system.devices import autocast
 from zoo.system.runtime import keep_freed_memory
-from zoo.teachers.card import Preprocessing
+from zoo.teachers.card import Preprocessing, TeacherCard, sha256_of
 from zoo.teachers.loading import build_network
 from zoo.teachers.starts import IMAGENET, find_start
+from zoo.teachers.verify import measure
 
 BATCH, LEARNING_RATE, WEIGHT_DECAY, WARMUP, AVERAGING = 48, 1.5e-3, 0.02, 200, 0.998
 MAP_WEIGHT, EMBEDDING_WEIGHT, CLASS_WEIGHT = 1.5, 10.0, 0.5
@@ -252,17 +253,40 @@ class Lesson:
             for seed in range(60):
                 views = normalise(self.views(2**30 + seed, SIZE), IMAGENET.mean, IMAGENET.std)
                 self.network(views.contiguous(memory_format=torch.channels_last))
-        names = list(ImageNetInfo().label_descriptions())
-        how = Preprocessing(SIZE, IMAGENET.mean, IMAGENET.std, IMAGENET.interpolation)
-        (out / self.arch).mkdir(parents=True, exist_ok=True)
-        save_network(
-            self.network, out / self.arch, arch=self.arch, labels=names, preprocessing=how,
-            license="apache-2.0",
-        )  # fmt: skip
+        save_start(self.network, self.arch, out, self.step * BATCH)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         self.network.load_state_dict(before)
         self.network.train()
+
+
+def save_start(taught: Any, arch: str, out: Path, views: int) -> None:
+    """Write a student without its classifier, and its card, as `zoo/students` holds it."""
+    folder = out / arch
+    folder.mkdir(parents=True, exist_ok=True)
+    network: Any = timm.create_model(arch, num_classes=0)
+    network.load_state_dict(taught.state_dict(), strict=False)  # but for the classifier
+    look = Preprocessing(SIZE, IMAGENET.mean, IMAGENET.std, IMAGENET.interpolation)
+    save_network(network, folder, arch=arch, labels=(), preprocessing=look, license="apache-2.0")
+    weights = folder / "model.safetensors"
+    card = TeacherCard(
+        name=arch,
+        domain="photographs",
+        source=f"builtin:{arch}",
+        network=arch,
+        classes=0,
+        license="apache-2.0",
+        data="mini-ImageNet, Food-101 and 15 smaller sets, seen by EfficientNet-Lite0 (ImageNet-1k)",
+        data_license="ImageNet terms, research only for some",
+        preprocessing=look,
+        bytes=weights.stat().st_size,
+        sha256=sha256_of(weights),
+        recipe=f"python -m tests.tools.teach_starts --data DIR --arch {arch}: {views} views",
+        evidence="measured",
+        note="Distilled from EfficientNet-Lite0 stage by stage, without labels.",
+        folder=folder,
+    )
+    measure(card).save(folder)
 
 
 def teach(data: Path, out: Path, arch: str, until: float) -> None:

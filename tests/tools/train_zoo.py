@@ -50,6 +50,8 @@ GENERIC = Recipe(
     flip=True,
     color=0.3,
     ema_decay=0.998,
+    frozen=0.0,
+    frozen_norms=False,
 )
 """For the 36,000 images of `objects`."""
 
@@ -116,8 +118,6 @@ def _domain(
 
 JOBS: dict[str, TrainingJob] = {
     "objects": _objects(replace(GENERIC, updates=6800), "resnet18d", **NARROW),
-    "mobilenetv3_large_100": _objects(replace(SMALL, updates=5200), "mobilenetv3_large_100"),
-    "mobilenetv3_small_100": _objects(replace(SMALL, updates=8000), "mobilenetv3_small_100"),
     "digits_on_photos": _domain("digits", "MNIST-M", "unknown", flip=False),
     "hand_signs": _domain("hand signs", "ASL finger spelling", "unknown", flip=False),
     "hot_rolled_steel": _domain("steel surfaces", "NEU-CLS", "unknown", updates=1200),
