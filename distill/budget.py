@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from distill.evaluation.evaluate import predict_pixels
-from distill.recipe import Distillation, Method
+from distill.recipe import TAUGHT, Distillation, Method
 from distill.student import create_student
 from distill.training.loop import fit
 from distill.training.targets import SoftLabels, Targets, group_heads, source_targets
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
-WITHOUT_TEACHERS: tuple[Method, ...] = ("transfer", "fixmatch", "probe")
 NO_TIME = 1e-9
 """Seconds of an update of a method that has none."""
 LEAST_UPDATES = 100
@@ -182,7 +181,7 @@ def plan_training(
     Raises:
         ZooError: the budget is too small.
     """
-    kinds = {m: m if m in WITHOUT_TEACHERS else "distilled" for m in methods}
+    kinds = {m: "distilled" if m in TAUGHT else m for m in methods}
     seconds = deadline.measuring_time(len(set(kinds.values())))
     images, device = parts[0][0], choose_device(runtime.device)
     classes = len(images.classes)

@@ -16,6 +16,9 @@ Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch", "pro
 RANKED: frozenset[Method] = frozenset({"weighted", "nearest"})
 """Methods whose teachers come from a ranking."""
 
+TAUGHT: frozenset[Method] = RANKED | {"teachers"}
+"""Methods with teachers."""
+
 Objective = Literal["target", "source"]
 """In whose classes a student imitates its teachers: the target's (ours) or theirs (paper)."""
 

@@ -276,7 +276,7 @@ def save_start(taught: Any, arch: str, out: Path, views: int) -> None:
         network=arch,
         classes=0,
         license="apache-2.0",
-        data="mini-ImageNet, Food-101 and 15 smaller sets, seen by EfficientNet-Lite0 (ImageNet-1k)",
+        data="mini-ImageNet, Food-101, 15 smaller sets; EfficientNet-Lite0 (ImageNet-1k) imitated",
         data_license="ImageNet terms, research only for some",
         preprocessing=look,
         bytes=weights.stat().st_size,
