@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from distill.evaluation.evaluate import predict_pixels
-from distill.recipe import TAUGHT, Distillation, Method
+from distill.recipe import DISTILLED, Distillation, Method
 from distill.student import create_student
 from distill.training.loop import fit
 from distill.training.targets import SoftLabels, Targets, group_heads, source_targets
@@ -181,7 +181,7 @@ def plan_training(
     Raises:
         ZooError: the budget is too small.
     """
-    kinds = {m: "distilled" if m in TAUGHT else m for m in methods}
+    kinds = {m: "distilled" if m in DISTILLED else m for m in methods}
     seconds = deadline.measuring_time(len(set(kinds.values())))
     images, device = parts[0][0], choose_device(runtime.device)
     classes = len(images.classes)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from distill.recipe import RANKED, TAUGHT, Distillation, Method
+from distill.recipe import DISTILLED, RANKED, Distillation, Method
 from zoo.errors import TeacherBroken
 from zoo.features.extraction import extract_together
 from zoo.features.store import Features
@@ -190,7 +190,7 @@ def plan_teachers(
     from zoo.features.throughput import plan_passes
 
     methods = methods or [how.method]
-    if TAUGHT.isdisjoint(methods):
+    if DISTILLED.isdisjoint(methods):
         return TeacherWork()
     if RANKED.isdisjoint(methods) or ranking or ranker is None:
         shares, _ = choose_shares(how, images, runtime, ranking=ranking, ranker=None)
