@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.recipe import Objective
+from distill.training.self_training import self_train, self_train_left_out, softmax
 from zoo.errors import ZooError
 from zoo.features.linear_probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardize
 from zoo.features.store import Features
@@ -22,6 +23,9 @@ FLOOR = 1e-4
 
 GROUP_CLASSES = 4096
 """Maximum number of source classes in one update, unless a single teacher has more."""
+
+LANDMARKS, DIRECTIONS = 512, 256
+"""Images that self-training describes all images by, if not more are labeled, and dimensions."""
 
 TOP_CLASSES = 128
 """Classes stored per image for a teacher with more than twice as many."""
@@ -202,43 +206,59 @@ def soft_labels(
 
     The probe is kernel ridge regression onto the one-hot labels with the kernel
     sum_s alpha_s K_s, K_s the cosine of two images in teacher s's features, which are
-    standardized over all N images. Regularization and temperature are chosen by cross-validation
-    on the labeled images, leaving out one of each class at a time.
+    standardized over all N images. It learns from the unlabeled images too, by `self_train`,
+    unless its balanced accuracy is lower then. That, regularization and temperature are chosen by
+    cross-validation on the labeled images, which leaves out the same number of each class.
     """
     known = np.flatnonzero(labels >= 0)
-    targets = labels[known]
-    rows = _coordinates(features, shares, known)
-    scores, strength = ridge_leave_one_out(rows[known], targets)
-    weights, intercept = fit_ridge(rows[known], targets, strength)
-    logits = (rows @ weights + intercept) / fit_temperature(scores, targets)
+    names, classes = labels[known], int(labels.max()) + 1
+    others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
+    landmarks = np.concatenate([known, others[: max(0, LANDMARKS - len(known))]])
+    kernel = _kernel(features, shares, landmarks)
+    rows = _coordinates(kernel[:, : len(known)], known)
+    left_out, strength = ridge_leave_one_out(rows[known], names)
+    weights, intercept = fit_ridge(rows[known], names, strength)
+    scores = rows @ weights + intercept
+    if len(others):
+        rows = _coordinates(kernel, landmarks, DIRECTIONS)
+        again = self_train_left_out(rows, labels, classes, strength)
+        if _balanced_accuracy(again, names) >= _balanced_accuracy(left_out, names):
+            left_out, scores = again, self_train(rows, labels, classes, strength)
     # a probability of 0 would veto a class in the product of experts of `agreement_loss`
-    probabilities = torch.from_numpy(logits).softmax(dim=1).clamp(min=FLOOR).float()
-    probabilities /= probabilities.sum(dim=1, keepdim=True)
-    return SoftLabels(probabilities, float((scores.argmax(axis=1) == targets).mean()))
+    probabilities = softmax(scores / fit_temperature(left_out, names)).clip(min=FLOOR)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    accuracy = float((left_out.argmax(axis=1) == names).mean())
+    return SoftLabels(torch.from_numpy(probabilities).float(), accuracy)
+
+
+def _kernel(
+    features: Mapping[str, Features], shares: Mapping[str, float], landmarks: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The kernel [N, M] of all images and M of them; one teacher at a time is in memory."""
+    images = len(next(iter(features.values())))
+    kernel = np.zeros((images, len(landmarks)))
+    for name, share in shares.items():
+        rows = np.sqrt(share) * _unit_rows(standardize(features[name].embeddings))
+        kernel += rows @ rows[landmarks].T
+    return kernel
 
 
 def _coordinates(
-    features: Mapping[str, Features], shares: Mapping[str, float], known: NDArray[np.int64]
+    kernel: NDArray[np.float64], landmarks: NDArray[np.int64], most: int | None = None
 ) -> NDArray[np.float64]:
-    """Rows [N, R] whose products with the L labeled rows are the kernel.
+    """Rows [N, R] whose products with the M landmarks are the kernel [N, M] (Nystroem).
 
-    R is at most L and at most the sum of the teachers' feature sizes; one teacher at a time is in
-    memory as float64. The probe is a combination of the labeled rows, so only the span of these
-    matters.
+    R is at most M, and at most `most`: the widest directions.
     """
-    images = len(next(iter(features.values())))
-    blocks = (
-        np.sqrt(share) * _unit_rows(standardize(features[name].embeddings))
-        for name, share in shares.items()
-    )
-    if sum(features[name].embeddings.shape[1] for name in shares) <= len(known):
-        return np.concatenate(list(blocks), axis=1)
-    kernel = np.zeros((images, len(known)))
-    for block in blocks:
-        kernel += block @ block[known].T
-    values, vectors = np.linalg.eigh(kernel[known])
-    kept = values > 1e-12 * values.max(initial=0.0)
+    values, vectors = np.linalg.eigh(kernel[landmarks])
+    kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]
     return kernel @ (vectors[:, kept] / np.sqrt(values[kept]))
+
+
+def _balanced_accuracy(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """The mean over the classes of the share of their images that is right."""
+    right = scores.argmax(axis=1) == labels
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
 def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,109 @@
+"""Self-training: ridge regression that also learns from its own predictions of unlabeled images."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.features.linear_probe import assign_folds
+
+Floats = NDArray[np.float64]
+
+ROUNDS = 5
+STRENGTH = 1.0
+"""Of the ridge on all images, see `fit_weighted_ridge`."""
+
+TEMPERATURE = 0.06
+"""Of the predictions that become targets: ridge scores lie close together."""
+
+LABEL_WEIGHT = 10.0
+"""Of a labeled image; an unlabeled one has the square of its largest probability, at most 1."""
+
+FOLDS = 5
+"""Of the cross-validation, at most."""
+
+MOST_UNLABELED = 5000
+"""Unlabeled images to learn from."""
+
+
+def self_train(rows: Floats, labels: NDArray[np.int64], classes: int, strength: float) -> Floats:
+    """Scores of every image by ridge regression that is refitted to its own predictions.
+
+    Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee,
+    2013): the first fit knows the labeled images; each of `ROUNDS` further ones all images, the
+    unlabeled ones with softmax(scores / `TEMPERATURE`) of the fit before as targets. Nothing is
+    assumed of how frequent the classes are.
+
+    Args:
+        rows: [N, R], features of all images.
+        labels: [N], -1 for unlabeled.
+        classes: C.
+        strength: of the first fit, as `fit_weighted_ridge` takes it.
+
+    Returns:
+        Scores [N, C].
+
+    Example:
+        >>> rows = np.random.default_rng(0).normal(size=(20, 4))
+        >>> self_train(rows, np.array([0, 1, 0, 1] + 16 * [-1]), 2, 1.0).shape
+        (20, 2)
+    """
+    known = np.flatnonzero(labels >= 0)
+    others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
+    used = np.concatenate([known, others[:MOST_UNLABELED]])
+    truth = np.eye(classes)[labels[known]]
+    weights, intercept = fit_weighted_ridge(rows[known], truth, np.ones(len(known)), strength)
+    for _ in range(ROUNDS):
+        targets = softmax((rows[used] @ weights + intercept) / TEMPERATURE)
+        importance = targets.max(axis=1) ** 2
+        targets[: len(known)], importance[: len(known)] = truth, LABEL_WEIGHT
+        weights, intercept = fit_weighted_ridge(rows[used], targets, importance, STRENGTH)
+    return rows @ weights + intercept
+
+
+def self_train_left_out(
+    rows: Floats, labels: NDArray[np.int64], classes: int, strength: float
+) -> Floats:
+    """Scores [L, C] of each labeled image by self-training that did not know its label.
+
+    `FOLDS` folds at most; each hides as many images of every class.
+    """
+    known = np.flatnonzero(labels >= 0)
+    folds = assign_folds(labels[known])
+    groups = [np.concatenate(folds[start::FOLDS]) for start in range(min(FOLDS, len(folds)))]
+    scores = np.zeros((len(known), classes))
+    for group in groups:
+        hidden = labels.copy()
+        hidden[known[group]] = -1
+        scores[group] = self_train(rows, hidden, classes, strength)[known[group]]
+    return scores
+
+
+def fit_weighted_ridge(
+    rows: Floats, targets: Floats, importance: Floats, strength: float
+) -> tuple[Floats, Floats]:
+    """Ridge regression with a weight for each row; the intercept is not shrunk.
+
+    Args:
+        rows: [N, R].
+        targets: [N, C].
+        importance: [N], above 0.
+        strength: as a multiple of the mean squared length of a centered and weighted row.
+
+    Returns:
+        Weights [R, C] and intercept [C].
+    """
+    share = importance / importance.sum()
+    row_mean, target_mean = share @ rows, share @ targets
+    root = np.sqrt(importance)[:, None]
+    scaled, wanted = root * (rows - row_mean), root * (targets - target_mean)
+    gram = scaled.T @ scaled
+    ridge = strength * np.trace(gram) / len(rows)
+    weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), scaled.T @ wanted)
+    return weights, target_mean - row_mean @ weights
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities [N, C] of logits [N, C]."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
