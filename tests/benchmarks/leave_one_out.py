@@ -91,10 +91,8 @@ def main():
             tasks[folder.name] = rows, shares
             mean, ridge = (np.mean([row[key] for row in rows]) for key in ("", RIDGE))
             print(f"| {folder.name} | {len(shares)} | {mean:.1f} | {ridge:.1f} |", flush=True)
-    sums = [
-        [np.mean([row[key] for row in rows]) for key in ("", RIDGE)] for rows, _ in tasks.values()
-    ]
-    print("| mean | | {:.1f} | {:.1f} |".format(*np.mean(sums, axis=0)))
+            means.append((mean, ridge))
+    print("| mean | | {:.1f} | {:.1f} |".format(*np.mean(means, axis=0)))
     print("\n| teacher | points gained | share | most gained | tasks |\n|---|---|---|---|---|")
     lines = []
     for name in sorted({name for _, shares in tasks.values() for name in shares}):
