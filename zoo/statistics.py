@@ -11,8 +11,10 @@ Z = 1.959964
 """Standard errors on either side that a 95 % interval spans."""
 
 
-def wilson(hits: float, count: int) -> tuple[float, float]:
+def wilson(hits: float, count: float) -> tuple[float, float]:
     """95 % interval of the proportion `hits` of `count` (Wilson, JASA 1927).
+
+    Both may be fractions: of as many images as have a given variance.
 
     Example:
         >>> wilson(4, 4)
@@ -41,7 +43,7 @@ def two_sided(t: float, freedom: float) -> float:
     tail, whole = (
         (pi / 2 - begin) * float(np.mean(heights[1:] + heights[:-1]))  # twice the area
         for begin in (start, 0.0)
-        for heights in [np.cos(np.linspace(begin, pi / 2, 20_001)) ** (freedom - 1)]
+        for heights in [np.cos(np.linspace(begin, pi / 2, 4001)) ** (freedom - 1)]
     )
     return min(1.0, tail / whole)
 
