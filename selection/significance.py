@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats
+from zoo.statistics import t_quantile
 
 LEVEL = 0.05
 """Probability that any claim of a family is wrong."""
@@ -39,7 +40,7 @@ def find_better(
         halves: [T, B] of `resampling.measure`, with the same draws for all; NaN where there is no
             score.
         freedom: degrees of freedom of the errors, at least 1; no more than B - 1 count.
-        least: standard errors of differences, [T, T], below which none is believed.
+        least: standard errors of differences, [T, T], that count where the halves show less.
         seed: of the rankings of equal teachers.
 
     Returns:
@@ -57,10 +58,10 @@ def find_better(
         return better
     offsets = halves[:, known] - halves[:, known].mean(axis=1, keepdims=True)
     errors = (offsets[first] - offsets[second]).std(axis=1, ddof=1)
-    errors = np.maximum(errors, np.broadcast_to(least, better.shape)[first, second])
+    believed = np.maximum(errors, np.broadcast_to(least, better.shape)[first, second])
     distance = scores[first] - scores[second]
-    tested = errors > 0
-    ratio = np.divide(np.abs(distance), errors, out=np.zeros_like(errors), where=tested)
+    tested = believed > 0
+    ratio = np.divide(np.abs(distance), believed, out=np.zeros_like(errors), where=tested)
     while tested.any():
         pairs = first[tested], second[tested]
         limit = _largest_by_chance(offsets, *pairs, errors[tested], freedom, seed)
@@ -82,17 +83,22 @@ def _largest_by_chance(
     freedom: float,
     seed: int,
 ) -> float:
-    """95th percentile of the largest difference of some pairs of equal teachers, in errors."""
+    """95th percentile of the largest difference of some pairs of equal teachers, in errors.
+
+    Pairs whose halves do not differ at all count as independent (Bonferroni).
+    """
     draw, most = np.random.default_rng(seed), offsets.shape[1] - 1
     rows = draw.normal(size=(DRAWS, offsets.shape[1])) @ offsets.T / np.sqrt(most)
     rows /= np.sqrt(draw.chisquare(min(freedom, most), size=(DRAWS, 1)) / min(freedom, most))
-    largest = np.zeros(DRAWS)
-    size = max(1, BLOCK // len(first))
+    largest, still = np.zeros(DRAWS), int(np.sum(errors == 0))
+    first, second, errors = first[errors > 0], second[errors > 0], errors[errors > 0]
+    size = max(1, BLOCK // max(1, len(first)))
     for begin in range(0, DRAWS, size):
         part = rows[begin : begin + size]
         apart = np.abs(part[:, first] - part[:, second]) / errors
-        largest[begin : begin + size] = apart.max(axis=1)
-    return float(np.quantile(largest, 1 - LEVEL))
+        largest[begin : begin + size] = apart.max(axis=1, initial=0.0)
+    limit = float(np.quantile(largest, 1 - LEVEL))
+    return max(limit, t_quantile(min(freedom, most), LEVEL / still)) if still else limit
 
 
 def _close(better: NDArray[np.bool_]) -> NDArray[np.bool_]:
