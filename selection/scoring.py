@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -107,28 +107,12 @@ def rank(
     if top is not None:
         candidates, shares = shares, choose(shares, features, top)
         without |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
-    ranks = {name: 1 + len(beaten[name] & features.keys()) for name in beaten}
-    levels = find_chance(*_stack(teachers, "permutations"))
-    chances = dict(zip(teachers, levels, strict=True))
-    rows: list[RankedTeacher] = []
-    for name in _order(scored):
-        row, own = scored[name], name in features
-        low, high = find_interval(metrics[0], _score(row), row.halves, labels) or (None, None)
-        rows.append(
-            RankedTeacher(
-                name=name,
-                domain=domains.get(name, ""),
-                score=_score(row),
-                low=low,
-                high=high,
-                share=shares.get(name, 0.0),
-                status="ok" if own else "control",
-                reason=without.get(name, ""),
-                chance=chances.get(name),
-                rank=ranks.get(name) if own else None,
-                scores=row.scores if len(metrics) > 1 else {},
-            )
-        )
+    rows = _describe(scored, teachers, beaten, metrics, labels)
+    rows = [
+        replace(row, share=shares.get(row.name, 0.0), reason=without.get(row.name, ""),
+                domain=domains.get(row.name, ""))
+        for row in rows
+    ]  # fmt: skip
     rows += [
         RankedTeacher(name, domains.get(name, ""), None, None, None, 0.0, "failed", reason)
         for name, reason in sorted(failed.items())
@@ -143,6 +127,36 @@ def rank(
         seed=seed,
         power=power,
     )
+
+
+def _describe(
+    scored: Mapping[str, ScoreSamples],
+    teachers: Mapping[str, ScoreSamples],
+    beaten: Mapping[str, set[str]],
+    metrics: Sequence[str],
+    labels: Labels,
+) -> list[RankedTeacher]:
+    """Rows of teachers and controls in order, without shares."""
+    levels = dict(zip(teachers, find_chance(*_stack(teachers, "permutations")), strict=True))
+    rows: list[RankedTeacher] = []
+    for name in _order(scored):
+        row, own = scored[name], name in teachers
+        low, high = find_interval(metrics[0], _score(row), row.halves, labels) or (None, None)
+        rows.append(
+            RankedTeacher(
+                name=name,
+                domain="",
+                score=_score(row),
+                low=low,
+                high=high,
+                share=0.0,
+                status="ok" if own else "control",
+                chance=levels.get(name),
+                rank=1 + len(beaten[name] & teachers.keys()) if own and beaten else None,
+                scores=row.scores if len(metrics) > 1 else {},
+            )
+        )
+    return rows
 
 
 def _score_all(

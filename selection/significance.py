@@ -15,6 +15,8 @@ LEVEL = 0.05
 """Probability that any claim of a family is wrong."""
 DRAWS = 2000
 """Random rankings of equal teachers that the largest difference is compared with."""
+LEAST = 20
+"""Half-samples that all teachers share, without which nothing is claimed."""
 BLOCK = 1 << 22
 """Numbers that are held at once."""
 
@@ -38,7 +40,7 @@ def find_better(
     Args:
         scores: [T].
         halves: [T, B] of `resampling.measure`, with the same draws for all; NaN where there is no
-            score.
+            score. Of a teacher with half of them or more nothing is claimed.
         freedom: degrees of freedom of the errors, at least 1; no more than B - 1 count.
         least: standard errors of differences, [T, T], that count where the halves show less.
         seed: of the rankings of equal teachers.
@@ -51,16 +53,19 @@ def find_better(
         >>> find_better(np.array([5.0, -5.0]), halves, freedom=30).tolist()
         [[False, True], [False, False]]
     """
-    known = np.isfinite(halves).all(axis=0)
+    finite = np.isfinite(halves)
+    usable = finite.mean(axis=1) > 0.5
+    known = finite[usable].all(axis=0)
     first, second = np.triu_indices(len(scores), k=1)
     better = np.zeros((len(scores), len(scores)), dtype=np.bool_)
-    if known.sum() < max(20, halves.shape[1] / 2) or not len(first):
+    if known.sum() < max(LEAST, halves.shape[1] / 2) or not len(first):
         return better
-    offsets = halves[:, known] - halves[:, known].mean(axis=1, keepdims=True)
+    offsets = np.where(usable[:, None], halves, 0.0)[:, known]
+    offsets = offsets - offsets.mean(axis=1, keepdims=True)
     errors = (offsets[first] - offsets[second]).std(axis=1, ddof=1)
     believed = np.maximum(errors, np.broadcast_to(least, better.shape)[first, second])
     distance = scores[first] - scores[second]
-    tested = believed > 0
+    tested = (believed > 0) & usable[first] & usable[second]
     ratio = np.divide(np.abs(distance), believed, out=np.zeros_like(errors), where=tested)
     while tested.any():
         pairs = first[tested], second[tested]

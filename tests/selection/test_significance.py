@@ -54,12 +54,19 @@ def test_correlated_teachers_are_told_apart_by_less():
     assert not find_better(scores, loose, freedom=59).any()
 
 
-def test_draws_that_failed_are_left_out_and_few_others_claim_nothing():
+def test_draws_that_failed_are_left_out():
     scores, halves = draw_scores(0, [20.0, 0.0])
     halves[0, :20] = np.nan
     assert find_better(scores, halves, freedom=59)[0, 1]
-    halves[1, 20:50] = np.nan
-    assert not find_better(scores, halves, freedom=59).any()
+    halves[1, 20:45] = np.nan
+    assert not find_better(scores, halves, freedom=59).any()  # too few are left
+
+
+def test_of_a_teacher_that_fails_in_most_draws_nothing_is_claimed_and_the_others_are_tested():
+    scores, halves = draw_scores(0, [20.0, 0.0, -30.0])
+    halves[2, 5:] = np.nan
+    better = find_better(scores, halves, freedom=59)
+    assert np.argwhere(better).tolist() == [[0, 1]]
 
 
 def test_a_fraction_of_few_images_does_not_make_a_difference_certain():
