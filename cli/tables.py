@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CHOSEN = {
     "updates": "--updates {}",
     "image_size": "--image-size {}",
+    "seeds": "--seeds {}",
     "max_labeled": "at most {} labeled images",
     "max_unlabeled": "--max-unlabeled {}",
 }
@@ -97,7 +98,8 @@ def evaluation_table(result: Evaluation) -> None:
     terminal.say(accuracy_line(result))
     if result.calibration:
         terminal.say(
-            f"Expected calibration error {result.calibration.error:.1%}; mean confidence "
+            f"Expected calibration error {result.calibration.error:.1%} (a calibrated student: up "
+            f"to {result.calibration.noise:.1%}); mean confidence "
             f"{result.calibration.confidence:.1%}."
         )
     for label, other, count in result.confused[:PAIRS]:
@@ -240,7 +242,7 @@ def accuracy_line(result: Evaluation) -> str:
 
 
 def comparison_table(comparison: Comparison) -> None:
-    """Methods from the best to the worst with exact McNemar tests, then which to ship."""
+    """Methods from the best to the worst with p-values for all pairs, then which to ship."""
     rows: list[tuple[str, ...]] = []
     for row in comparison.standings:
         interval = f"{row.low:.1%} to {row.high:.1%}"
@@ -257,11 +259,15 @@ def comparison_table(comparison: Comparison) -> None:
     )
     terminal.say(comparison.verdict)
     folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
-    terminal.say(f"{comparison.images} labeled images, {folds}; one seed.")
+    seeds = "one seed" if comparison.seeds == 1 else f"{comparison.seeds} seeds"
+    terminal.say(
+        f"{comparison.images} labeled images, {folds}; {seeds}; p-values are adjusted for all "
+        "pairs of methods."
+    )
 
 
 def verdict(reports: Sequence[Report]) -> None:
-    """Methods side by side, then in words whether the first beats the second."""
+    """Methods side by side, then in words whether the student of the first is better."""
     results = [(report, report.evaluation) for report in reports if report.evaluation]
     terminal.show_rows(
         ["method", "accuracy>", "95 % interval>", "seconds>"],
@@ -280,17 +286,16 @@ def verdict(reports: Sequence[Report]) -> None:
     gain, low, high = one.gain_over(other)
     points = f"{abs(gain) * 100:.1f} points ({low * 100:+.1f} to {high * 100:+.1f})"
     if low > 0:
-        terminal.say(
-            f"{first} beats {second} by {points}, beyond the noise of {one.images} test images."
-        )
+        terminal.say(f"The student of {first} is significantly better than that of {second}: by"
+                     f" {points} on {one.images} test images.")  # fmt: skip
     elif high < 0:
-        terminal.say(f"{first} loses to {second} by {points}: ship the {second} student.")
+        terminal.say(f"The student of {first} is significantly worse than that of {second}: by"
+                     f" {points}. Ship the latter.")  # fmt: skip
     else:
-        terminal.say(
-            f"{first} and {second} differ by {points}: within the noise of the test images."
-        )
+        terminal.say(f"The students of {first} and {second} differ by {points}: not significant.")
     terminal.say(
-        "One draw of labels and one seed: repeat with other --seed values before you rely on it."
+        "One draw of labels and one seed: this is about two students. `zoo compare --seeds 3` "
+        "compares methods."
     )
 
 

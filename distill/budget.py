@@ -65,6 +65,10 @@ class TrainingJobs:
     decode: Callable[[int], float]
     rate: Callable[[Method, int], StudentRate]
 
+    def times(self, seeds: int) -> TrainingJobs:
+        """The same with so many students in place of each."""
+        return replace(self, students=self.students * seeds)
+
     def seconds(self, size: int) -> tuple[float, dict[str, float], float]:
         """Of all students: before the first update, of one update by method, and of the tests."""
         decode = self.decode(size)
@@ -158,8 +162,9 @@ class TrainingPlan(Plan):
             return how
         chosen = self.chosen
         if self.again:
-            chosen = self.jobs.choose(how.size, self.deadline, self.ending)
-            runtime.warn(self.jobs.explain(how.size, **chosen))
+            now = self.jobs.choose(how.size, self.deadline, self.ending)
+            runtime.warn(self.jobs.explain(how.size, **now))
+            chosen = {**chosen, **now}
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
         return replace(how, recipe=recipe, image_size=chosen["image_size"]).by(how.method)
@@ -175,8 +180,12 @@ def plan_training(
     runtime: Runtime,
     saved: SavedChoice,
     ending: Sequence[Step] = (),
+    seeds: Sequence[int] = (1,),
 ) -> TrainingPlan:
-    """Plan a student by each method on each part, images to train on and to test on.
+    """Plan students by each method on each part, images to train on and to test on.
+
+    Of several numbers of `seeds`, in descending order, a budget gets the first that leaves the
+    recipe's updates and image size to each student, or the last; without a budget it is the first.
 
     Raises:
         ZooError: the budget is too small.
@@ -203,11 +212,13 @@ def plan_training(
     )
     jobs.seconds(how.size)  # measured now: the time spent includes it
     begun = Step("read and measure", len(images), "images", deadline.spent)
-    resumed = saved.load("updates", "image_size") if deadline.budget else None
+    names = ["updates", "image_size", *(["seeds"] if len(seeds) > 1 else [])]
+    resumed = saved.load(*names) if deadline.budget else None
     chosen, again = resumed or {}, bool(deadline.budget and not resumed)
     if again:
         others = [*teachers.sure, *ending]
-        chosen = jobs.choose(how.size, deadline, others, teachers.perhaps)
+        chosen = _choose_seeds(jobs, seeds, how, deadline, others, teachers.perhaps)
+    jobs = jobs.times(chosen.get("seeds", seeds[0]))
     training = jobs.steps(
         chosen.get("updates", how.recipe.updates), chosen.get("image_size", how.size)
     )
@@ -222,6 +233,25 @@ def plan_training(
         again=again,
         saved=saved,
     )
+
+
+def _choose_seeds(
+    jobs: TrainingJobs,
+    seeds: Sequence[int],
+    how: Distillation,
+    deadline: Deadline,
+    others: Sequence[Step],
+    perhaps: Sequence[Step],
+) -> dict[str, int]:
+    """What `TrainingJobs.choose` does, and the number of `seeds` where there are several."""
+    *more, least = seeds
+    for count in more:
+        with suppress(ZooError):
+            chosen = jobs.times(count).choose(how.size, deadline, others, perhaps)
+            if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
+                return {**chosen, "seeds": count}
+    chosen = jobs.times(least).choose(how.size, deadline, others, perhaps)
+    return {**chosen, "seeds": least} if more else chosen
 
 
 class _Done(Exception):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 METHODS: tuple[Method, ...] = ("probe", "transfer", "fixmatch", "nearest", "weighted")
 """What is compared, the simplest first."""
 
+SEEDS = 3
+"""Students of each method on each fold, where a budget holds them."""
+
 _CELL = record({"hits": text(most=10_000_000), "seconds": number(0)})
 _RECORD = record({"run": text(), "cells": optional(mapping(_CELL), {})})
 
@@ -40,7 +44,8 @@ class Record:
     Attributes:
         path: of the file.
         run: SHA-256 of all that the comparison depends on but its methods.
-        cells: by `method/fold`, `hits` as a text of 0 and 1, and `seconds`.
+        cells: by `method/fold`, or `method/fold/n` of the n-th further seed, `hits` as a text of 0
+            and 1, and `seconds`.
         writes: whether this process writes the file.
         other: the `run` of another comparison that the file holds; empty if it holds none.
     """
@@ -99,11 +104,17 @@ class Record:
             with saving("comparison", self.path):
                 write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
 
-    def gather(self, keys: Sequence[str]) -> tuple[Bools, float]:
-        """The results of some students one after the other, and the seconds of all."""
-        hits = "".join(self.cells[key]["hits"] for key in keys)
-        seconds = sum(self.cells[key]["seconds"] for key in keys)
-        return np.array([hit == "1" for hit in hits]), seconds
+    def gather(self, method: Method, seeds: int, folds: int) -> tuple[Bools, float]:
+        """The results of a method's students [S, N], its folds one after the other; all seconds."""
+        keys = [[cell_key(method, fold, seed) for fold in range(folds)] for seed in range(seeds)]
+        hits = ["".join(self.cells[key]["hits"] for key in row) for row in keys]
+        seconds = sum(self.cells[key]["seconds"] for row in keys for key in row)
+        return np.array([[hit == "1" for hit in row] for row in hits]), seconds
+
+
+def cell_key(method: Method, fold: int, seed: int) -> str:
+    """Where a record keeps a student; files of version 0.1 hold the first seed alone."""
+    return f"{method}/{fold}" + (f"/{seed}" if seed else "")
 
 
 def compare_methods(
@@ -114,14 +125,15 @@ def compare_methods(
     ranker: Ranker | None = None,
     test: str | Path | Images | None = None,
     folds: int = 3,
+    seeds: int | None = None,
     save: str | Path = "comparison.json",
     runtime: Runtime | None = None,
 ) -> Comparison:
     """Train a student by each method and test all on the same images, as `zoo compare` does.
 
-    With `test` each method trains one student on all labels; without, one per fold, tested on the
-    labeled images that the fold holds out. Results of finished students are kept in `save`; an
-    interrupted comparison resumes from there.
+    With `test` each method trains a student per seed on all labels; without, one per seed and fold,
+    tested on the labeled images that the fold holds out. Results of finished students are kept in
+    `save`; an interrupted comparison resumes from there.
 
     Args:
         images: a folder, an `ImageSource`, or images that are read already; some labeled.
@@ -130,6 +142,8 @@ def compare_methods(
         ranker: ranks the teachers for `nearest` and `weighted`: `selection.ranker`.
         test: held-out labeled images, or their folder.
         folds: of the cross-validation without `test`.
+        seeds: students of each method on each fold, which differ in their random seed: the first
+            has that of `how.recipe`; None for 3. With one, the verdict is about these students.
         save: file of the comparison.
         runtime: device, cache, progress and processes.
 
@@ -151,6 +165,7 @@ def compare_methods(
         ranker=ranker,
         test=load_test(test, read, runtime),
         folds=folds,
+        seeds=seeds,
         save=Path(save),
         runtime=runtime,
     ).run()
@@ -172,6 +187,7 @@ class ComparisonJob:
     ranker: Ranker | None = None
     test: Images | None = None
     folds: int = 3
+    seeds: int | None = None
     save: Path = Path("comparison.json")
     runtime: Runtime = field(default_factory=Runtime)
 
@@ -204,13 +220,12 @@ class ComparisonJob:
         how = self.how.resolve(self.images, self.runtime)
         device = choose_device(self.runtime.device)
         parts, folds = divide(self.images, self.test, self.folds)
-        cells: list[tuple[Method, int]] = [
-            (method, fold) for fold in range(len(parts)) for method in self.methods
-        ]
+        seeds = self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS
+        cells = [*product(range(seeds), range(len(parts)), self.methods)]
         rankings: dict[int, TeacherRanking] = {}
         with self.runtime.join() as runtime:
             if plan and plan.again:
-                for method, fold in cells:  # their outputs stay in the store
+                for _, fold, method in cells:  # their outputs stay in the store
                     self._teachers(how.by(method), parts[fold][0], fold, rankings, runtime)
             how = plan.settle(how, runtime) if plan else how
             run = self._fingerprint(how, folds)
@@ -218,11 +233,12 @@ class ComparisonJob:
             runtime.processes.wait()  # all start from the same file, before one of them writes it
             if moved := record.move_other():
                 runtime.warn(moved)
-            for method, fold in cells:
-                if (key := f"{method}/{fold}") in record.cells:
+            for seed, fold, method in cells:
+                if (key := cell_key(method, fold, seed)) in record.cells:
                     continue
                 train, test = parts[fold]
-                own = how.by(method)
+                recipe = replace(how.recipe, seed=how.recipe.seed + seed)
+                own = replace(how, recipe=recipe).by(method)
                 teachers = self._teachers(own, train, fold, rankings, runtime)
                 trained = train_student(own, teachers, train, runtime)
                 if trained.warning:
@@ -236,11 +252,9 @@ class ComparisonJob:
                 right = np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels
                 record.add(key, right, trained.seconds)
                 delete_checkpoint(trained.state)
-        found = {
-            method: record.gather([f"{method}/{fold}" for fold in range(len(parts))])
-            for method in self.methods
-        }
-        comparison = compare(found, folds=folds)
+        found = {method: record.gather(method, seeds, len(parts)) for method in self.methods}
+        sizes = [len(test) for _, test in parts] if folds else []
+        comparison = compare(found, folds=sizes)
         record.save(comparison.to_json())
         return comparison
 
@@ -256,7 +270,8 @@ class ComparisonJob:
         deadline = deadline or Deadline()
         how = self.how.resolve(self.images, self.runtime)
         parts, folds = divide(self.images, self.test, self.folds)
-        depends = (self.images.digest, self.test and self.test.digest, folds, how, deadline.budget)
+        digests = (self.images.digest, self.test and self.test.digest)
+        depends = (*digests, folds, self.seeds, how, deadline.budget)
         saved = SavedChoice.of(self.runtime.cache, *depends)
         if not self.save.exists():
             saved.delete()
@@ -267,6 +282,7 @@ class ComparisonJob:
         return plan_training(
             parts, self.methods, how, teachers,
             deadline=deadline, runtime=self.runtime, saved=saved,
+            seeds=[self.seeds] if self.seeds else [*range(SEEDS, 0, -1)],
         )  # fmt: skip
 
     def _teachers(

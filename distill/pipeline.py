@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.recipe import Distillation
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
@@ -37,6 +38,7 @@ def distill_images(
     test: str | Path | Images | None = None,
     save: str | Path = "student",
     overwrite: bool = False,
+    calibrate: bool = False,
     tensorboard: Path | None = None,
     command: str = "",
     runtime: Runtime | None = None,
@@ -51,6 +53,8 @@ def distill_images(
         test: held-out labeled images, or their folder.
         save: folder for the student, its model card and report.
         overwrite: whether a student in that folder may be replaced.
+        calibrate: divide the student's logits by a temperature that three more students, of
+            a cross-validation, choose.
         tensorboard: folder for the losses as TensorBoard shows them.
         command: command line to state in the report.
         runtime: device, cache, progress and processes.
@@ -75,6 +79,7 @@ def distill_images(
         test=load_test(test, read, collecting),
         save=Path(save),
         overwrite=overwrite,
+        calibrate=calibrate,
         tensorboard=tensorboard,
         command=command,
         messages=messages,
@@ -99,6 +104,7 @@ class DistillationJob:
     test: Images | None = None
     save: Path = Path("student")
     overwrite: bool = False
+    calibrate: bool = False
     tensorboard: Path | None = None
     command: str = ""
     messages: Sequence[str] = ()
@@ -108,7 +114,8 @@ class DistillationJob:
         """Refuse outputs that may not be written, before any work.
 
         Raises:
-            ZooError: the student or its curves may not be saved where they shall be.
+            ZooError: the student or its curves may not be saved where they shall be, or a class has
+                too few labels to calibrate.
         """
         from distill.report.student_folder import check_folder
         from distill.training.tensorboard import check_extra
@@ -116,6 +123,8 @@ class DistillationJob:
         places = [*source_of(self.images).folders, *([self.test.root] if self.test else [])]
         check_output(self.save, places)
         check_folder(self.save, overwrite=self.overwrite)
+        if self.calibrate:
+            self._folds()
         if self.tensorboard:
             check_extra()
             check_output(self.tensorboard, places, "--tensorboard")
@@ -126,6 +135,7 @@ class DistillationJob:
         Args:
             plan: what a budget chose; the number of updates is settled when the teachers were run.
         """
+        from distill.calibration import divide_logits
         from distill.report.student_folder import check_folder, save_student
         from distill.training.tensorboard import event_file
 
@@ -146,8 +156,13 @@ class DistillationJob:
             trained = train_student(how, teachers, self.images, joined, record)
             if trained.warning:
                 runtime.warn(trained.warning)
+            temperature = None
+            if self.calibrate:
+                temperature = self._find_temperature(how, teachers, joined)
+                divide_logits(trained.network, temperature)
             first = joined.processes.is_first
         report = self._report(how, teachers, trained, messages, tested=first)
+        report = replace(report, temperature=temperature)
         if not first:
             return report
         check_folder(self.save, overwrite=self.overwrite)  # another run may have come first
@@ -159,6 +174,30 @@ class DistillationJob:
             self.runtime.warn(warning)
             return replace(report, notes=(*report.notes, warning))
         return report
+
+    def _folds(self) -> list[tuple[Images, Images]]:
+        """Images to train the students on that calibrate, and those to test them on."""
+        from distill.calibration import FOLDS
+        from distill.evaluation.comparison import split
+
+        return split(self.images, FOLDS, advice="leave out --calibrate")
+
+    def _find_temperature(self, how: Distillation, teachers: Teachers, runtime: Runtime) -> float:
+        """The temperature of the student, by students of a cross-validation."""
+        from distill.calibration import find_temperature
+        from distill.evaluation.evaluate import predict
+        from distill.training.checkpoint import delete_checkpoint
+        from zoo.system.devices import choose_device
+
+        device, parts = choose_device(runtime.device), self._folds()
+        found: list[NDArray[np.float32]] = []
+        for train, test in parts:
+            own = prepare_teachers(how, train, runtime, ranking=teachers.ranking)
+            trained = train_student(how, own, train, runtime)
+            found.append(predict(trained.network, test, trained.preprocessing, device=device))
+            delete_checkpoint(trained.state)
+        labels = np.concatenate([test.labels for _, test in parts])
+        return find_temperature(np.concatenate(found), labels)
 
     def _report(
         self,
@@ -214,11 +253,13 @@ class DistillationJob:
         from distill.budget import plan_training
 
         self.check()
+        held_out = self._folds() if self.calibrate else []
         deadline = deadline or Deadline()
         how = self.how.resolve(self.images, self.runtime)
-        depends = (self.images.digest, self.test and self.test.digest, how, deadline.budget)
+        digests = (self.images.digest, self.test and self.test.digest)
+        depends = (*digests, how, deadline.budget, *([self.calibrate] if self.calibrate else []))
         return plan_training(
-            [(self.images, self.test)],
+            [(self.images, self.test), *held_out],
             [how.method],
             how,
             plan_teachers(

@@ -292,11 +292,13 @@ def save_network(
     labels: Sequence[str],
     preprocessing: Preprocessing,
     license: str,
+    temperature: float | None = None,
 ) -> None:
     """Write a network in timm's Hub layout: `config.json` and `model.safetensors` in float16.
 
     It loads with `timm.create_model("local-dir:FOLDER", pretrained=True)`. `config.json` holds the
-    SHA-256 of the weights, which `load_network` checks.
+    SHA-256 of the weights, which `load_network` checks, and for information the temperature that
+    the logits were divided by.
     """
     weights = {
         name: (value.half() if value.is_floating_point() else value.clone()).cpu().contiguous()
@@ -311,6 +313,7 @@ def save_network(
         "label_names": list(labels),
         "model_args": getattr(network, "model_args", {}),
         "sha256": hashlib.sha256(content).hexdigest(),
+        **({} if temperature is None else {"temperature": temperature}),
         "pretrained_cfg": {
             "input_size": [3, size, size],
             "mean": list(preprocessing.mean),

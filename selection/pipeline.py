@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
-from selection.metrics import METRICS, SCORERS, parse_metrics
+from selection.metrics import METRICS, parse_metrics
 from selection.ranking import Ranking
+from selection.resampling import HALVES, PERMUTATIONS, draw_halves, prepare
 from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, rank
 from selection.shares import POWER
 from selection.shortlist import largest_teachers, shortlist_teachers
@@ -286,7 +286,7 @@ def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
 
 
 def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> float:
-    """Seconds to score a teacher, per labeled image, from one resample of random features.
+    """Seconds to score a teacher, per labeled image, from one half-sample of random features.
 
     Args:
         labels: [N], -1 for unlabeled; scoring without labels takes no time worth counting.
@@ -303,17 +303,13 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
             return 0.0
         rank({"random": features}, labels, metric=metric or METRIC, resamples=0)
         stamps.append(timing.clock())
-        if first not in SCORERS:
-            METRICS[first](features, labels)
-            resampling = 2 * SLOW * (timing.clock() - stamps[1])
-        else:
-            scorer = SCORERS[first](features, labels)
-            stamps.append(timing.clock())
-            score = scorer(known)
-            stamps.append(timing.clock())
-            score(np.ones(len(known)))
-            one = timing.clock() - stamps[3]
-            resampling = RESAMPLES * one + PERMUTATIONS * (stamps[3] - stamps[2] + one)
+        scorer = prepare(first, features, labels)
+        stamps.append(timing.clock())
+        scorer(draw.permutation(known))
+        stamps.append(timing.clock())
+        scorer(np.where(draw_halves(known, draw, 1)[0].all(axis=0), known, -1))
+        stamps.append(timing.clock())
     except RankingError:  # the ranking itself reports it
         return 0.0
-    return (stamps[1] - stamps[0] + resampling) / len(known)
+    once, _, permutation, half = np.diff(stamps).tolist()
+    return (once + PERMUTATIONS * permutation + HALVES * half) / len(known)

@@ -34,17 +34,16 @@ class RankedTeacher:
         name: of the teacher, unique in the ranking.
         domain: what its images show.
         score: by the ranking's first metric, higher is closer; None if the teacher failed.
-        low: lower end of its 95 % bootstrap interval; None without one.
+        low: lower end of its 95 % interval; None without one.
         high: upper end.
         share: alpha, the weight of the teacher in distillation, 0 or more; 0 if it failed or is a
             control.
         status: `ok`, `failed`, or `control` for a domain-agnostic baseline.
         reason: why it failed or has share 0, one line; empty otherwise.
-        chance: permutation baseline, the 95th percentile of its scores with permuted labels; None
-            without a permutation test.
-        rank: 1 + the number of teachers that are significantly better (see `rank`), so that
-            teachers that do not differ share a rank; None for failed teachers, for controls, and
-            without resamples.
+        chance: permutation baseline: with permuted labels, any of the ranking's teachers exceeds
+            its own in 5 % of rankings; None without a permutation test.
+        rank: 1 + the number of teachers that are significantly better by the first metric (see
+            `rank`); None for failed teachers, for controls, and without half-samples.
         scores: by each metric, where there are several.
 
     Example:
@@ -92,7 +91,7 @@ class Ranking:
         unlabeled: folder of more images without labels.
         labels: CSV file of the labels.
         labels_per_class: how many labels were kept; None for all.
-        seed: of the resamples, and of the choice of labels to keep.
+        seed: of the half-samples, and of the choice of labels to keep.
         digest: of the images and labels.
         power: that turned scores into shares.
         forward_passes: number of images passed through teachers to make this ranking.
@@ -174,11 +173,15 @@ class Ranking:
                 "No teacher is significantly better than another; more labels may change it."
             )
         elif ranks:
-            found.append("Teachers of the same rank do not differ significantly.")
+            by = f" by {metrics[0]}" if metrics[1:] else ""
+            found.append(
+                f"Rank: 1 + the number of teachers that are significantly better{by}, at 5 % for "
+                "all pairs together."
+            )
         if chances := [row.chance for row in rows if row.chance is not None]:
             found.append(
-                f"Permutation baseline (95th percentile): {max(chances):.2f}; "
-                f"{_count_above_chance(rows)} of {len(rows)} teachers above their own."
+                f"Permutation baseline (5 % of rankings, all teachers together): {max(chances):.2f}"
+                f"; {_count_above_chance(rows)} of {len(rows)} teachers above their own."
             )
         if any(row.status == "control" for row in self.teachers):
             tested = any(row.low is not None for row in self.teachers)

@@ -1,4 +1,4 @@
-"""rank: score teachers, test them against chance, controls and each other, compute shares."""
+"""rank: score teachers, compare them with chance, controls and each other, compute shares."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.bootstrap import RESAMPLES, measure
 from selection.metrics import METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_labels
 from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
+from selection.resampling import HALVES, HIT_RATES, find_interval, measure
 from selection.shares import POWER, SHAREABLE, choose, share_by_power
+from selection.significance import count_error, find_better, find_chance
 from zoo.errors import RankingError
 from zoo.features.store import Features
 from zoo.system.files import cache_folder
@@ -29,9 +30,7 @@ METRIC = "linear_probe,logme"
 BLIND_METRIC = "agreement"
 """The default metric without labels."""
 
-CONFIDENT = 0.975
-"""Share of the resamples in which a significantly better teacher is ahead."""
-SCORES_FORMAT = "1"
+SCORES_FORMAT = "2"
 """Version of the stored scores: raise it when the file changes, or a metric gives other scores."""
 
 
@@ -43,7 +42,7 @@ def rank(
     power: float = POWER,
     top: int | None = None,
     seed: int = 0,
-    resamples: int = RESAMPLES,
+    resamples: int = HALVES,
     domains: Mapping[str, str] = {},
     failures: Mapping[str, str] = {},
     controls: Mapping[str, Features] = {},
@@ -52,12 +51,14 @@ def rank(
 ) -> Ranking:
     """Order teachers by how close they are to the task that labels describe.
 
-    Every teacher gets the same resamples, so its interval does not depend on the other teachers.
-    Several metrics order by the mean of their ranks. A teacher's `rank` is 1 + the number of
-    teachers that are ahead of it in 97.5 % of the resamples, and at least that of the teacher
-    before it: teachers that share a rank do not differ significantly. Shares come from the first
-    metric: teachers significantly worse than a control get share 0, unless all are. Where no score
-    is above 0, or scores of this metric cannot become shares, shares are equal.
+    Every teacher gets the same half-samples, so its interval does not depend on the other teachers.
+    A teacher's `rank` is 1 + the number of teachers that are significantly better by the first
+    metric: of all claims about pairs of teachers and controls in a ranking, none is wrong with a
+    probability of 95 % (`significance.find_better`). Teachers of one rank do not differ
+    significantly. Rows are ordered by the score, or by the mean over several metrics of the ranks
+    that the scores have: a row may have a smaller `rank` than the one above it. Shares
+    come from the first metric: teachers significantly worse than a control get share 0, unless all
+    are. Where no score is above 0, or scores of this metric cannot become shares, shares are equal.
 
     Args:
         features: of each teacher for the same N images, by name.
@@ -66,8 +67,9 @@ def rank(
             commas between.
         power: the larger, the more the nearest teachers get; finite, 0 is equal shares.
         top: number of teachers that get a share, close and not redundant; None for all.
-        seed: of the resamples.
-        resamples: for the intervals; 0 for none, and then no teacher is significantly worse.
+        seed: of the half-samples.
+        resamples: half-samples for the intervals; 0 for none, and then no teacher is significantly
+            worse.
         domains: what each teacher's images show, by name.
         failures: why a teacher could not be run, by name; it becomes a failed row.
         controls: features of the same images from domain-agnostic baselines, by name.
@@ -97,29 +99,20 @@ def rank(
     if not teachers:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
-    baselines = [row for name, row in scored.items() if name in controls]
-    shares, without = _share(teachers, baselines, metrics[0], power)
+    labeled = int(np.count_nonzero(labels >= 0))
+    classes = len(np.unique(labels[labels >= 0]))
+    beaten = _find_beaten(scored, metrics[0], labeled, classes)
+    worse = {name for name in teachers if beaten.get(name, set()) & controls.keys()}
+    shares, without = _share(teachers, worse, metrics[0], power)
     if top is not None:
         candidates, shares = shares, choose(shares, features, top)
         without |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
-    ordered = {name: scored[name] for name in _order(scored)}
-    ranks = _compute_ranks({name: row for name, row in ordered.items() if name in features})
+    rows = _describe(scored, teachers, beaten, metrics, labels)
     rows = [
-        RankedTeacher(
-            name=name,
-            domain=domains.get(name, ""),
-            score=_score(row),
-            low=_percentile(row.bootstrap, 2.5),
-            high=_percentile(row.bootstrap, 97.5),
-            share=shares.get(name, 0.0),
-            status="ok" if name in features else "control",
-            reason=without.get(name, ""),
-            chance=_percentile(row.permutations, 95),
-            rank=ranks.get(name),
-            scores=row.scores if len(metrics) > 1 else {},
-        )
-        for name, row in ordered.items()
-    ]
+        replace(row, share=shares.get(row.name, 0.0), reason=without.get(row.name, ""),
+                domain=domains.get(row.name, ""))
+        for row in rows
+    ]  # fmt: skip
     rows += [
         RankedTeacher(name, domains.get(name, ""), None, None, None, 0.0, "failed", reason)
         for name, reason in sorted(failed.items())
@@ -128,12 +121,42 @@ def rank(
     return Ranking(
         metric=",".join(metrics),
         images=len(labels),
-        labeled=int(np.count_nonzero(labels >= 0)),
-        classes=len(np.unique(labels[labels >= 0])),
+        labeled=labeled,
+        classes=classes,
         teachers=tuple(rows),
         seed=seed,
         power=power,
     )
+
+
+def _describe(
+    scored: Mapping[str, ScoreSamples],
+    teachers: Mapping[str, ScoreSamples],
+    beaten: Mapping[str, set[str]],
+    metrics: Sequence[str],
+    labels: Labels,
+) -> list[RankedTeacher]:
+    """Rows of teachers and controls in order, without shares."""
+    levels = dict(zip(teachers, find_chance(*_stack(teachers, "permutations")), strict=True))
+    rows: list[RankedTeacher] = []
+    for name in _order(scored):
+        row, own = scored[name], name in teachers
+        low, high = find_interval(metrics[0], _score(row), row.halves, labels) or (None, None)
+        rows.append(
+            RankedTeacher(
+                name=name,
+                domain="",
+                score=_score(row),
+                low=low,
+                high=high,
+                share=0.0,
+                status="ok" if own else "control",
+                chance=levels.get(name),
+                rank=1 + len(beaten[name] & teachers.keys()) if own and beaten else None,
+                scores=row.scores if len(metrics) > 1 else {},
+            )
+        )
+    return rows
 
 
 def _score_all(
@@ -175,18 +198,18 @@ def _measure(
 ) -> ScoreSamples:
     """Scores of one teacher by each metric; `known` has those of metrics without labels."""
     scores: dict[str, float] = {}
-    bootstrap = permutations = np.empty(0)
+    halves = permutations = np.empty(0)
     for name in metrics:
         if name in known:
             scores[name] = known[name]
         elif not scores:
             measured = measure(name, outputs, labels, resamples=resamples, seed=seed)
-            scores[name], bootstrap, permutations = measured
+            scores[name], halves, permutations = measured
         else:
             scores[name] = METRICS[name](outputs, labels)
     if not all(math.isfinite(value) for value in scores.values()):
         raise RankingError("its score is not a finite number")
-    return ScoreSamples(scores, bootstrap, permutations)
+    return ScoreSamples(scores, halves, permutations)
 
 
 def _score(row: ScoreSamples) -> float:
@@ -194,8 +217,11 @@ def _score(row: ScoreSamples) -> float:
     return next(iter(row.scores.values()))
 
 
-def _percentile(samples: Floats, percent: float) -> float | None:
-    return float(np.nanpercentile(samples, percent)) if len(samples) else None
+def _stack(rows: Mapping[str, ScoreSamples], name: str) -> tuple[Floats, Floats]:
+    """First scores [T] of some teachers and their samples of this name [T, B], B = 0 for none."""
+    samples = [np.asarray(getattr(row, name)) for row in rows.values()]
+    count = min(map(len, samples))
+    return np.array([*map(_score, rows.values())]), np.array([each[:count] for each in samples])
 
 
 def _order(scored: Mapping[str, ScoreSamples]) -> list[str]:
@@ -208,34 +234,21 @@ def _order(scored: Mapping[str, ScoreSamples]) -> list[str]:
     return sorted(scored, key=lambda name: (means[name], -_score(scored[name]), name))
 
 
-def _compute_ranks(ordered: Mapping[str, ScoreSamples]) -> dict[str, int]:
-    """1 + the number of teachers that are significantly better, and never less than the one before.
-
-    Empty without resamples.
-    """
-    if not all(len(row.bootstrap) for row in ordered.values()):
+def _find_beaten(
+    scored: Mapping[str, ScoreSamples], metric: str, labeled: int, classes: int
+) -> dict[str, set[str]]:
+    """By teacher and control, which are significantly better; nothing without half-samples."""
+    scores, halves = _stack(scored, "halves")
+    if not halves.size:
         return {}
-    ranks: dict[str, int] = {}
-    least = 1
-    for name, row in ordered.items():
-        better = sum(_is_better(other, row) for other in ordered.values())
-        ranks[name] = least = max(least, 1 + better)
-    return ranks
-
-
-def _is_better(one: ScoreSamples, other: ScoreSamples) -> bool:
-    """Whether `one` is significantly better: ahead in 97.5 % of the resamples that both have."""
-    if not (len(one.bootstrap) and len(other.bootstrap)):
-        return False
-    ahead = np.mean(one.bootstrap > other.bootstrap)
-    return bool(_score(one) > _score(other) and ahead >= CONFIDENT)
+    least = count_error(scores, labeled) if metric in HIT_RATES else 0.0
+    names = np.array([*scored])
+    better = find_better(scores, halves, freedom=max(1, labeled - classes), least=least)
+    return {name: {*names[column].tolist()} for name, column in zip(scored, better.T, strict=True)}
 
 
 def _share(
-    teachers: Mapping[str, ScoreSamples],
-    baselines: Sequence[ScoreSamples],
-    metric: str,
-    power: float,
+    teachers: Mapping[str, ScoreSamples], worse: set[str], metric: str, power: float
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Shares of the teachers that are not worse than a control, or of all where all are.
 
@@ -243,7 +256,6 @@ def _share(
         The shares above 0, and the reason of each teacher that is worse.
     """
     scores = {name: _score(row) for name, row in teachers.items()}
-    worse = {name for name, row in teachers.items() if any(_is_better(b, row) for b in baselines)}
     rest = {name: score for name, score in scores.items() if name not in worse} or scores
     known = metric in SHAREABLE and max(rest.values()) > 0
     return share_by_power(rest, power if known else 0.0), dict.fromkeys(worse, WORSE)
@@ -255,12 +267,12 @@ class ScoreSamples:
 
     Attributes:
         scores: by metric.
-        bootstrap: resamples of the first metric's score; empty without.
+        halves: half-samples of the first metric's score, see `resampling.measure`; empty without.
         permutations: the first metric's scores for permuted labels; empty without.
     """
 
     scores: dict[str, float]
-    bootstrap: Floats
+    halves: Floats
     permutations: Floats
 
 
@@ -284,12 +296,12 @@ class ScoreStore:
         with suppress(OSError, ValueError, KeyError):
             arrays, metadata = read_tensors(path, identity)
             return ScoreSamples(
-                json.loads(metadata["scores"]), arrays["bootstrap"], arrays["permutations"]
+                json.loads(metadata["scores"]), arrays["halves"], arrays["permutations"]
             )
         scored = compute()
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            arrays = {"bootstrap": scored.bootstrap, "permutations": scored.permutations}
+            arrays = {"halves": scored.halves, "permutations": scored.permutations}
             write_tensors(path, arrays, {**identity, "scores": json.dumps(scored.scores)})
         return scored
 

@@ -44,6 +44,15 @@ def compare(
     folds: Annotated[
         int, typer.Option(min=3, help="Of the cross-validation when there is no --test.")
     ] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Students of each method, which differ in the random seed: 3, or fewer with "
+            "--budget, if not given.",
+        ),
+    ] = None,
     zoo: RankedZoo = "builtin",
     objective: TrainedIn = Objective.TARGET,
     arch: Arch = "auto",
@@ -64,9 +73,9 @@ def compare(
 ) -> None:
     """Compare methods on your own labels, and name the best.
 
-    Trains a student by transfer, FixMatch, nearest and weighted, and tests all on the images of
-    --test, or by cross-validation over the labeled ones. An interrupted comparison resumes from
-    its file.
+    Trains students by a probe, transfer, FixMatch, nearest and weighted, and tests all on the
+    images of --test, or by cross-validation over the labeled ones. An interrupted comparison
+    resumes from its file; more --seeds add to it.
     """
     deadline = Deadline(budget)
     recipe = read_recipe(budget, updates, flip, seed)
@@ -92,6 +101,7 @@ def compare(
             ranker=ranker,
             test=load_test(test, images, runtime),
             folds=folds,
+            seeds=seeds,
             save=save,
             runtime=runtime,
         )

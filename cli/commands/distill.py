@@ -77,6 +77,12 @@ def distill(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the student in the folder.")
     ] = False,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Train three more students, which calibrate the probabilities."
+        ),
+    ] = False,
     tensorboard: TensorBoard = None,
     budget: Budget = None,
     dry_run: DryRun = False,
@@ -120,6 +126,7 @@ def distill(
             test=load_test(test, images, collecting),
             save=save,
             overwrite=overwrite,
+            calibrate=calibrate,
             tensorboard=tensorboard,
             command=command_line(),
             messages=messages,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.evaluation.metrics import wilson
 from zoo.errors import ImagesError
 from zoo.features.linear_probe import assign_folds
 from zoo.images.folder import Images
+from zoo.statistics import two_sided, wilson
 
 FORMAT = 1
 SIGNIFICANCE = 0.05
-"""Significance level: a difference with a smaller p-value counts as real."""
+"""Probability that any difference of a comparison is called significant where there is none."""
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Standing:
 
     Attributes:
         method: its name.
-        accuracy: 0..1.
-        low, high: ends of its 95 % Wilson interval.
+        accuracy: mean over the seeds, 0..1.
+        low, high: ends of its 95 % interval: Wilson's, of as many images as have its variance.
         behind: accuracy of the best method minus its own.
-        chance: p-value of the difference from the best method (exact McNemar test); 1 for the best.
+        chance: p-value of the difference from the best method, adjusted by Holm's method for all
+            pairs of methods; 1 for the best.
         seconds: training time, all its students together.
+        seed_deviation: standard deviation of a student's accuracy over seeds; None for one seed.
     """
 
     method: str
@@ -42,6 +46,7 @@ class Standing:
     behind: float
     chance: float
     seconds: float
+    seed_deviation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Comparison:
         standings: of every method.
         images: on how many images each was tested.
         folds: of the cross-validation; 0 for held-out images.
+        seeds: students of each method on each fold.
 
     Example:
         >>> comparison = compare_methods("imgs", ranker=ranker)
@@ -61,6 +67,7 @@ class Comparison:
     standings: tuple[Standing, ...]
     images: int
     folds: int
+    seeds: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as `zoo compare --json` shows it."""
@@ -73,37 +80,140 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The result in a sentence."""
+        """The result in a few sentences; of one seed, what it says about its students only."""
         first, *others = self.standings
         beaten = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance < SIGNIFICANCE]
         tied = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance >= SIGNIFICANCE]
-        parts = [f"Best method: {first.method}, {first.accuracy:.1%}."]
+        kind = "method" if self.seeds > 1 else "student"
+        parts = [f"Best {kind}: {first.method}, {first.accuracy:.1%}."]
         if beaten:
             parts.append(f"Significantly better than {', '.join(beaten)} points.")
         if tied:
             parts.append(f"Ahead of {', '.join(tied)} points, which is not significant.")
+        if others and self.seeds == 1:
+            parts.append(
+                "With one seed this holds for these students: another seed may order the methods "
+                "differently, so compare with --seeds 3."
+            )
         return " ".join(parts)
 
 
-def compare(correct: Mapping[str, tuple[Bools, float]], *, folds: int = 0) -> Comparison:
+def compare(correct: Mapping[str, tuple[Bools, float]], *, folds: Sequence[int] = ()) -> Comparison:
     """Order methods by accuracy and test each against the best.
 
     Args:
-        correct: by method, which of the same N images it classified correctly, [N], and its
-            training time in seconds. Of equally accurate methods the first is the best, so put the
-            simplest first.
-        folds: of the cross-validation; 0 for held-out images.
+        correct: by method, which of the same N images the student of each of S seeds classified
+            correctly, [S, N] or [N], and the training time of all in seconds. Of equally accurate
+            methods the first is the best, so put the simplest first.
+        folds: images of each fold of the cross-validation, one fold after the other; empty for
+            held-out images.
     """
-    best = max(correct, key=lambda name: correct[name][0].sum())
-    top = correct[best][0]
+    hits = {name: np.atleast_2d(rows).astype(np.float64) for name, (rows, _) in correct.items()}
+    best = max(hits, key=lambda name: hits[name].sum())
+    seeds, images = hits[best].shape
+    parts = np.split(np.arange(images), np.cumsum(folds)[:-1].astype(int))
+    chances = _adjust(_test_pairs(hits, parts))
     standings: list[Standing] = []
-    for name, (hits, seconds) in correct.items():
-        low, high = wilson(int(hits.sum()), len(top))
-        accuracy, behind = float(hits.mean()), float(top.mean() - hits.mean())
-        chance = mcnemar(top, hits)
-        standings.append(Standing(name, accuracy, low, high, behind, chance, seconds))
+    for name, rows in hits.items():
+        accuracy = float(rows.mean())
+        variance, _ = find_variance(rows, parts)
+        count = images if not variance else min(images, accuracy * (1 - accuracy) / variance)
+        deviation = float(np.sqrt(_seed_variance(rows, parts))) if seeds > 1 else None
+        standings.append(
+            Standing(
+                name, accuracy, *wilson(accuracy * count, count),
+                behind=float(hits[best].mean()) - accuracy,
+                chance=1.0 if name == best else chances[frozenset((name, best))],
+                seconds=correct[name][1],
+                seed_deviation=deviation,
+            )
+        )  # fmt: skip
     order = sorted(standings, key=lambda standing: (standing.behind, standing.method != best))
-    return Comparison(tuple(order), len(top), folds)
+    return Comparison(tuple(order), images, len(folds), seeds)
+
+
+def _test_pairs(
+    hits: Mapping[str, Floats], parts: Sequence[NDArray[np.int64]]
+) -> dict[frozenset[str], float]:
+    """p-value of each pair of methods, [S, N] hits each, alone."""
+    seeds, images = next(iter(hits.values())).shape
+    if seeds == 1 and len(parts) == 1:
+        return {
+            frozenset((one, other)): mcnemar(hits[one][0] > 0, hits[other][0] > 0)
+            for one, other in combinations(hits, 2)
+        }
+    typical = 2 * float(np.mean([_seed_variance(rows, parts) for rows in hits.values()]))
+    found: dict[frozenset[str], float] = {}
+    for one, other in combinations(hits, 2):
+        differences = hits[one] - hits[other]
+        mean = abs(float(differences.mean()))
+        variance, freedom = find_variance(differences, parts, at_least=typical, estimates=len(hits))
+        # one more image that differs each way: no few images make a difference certain
+        differ, total = mean * images, images + 2
+        least = ((differ + 2) - differ**2 / total) / total**2
+        found[frozenset((one, other))] = two_sided(mean / max(variance, least) ** 0.5, freedom)
+    return found
+
+
+def find_variance(
+    rows: Floats,
+    parts: Sequence[NDArray[np.int64]],
+    *,
+    at_least: float = 0.0,
+    estimates: int = 1,
+) -> tuple[float, float]:
+    """Variance of the mean over new images and new seeds, and its degrees of freedom.
+
+    Images and seeds are crossed: the variance is that of images plus that of students, each of
+    which holds the variance of both together, which is taken out once. Students of a
+    cross-validation share training images: its variance is multiplied by 1 + K / (K - 1), K folds
+    (Nadeau and Bengio, Machine Learning 2003: 1/K becomes 1/K + tested/trained). Degrees of freedom
+    are Satterthwaite's.
+
+    Args:
+        rows: [S, N], hits of the students of S seeds, or differences of hits.
+        parts: images of each fold; one of all images where nothing is cross-validated.
+        at_least: variance between students of different seeds, from other methods.
+        estimates: number of methods that it was estimated from.
+    """
+    seeds, images = rows.shape
+    folds = len(parts)
+    means = rows.mean(axis=0)
+    centers = np.concatenate([np.full(len(part), means[part].mean()) for part in parts])
+    spare = max(1, images - folds)
+    by_image = float(np.square(means - centers).sum()) / spare / images
+    by_seed, freedom = 0.0, float(spare)
+    if seeds > 1:
+        levels = np.concatenate(
+            [np.repeat(rows[:, part].mean(axis=1, keepdims=True), len(part), 1) for part in parts],
+            axis=1,
+        )
+        both = float(np.square(rows - means - levels + centers).sum()) / (seeds - 1) / spare
+        students = max(_seed_variance(rows, parts), at_least)
+        by_seed = max(0.0, students / (seeds * folds) - both / (seeds * images))
+        total = by_image + by_seed
+        if total:
+            known = estimates * folds * (seeds - 1)
+            freedom = total**2 / (by_image**2 / spare + by_seed**2 / known)
+    shared = 1 + folds / (folds - 1) if folds > 1 else 1.0
+    return (by_image + by_seed) * shared, max(1.0, freedom)
+
+
+def _seed_variance(rows: Floats, parts: Sequence[NDArray[np.int64]]) -> float:
+    """Variance over seeds of the mean of a fold, mean over the folds; 0 for one seed."""
+    if len(rows) == 1:
+        return 0.0
+    return float(np.mean([rows[:, part].mean(axis=1).var(ddof=1) for part in parts]))
+
+
+def _adjust(chances: Mapping[frozenset[str], float]) -> dict[frozenset[str], float]:
+    """p-values for all pairs together (Holm, Scandinavian Journal of Statistics 1979)."""
+    adjusted: dict[frozenset[str], float] = {}
+    largest = 0.0
+    for place, pair in enumerate(sorted(chances, key=chances.__getitem__)):
+        largest = max(largest, min(1.0, (len(chances) - place) * chances[pair]))
+        adjusted[pair] = largest
+    return adjusted
 
 
 def mcnemar(one: Bools, other: Bools) -> float:
@@ -126,10 +236,13 @@ def divide(
     return ([(images, test)], 0) if test else (split(images, folds), folds)
 
 
-def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
+def split(
+    images: Images, folds: int, *, advice: str = "pass --test"
+) -> list[tuple[Images, Images]]:
     """Training and test images of each fold of a stratified cross-validation.
 
-    Unlabeled images are in the training set of every fold.
+    Unlabeled images are in the training set of every fold. `advice` ends the message about too few
+    labels.
 
     Raises:
         ImagesError: a class has too few labeled images.
@@ -140,12 +253,12 @@ def split(images: Images, folds: int) -> list[tuple[Images, Images]]:
         name = images.classes[int(counts.argmin())]
         raise ImagesError(
             f"Class {name!r} in {images.root} has {counts.min()} labeled images, and "
-            "cross-validation needs 3: label more, or pass --test."
+            f"cross-validation needs 3: label more, or {advice}."
         )
     if counts.max() < folds:
         raise ImagesError(
             f"{images.root} has at most {counts.max()} labeled images per class, too few for "
-            f"{folds} folds: lower --folds, or pass --test."
+            f"{folds} folds: lower --folds, or {advice}."
         )
     held: list[list[NDArray[np.int64]]] = [[] for _ in range(folds)]
     for number, part in enumerate(assign_folds(images.labels[known])):

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.statistics import wilson
+
 BINS = 15
 """Calibration bins of equal width, as in Guo et al., ICML 2017."""
+
+NOISE_DRAWS = 500
+"""Sets of answers of a calibrated student."""
 
 PAIRS = 5
 """How many of the most confused pairs of classes are shown."""
@@ -66,11 +71,20 @@ class Calibration:
             bins (Guo et al., ICML 2017, eq. 3).
         confidence: mean probability of the predicted class, 0..1: overconfident above the accuracy.
         bins: bin m of M holds the confidences in ((m - 1) / M, m / M].
+        noise: the error that a calibrated student with these confidences exceeds on 5 % of such
+            sets of images (consistency resampling of Broecker and Smith, Weather and Forecasting
+            2007).
     """
 
     error: float
     confidence: float
     bins: tuple[Bin, ...]
+    noise: float
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the error is larger than the noise."""
+        return self.error > self.noise
 
 
 @dataclass(frozen=True)
@@ -206,13 +220,16 @@ def calibrate(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Ca
         mean = float(confidence[inside].mean())
         bins.append(Bin(count, mean, hits / count, *wilson(hits, count)))
         error += abs(hits / count - mean) * count / len(correct)
-    return Calibration(error, float(confidence.mean()), tuple(bins))
+    return Calibration(
+        error, float(confidence.mean()), tuple(bins), _find_noise(confidence, places)
+    )
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of the proportion `hits` of `count` (Wilson, JASA 1927)."""
-    z = 1.959964
-    share = hits / count
-    center = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return max(0.0, center - half), min(1.0, center + half)
+def _find_noise(confidence: NDArray[np.float64], places: NDArray[np.int64]) -> float:
+    """95th percentile of the error if confidences [N], in bins [N], were chances to be right."""
+    draw = np.random.default_rng(0)
+    errors = [
+        np.abs(np.bincount(places, confidence - (draw.random(len(places)) < confidence))).sum()
+        for _ in range(NOISE_DRAWS)
+    ]
+    return float(np.quantile(errors, 0.95)) / len(places)

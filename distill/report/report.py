@@ -39,6 +39,7 @@ class Report:
         notes: warnings.
         digest: SHA-256 of the images and labels.
         command: the command line; empty if there was none.
+        temperature: that the logits were divided by, in the saved weights; None without.
         soft_label_accuracy: cross-validated accuracy of the teachers' soft labels, 0..1; None
             without soft labels.
 
@@ -65,6 +66,7 @@ class Report:
     digest: str = ""
     command: str = ""
     soft_label_accuracy: float | None = None
+    temperature: float | None = None
 
     def summary(self) -> dict[str, Any]:
         """The run as `zoo distill --json` shows it."""

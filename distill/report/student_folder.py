@@ -84,6 +84,7 @@ def save_student(
                 labels=report.classes,
                 preprocessing=trained.preprocessing,
                 license=choose_license(report_claims(report, cards)),
+                temperature=report.temperature,
             )
             warning = ""
             try:

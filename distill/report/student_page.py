@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.evaluation.metrics import PAIRS, Calibration, Evaluation, wilson
+from distill.evaluation.metrics import PAIRS, Calibration, Evaluation
 from distill.recipe import Recipe
 from distill.report.figures import draw_curves, draw_reliability
 from distill.report.html import INTERVAL, render_page
@@ -16,6 +16,7 @@ from distill.report.ranking_page import list_shares, ranking_context
 from distill.report.report import Report
 from zoo.errors import ImagesError
 from zoo.images.decoding import thumbnail
+from zoo.statistics import wilson
 from zoo.teachers.card import TeacherCard
 
 PAGE = "report.html"
@@ -182,6 +183,11 @@ def _origin(report: Report, ranking: Mapping[str, Any] | None, sha256: str) -> d
         **source,
         "student's weights, SHA-256": sha256,
         "seed": report.recipe.seed,
+        **(
+            {}
+            if report.temperature is None
+            else {"temperature": f"{report.temperature:.2f}, cross-validated; in the weights"}
+        ),
         "initial weights": str(report.start),
         "objective": report.objective or "labels only",
         "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
@@ -222,7 +228,11 @@ def evaluation_context(result: Evaluation) -> dict[str, Any]:
         (mistake, Path(mistake.path), _picture(Path(mistake.path))) for mistake in result.mistakes
     ]
     if result.calibration:
-        error = f"Expected calibration error: {100 * result.calibration.error:.1f} points"
+        error = (
+            f"Expected calibration error: {100 * result.calibration.error:.1f} points, "
+            f"{'above' if result.calibration.is_off else 'within'} the noise of {result.images} "
+            f"images, up to {100 * result.calibration.noise:.1f} for a calibrated student"
+        )
         label = f"Reliability diagram: accuracy by confidence. {error}."
         context["calibrated"] = calibration_verdict(result, result.calibration)
         context["calibration_error"] = error

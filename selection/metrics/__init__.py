@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from selection.metrics.accuracy import knn, linear_probe, prepare_knn, prepare_linear_probe
 from selection.metrics.checks import Labels, Scorer
-from selection.metrics.evidence import hscore, logme
+from selection.metrics.evidence import hscore, logme, prepare_logme
 from selection.metrics.pairs import parc, prepare_parc
 from selection.metrics.separation import gbc, ncti, transrate
 from selection.metrics.similarity import cka, cka_rbf
@@ -45,8 +45,9 @@ SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
     "parc": prepare_parc,
     "knn": prepare_knn,
     "linear_probe": prepare_linear_probe,
+    "logme": prepare_logme,
 }
-"""Those that are prepared once for all resamples and permutations."""
+"""Those that are prepared once for all half-samples and permutations."""
 
 UNLABELED: dict[str, Callable[[Mapping[str, Features]], dict[str, float]]] = {
     "agreement": agreement,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
 from selection.index import find_nearest
-from selection.metrics.checks import Floats, Labels, Scorer, check_input
-from zoo.features.linear_probe import decompose, score_left_out, standardize
+from selection.metrics.checks import Labels, Scorer, check_input
+from zoo.features.linear_probe import (
+    decompose,
+    score_left_out,
+    score_left_out_once,
+    standardize,
+)
 from zoo.features.store import Features
+
+NEIGHBORS = 32
+"""Neighbors that are known of each image: of a half, one in 2^32 images loses all of them."""
 
 
 def knn(features: Features, labels: Labels) -> float:
@@ -26,7 +31,7 @@ def knn(features: Features, labels: Labels) -> float:
         >>> knn(Features(rows, rows), np.array([0, 0, 1, 1]))
         1.0
     """
-    return _score(prepare_knn(features, labels), labels)
+    return prepare_knn(features, labels, neighbors=1)(labels[labels >= 0])
 
 
 def linear_probe(features: Features, labels: Labels) -> float:
@@ -44,35 +49,44 @@ def linear_probe(features: Features, labels: Labels) -> float:
         >>> linear_probe(Features(rows, rows), np.array([0, 0, 1, 1]))
         1.0
     """
-    return _score(prepare_linear_probe(features, labels), labels)
+    return prepare_linear_probe(features, labels)(labels[labels >= 0])
 
 
-def prepare_knn(features: Features, labels: Labels) -> Scorer:
-    """Each image keeps its neighbor in every resample."""
-    nearest = find_nearest(features.embeddings[check_input(features, labels)], k=1)[:, 0]
-    return _hit_rate(lambda known: known[nearest] == known)
+def prepare_knn(features: Features, labels: Labels, *, neighbors: int = NEIGHBORS) -> Scorer:
+    """Neighbors are searched once: an image has the nearest of them that is not left out."""
+    embeddings = features.embeddings[check_input(features, labels)]
+    nearest = find_nearest(embeddings, k=min(neighbors, len(embeddings) - 1))
+
+    def score(known: Labels) -> float:
+        kept = known >= 0
+        first = kept[nearest].argmax(axis=1)[:, None]  # one that is left out has label -1: a miss
+        hits = known[np.take_along_axis(nearest, first, axis=1)[:, 0]] == known
+        return float(hits[kept].mean())
+
+    return score
 
 
 def prepare_linear_probe(features: Features, labels: Labels) -> Scorer:
-    """The probes are not refitted in a resample; for other labels they are."""
+    """Features are standardized and decomposed once; a half has the strength of the whole."""
     labeled = check_input(features, labels)
-    components = decompose(standardize(features.embeddings)[labeled])
+    rows = standardize(features.embeddings)[labeled]
+    components = decompose(rows)
+    strength = score_left_out(components, _number(labels[labeled]))[1]
+    if len(rows) < rows.shape[1]:  # the same rows, rotated into fewer columns
+        rows = components[0] * np.sqrt(components[1])
 
-    def hit(known: Labels) -> NDArray[np.bool_]:
-        classes = np.unique(known, return_inverse=True)[1]
-        return score_left_out(components, classes)[0].argmax(axis=1) == classes
+    def score(known: Labels) -> float:
+        kept = known >= 0
+        classes = _number(known[kept])
+        if kept.all():
+            scores = score_left_out(components, classes)[0]
+        else:
+            scores = score_left_out_once(rows[kept], classes, strength)
+        return float(np.mean(scores.argmax(axis=1) == classes))
 
-    return _hit_rate(hit)
-
-
-def _hit_rate(hit: Callable[[Labels], NDArray[np.bool_]]) -> Scorer:
-    def label(known: Labels) -> Callable[[Floats], float]:
-        hits = hit(known)
-        return lambda counts: float(counts @ hits / counts.sum())
-
-    return label
+    return score
 
 
-def _score(scorer: Scorer, labels: Labels) -> float:
-    known = labels[labels >= 0]
-    return scorer(known)(np.ones(len(known)))
+def _number(labels: Labels) -> Labels:
+    """The same classes as 0, 1, 2, ..."""
+    return np.unique(labels, return_inverse=True)[1]

@@ -12,8 +12,8 @@ from zoo.features.store import Features
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Scorer = Callable[[Labels], Callable[[Floats], float]]
-"""Given labels [L], the score of a resample that holds image i counts[i] times, counts [L]."""
+Scorer = Callable[[Labels], float]
+"""The score for labels [L] of the L labeled images, which may be permuted; -1 leaves one out."""
 
 
 def check_labels(labels: Labels) -> None:

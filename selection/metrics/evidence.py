@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics.checks import Floats, Labels, check_input, one_hot
+from selection.metrics.checks import Floats, Labels, Scorer, check_input, one_hot
 from zoo.features.store import Features
 
 UPDATES = 11
@@ -30,11 +30,23 @@ def logme(features: Features, labels: Labels) -> float:
     classes: O(L D min(L, D) + L D C) for L labeled images. Fails with L < D, where nearly every
     teacher fits the labels.
     """
-    labeled = check_input(features, labels)
-    targets = np.ascontiguousarray(one_hot(labels[labeled]).T)
-    values, energies = _resolve(features.embeddings[labeled].astype(np.float64), targets)
-    evidence = _maximize_evidence(values, energies, targets.sum(axis=1), len(labeled))
-    return float(evidence.mean() / len(labeled))
+    return prepare_logme(features, labels)(labels[labels >= 0])
+
+
+def prepare_logme(features: Features, labels: Labels) -> Scorer:
+    """Features are decomposed once, and again where images are left out."""
+    rows = features.embeddings[check_input(features, labels)].astype(np.float64)
+    components = _decompose(rows)
+
+    def score(known: Labels) -> float:
+        kept = known >= 0
+        values, coordinates = components if kept.all() else _decompose(rows[kept])
+        targets = np.ascontiguousarray(one_hot(known[kept]).T)
+        energies = np.square(targets @ coordinates)
+        evidence = _maximize_evidence(values, energies, targets.sum(axis=1), len(coordinates))
+        return float(evidence.mean() / len(coordinates))
+
+    return score
 
 
 def hscore(features: Features, labels: Labels) -> float:
@@ -69,14 +81,12 @@ def hscore(features: Features, labels: Labels) -> float:
     return float((1 - shrinkage) * np.sum(left.T * solved))
 
 
-def _resolve(rows: Floats, targets: Floats) -> tuple[Floats, Floats]:
-    """Squared singular values [R] of the rows, and |v' F' y|^2 of each class [C, R]."""
-    if len(rows) <= rows.shape[1]:
-        values, vectors = np.linalg.eigh(rows @ rows.T)
-        values = values.clip(min=0)
-        return values, np.square(targets @ vectors) * values
-    values, vectors = np.linalg.eigh(rows.T @ rows)
-    return values.clip(min=0), np.square(targets @ rows @ vectors)
+def _decompose(rows: Floats) -> tuple[Floats, Floats]:
+    """Squared singular values [R] of the rows [L, D], and the rows in their directions [L, R]."""
+    wide = len(rows) <= rows.shape[1]
+    values, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    values = values.clip(min=0)
+    return values, vectors * np.sqrt(values) if wide else rows @ vectors
 
 
 def _maximize_evidence(values: Floats, energies: Floats, sizes: Floats, count: int) -> Floats:

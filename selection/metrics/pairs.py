@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,12 +46,11 @@ def parc(features: Features, labels: Labels) -> float:
         >>> round(parc(Features(rows.astype(np.float32), np.empty((8, 0))), labels), 2)
         0.27
     """
-    known = labels[check_input(features, labels)]
-    return prepare_parc(features, labels)(known)(np.ones(len(known)))
+    return prepare_parc(features, labels)(labels[labels >= 0])
 
 
 def prepare_parc(features: Features, labels: Labels) -> Scorer:
-    """The projection and the distances stay as they are in every resample."""
+    """Images are compared once; those that are left out help to fit the projection."""
     labeled = check_input(features, labels)
     rows = decompose(features.embeddings, 32)[0] * np.sqrt(len(labels))
     if rows.shape[1] < 2:
@@ -122,31 +120,27 @@ def _number(far: Floats) -> NDArray[np.intp]:
 
 
 def correlate(pairs: Pairs) -> Scorer:
-    """Spearman correlation of distance with "two classes", from -1 to 1, in O(M) a resample.
+    """Spearman correlation of distance with "two classes", from -1 to 1, in O(M).
 
     The second variable takes two values, so Spearman reduces to
     (2 AUC - 1) sqrt(3 q (1 - q) / (1 - sum t^3)): AUC = P(same < different) + P(equal) / 2,
     q the share of same-class pairs, t the share of pairs at each distance. Nothing is sorted: the
-    ranks are the running sum of a histogram. An image makes no pair with its own copy.
+    ranks are the running sum of a histogram.
     """
 
-    def label(labels: Labels) -> Callable[[Floats], float]:
-        same = np.flatnonzero(labels[pairs.first] == labels[pairs.second])
-        same_steps = pairs.steps[same]
+    def score(labels: Labels) -> float:
+        kept = labels >= 0
+        both = slice(None) if kept.all() else kept[pairs.first] & kept[pairs.second]
+        steps = pairs.steps[both]
+        same = steps[labels[pairs.first[both]] == labels[pairs.second[both]]]
+        ties = np.bincount(steps)
+        seen = ties.cumsum()
+        total, q = len(steps), len(same) / len(steps)
+        spread = 1 - float(((ties / total) ** 3).sum())
+        if spread == 0 or not 0 < q < 1:
+            return 0.0  # all distances are equal, or there is one kind of pair only
+        ranks = (seen - ties / 2)[same]
+        advantage = (1 - 2 * ranks.sum() / len(same) / total) / (1 - q)
+        return float(advantage * np.sqrt(3 * q * (1 - q) / spread))
 
-        def score(counts: Floats) -> float:
-            weights = counts[pairs.first] * counts[pairs.second]
-            alike = weights[same]
-            ties = np.bincount(pairs.steps, weights)
-            seen = ties.cumsum()
-            total, q = seen[-1], alike.sum() / seen[-1]
-            spread = 1 - float(((ties / total) ** 3).sum())
-            if spread == 0 or not 0 < q < 1:
-                return 0.0  # all distances are equal, or one kind of pair was not drawn
-            ranks = (seen - ties / 2)[same_steps]
-            advantage = (1 - 2 * (alike @ ranks) / alike.sum() / total) / (1 - q)
-            return float(advantage * np.sqrt(3 * q * (1 - q) / spread))
-
-        return score
-
-    return label
+    return score

@@ -9,11 +9,12 @@ from tests.support.toys import COLORS, paint
 from tests.support.worlds import snapshot
 
 TINY = ("--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates", 2)
+ONE = ("--seeds", 1)
 
 
 @pytest.fixture
 def compare(command, imgs, toy_zoo):
-    return lambda *words: command("compare", "--target", imgs, *TINY, *words)
+    return lambda *words: command("compare", "--target", imgs, *TINY, *ONE, *words)
 
 
 def test_it_names_every_method_and_says_which_to_ship(compare, imgs):
@@ -25,7 +26,7 @@ def test_it_names_every_method_and_says_which_to_ship(compare, imgs):
         "fixmatch",
         "nearest",
         "weighted",
-        "Best method: ",
+        "Best student: ",
         "12 labeled images",
     ):
         assert word in ran.out
@@ -68,6 +69,34 @@ def test_a_stopped_comparison_goes_on_from_its_file(compare, monkeypatch):
     assert taught == ["nearest"] * 3
     for one, other in zip(done["standings"], again["standings"], strict=True):
         assert one["accuracy"] == other["accuracy"]
+
+
+def test_more_seeds_add_to_the_students_of_one_and_none_given_are_three(compare, test_imgs):
+    words = ("--method", "transfer", "--test", test_imgs)
+    one = compare(*words, "--json").json
+    first = json.loads(Path("comparison.json").read_text())["cells"]
+    more = compare(*words, "--seeds", 2, "--json").json
+    cells = json.loads(Path("comparison.json").read_text())["cells"]
+    assert (one["seeds"], more["seeds"]) == (1, 2)
+    assert [*cells] == ["transfer/0", "transfer/0/1"]
+    assert cells["transfer/0"] == first["transfer/0"]
+    hits = "".join(cell["hits"] for cell in cells.values())
+    assert more["standings"][0]["accuracy"] == pytest.approx(hits.count("1") / len(hits))
+    plan = compare(*words, "--dry-run", "--json").json
+    assert not {"seeds"} & plan["chosen"].keys()
+
+
+def test_each_further_seed_trains_another_student(compare, test_imgs, monkeypatch):
+    trained = []
+    from distill import compare as comparing
+
+    monkeypatch.setattr(
+        comparing, "train_student", lambda plan, *a, _teach=comparing.train_student, **k: (
+            trained.append(plan.recipe.seed), _teach(plan, *a, **k))[1],
+    )  # fmt: skip
+    compare("--method", "transfer", "--test", test_imgs, "--seed", 5, "--seeds", 3)
+    assert trained == [5, 6, 7]
+    assert compare("--seeds", 0).code == 2
 
 
 OTHER = [

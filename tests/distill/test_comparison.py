@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from distill.evaluation.comparison import compare, mcnemar, split
+from distill.evaluation.comparison import SIGNIFICANCE, compare, find_variance, mcnemar, split
+from tests.benchmarks.verdicts import draw
 from zoo.errors import ImagesError
 from zoo.images.folder import read_images
 
@@ -28,12 +29,15 @@ def test_methods_with_the_same_predictions_have_a_p_value_of_1():
 def test_the_best_comes_first_with_its_significant_differences():
     far, near, best = answers(0, 0.4), answers(1, 0.8), answers(2, 0.8)
     near[:3], best[:3] = False, True
-    shown = compare({"far": (far, 1.0), "near": (near, 2.0), "best": (best, 3.0)}, folds=3)
+    shown = compare(
+        {"far": (far, 1.0), "near": (near, 2.0), "best": (best, 3.0)}, folds=[67, 67, 66]
+    )
     assert shown.standings[0].method == shown.best
     assert shown.standings[-1].method == "far"
     assert shown.standings[-1].seconds == 1.0
     assert "Significantly better than far by" in shown.verdict
     assert "Ahead of near by" in shown.verdict
+    assert "With one seed this holds for these students" in shown.verdict
     assert (shown.images, shown.folds) == (200, 3)
     first = shown.standings[0]
     assert (first.behind, first.chance) == (0.0, 1.0)
@@ -48,7 +52,7 @@ def test_of_equally_good_methods_the_first_is_the_best():
 
 
 def test_the_verdict_of_a_single_method_has_no_comparison():
-    assert compare({"only": (answers(0, 0.5), 1.0)}).verdict == "Best method: only, 44.0%."
+    assert compare({"only": (answers(0, 0.5), 1.0)}).verdict == "Best student: only, 44.0%."
 
 
 @pytest.mark.parametrize("folds", [3, 4])
@@ -70,3 +74,76 @@ def test_a_class_of_two_images_cannot_be_cross_validated(imgs):
     images = read_images(imgs).keep_labels(2, seed=0)
     with pytest.raises(ImagesError, match=r"'blue' .* has 2 labeled images"):
         split(images, 3)
+
+
+def claims(gains, *, repeats=100, **world):
+    found = []
+    for seed in range(repeats):
+        hits, folds = draw(np.random.default_rng(seed), gains, **world)
+        found.append(any(r.chance < SIGNIFICANCE for r in compare(hits, folds=folds).standings))
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+@pytest.mark.parametrize(("methods", "noise"), [(2, 2), (5, 0), (5, 2)])
+def test_equal_methods_are_rarely_said_to_differ(folds, methods, noise):
+    world = {"images": 300, "seeds": 3, "noise": noise, "folds": folds}
+    assert claims([0] * methods, **world) <= 0.1  # 5 %, known to 2 points; benchmarks/verdicts.py
+
+
+def test_a_much_better_method_is_found():
+    assert claims([15, 0, 0, 0], images=300, seeds=3, noise=1, folds=1, repeats=20) >= 0.9
+    assert claims([25, 0, 0, 0], images=300, seeds=3, noise=1, folds=3, repeats=20) >= 0.9
+
+
+def test_the_variance_of_a_mean_is_that_of_new_images_and_new_seeds():
+    rng = np.random.default_rng(0)
+    parts, known = [np.arange(200)], []
+    means = []
+    for _ in range(300):
+        rows = rng.normal(size=200) + 0.1 * rng.normal(size=(3, 1)) + rng.normal(size=(3, 200))
+        means.append(rows.mean())
+        known.append(find_variance(rows, parts)[0])
+    truth = 1 / 200 + 0.1**2 / 3 + 1 / 600
+    assert np.var(means) == pytest.approx(truth, rel=0.2)
+    assert np.mean(known) == pytest.approx(truth, rel=0.15)
+
+
+def test_seed_noise_of_the_other_methods_counts_and_costs_degrees_of_freedom():
+    rows = np.random.default_rng(0).normal(size=(3, 50))
+    rows -= rows.mean(axis=1, keepdims=True)
+    calm, certain = find_variance(rows, [np.arange(50)])
+    noisy, few = find_variance(rows, [np.arange(50)], at_least=0.3, estimates=4)
+    assert noisy > calm + 0.05
+    assert few < 20 < certain == 49
+
+
+def test_folds_share_training_images_and_widen_the_variance_as_nadeau_and_bengio_say():
+    rows = np.random.default_rng(0).normal(size=(1, 90))
+    whole, _ = find_variance(rows, [np.arange(90)])
+    folds, _ = find_variance(rows, np.split(np.arange(90), 3))
+    assert folds == pytest.approx(2.5 * whole, rel=0.1)
+
+
+def test_one_seed_on_held_out_images_is_tested_exactly_for_all_pairs_by_holm():
+    hits = {name: answers(seed, share) for seed, (name, share) in enumerate(
+        {"a": 0.9, "b": 0.8, "c": 0.6}.items())}  # fmt: skip
+    rows = {row.method: row for row in compare({n: (h, 1.0) for n, h in hits.items()}).standings}
+    alone = {pair: mcnemar(hits[pair[0]], hits[pair[1]]) for pair in ("ab", "ac", "bc")}
+    order = sorted(alone, key=alone.get)
+    adjusted = np.maximum.accumulate([(3 - i) * alone[pair] for i, pair in enumerate(order)])
+    for name in "bc":
+        assert rows[name].chance == pytest.approx(adjusted[order.index("a" + name)])
+
+
+def test_methods_of_several_seeds_are_called_methods_and_show_their_deviation():
+    good = np.random.default_rng(0).random((3, 400)) < [[0.9], [0.92], [0.94]]
+    bad = np.random.default_rng(1).random((3, 400)) < 0.3
+    shown = compare({"bad": (bad, 1.0), "good": (good, 2.0)})
+    assert shown.verdict.startswith("Best method: good, ")
+    assert "seed" not in shown.verdict
+    assert shown.seeds == 3
+    first = shown.standings[0]
+    assert first.seed_deviation == pytest.approx(good.mean(axis=1).std(ddof=1))
+    assert first.low < first.accuracy < first.high
+    assert first.accuracy == pytest.approx(good.mean())

@@ -229,3 +229,24 @@ def test_evaluate_lists_path_label_and_prediction_of_a_mistake(imgs):
     assert (mistake.path, mistake.label) == (str(imgs / "red" / "0.png"), "red")
     assert (mistake.predicted, result.confused) == ("blue", [("red", "blue", 1)])
     assert result.confusion == ((3, 0, 1), (0, 4, 0), (0, 0, 4))
+
+
+@pytest.mark.parametrize("images", [100, 1000])
+def test_a_calibrated_student_exceeds_the_noise_of_its_calibration_error_on_5_percent(images):
+    above = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.2, 1, images)
+        above.append(calibrate(confidence, rng.random(images) < confidence).is_off)
+    assert np.mean(above) <= 0.15  # 5 %, known to 3 points
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.8, 1, images)
+    assert calibrate(confidence, rng.random(images) < confidence - 0.3).is_off
+
+
+def test_the_noise_of_a_calibration_error_falls_with_the_number_of_images():
+    confidence = np.linspace(0.2, 1, 4000)
+    right = np.random.default_rng(0).random(4000) < confidence
+    few, many = (calibrate(confidence[::step], right[::step]).noise for step in (40, 1))
+    assert 0.05 < few < 0.2
+    assert few / many == pytest.approx(np.sqrt(40), rel=0.3)

@@ -10,8 +10,8 @@ import torch
 from distill import budget as budget_module
 from distill.budget import WARMUP, measure_student
 from distill.recipe import Distillation, Recipe
-from selection.bootstrap import PERMUTATIONS, RESAMPLES, SLOW
 from selection.pipeline import measure_scoring
+from selection.resampling import HALVES, PERMUTATIONS
 from tests.support.toys import hub_card
 from zoo import Runtime, extract_features
 from zoo.features.store import FeatureStore, unseen
@@ -116,16 +116,13 @@ def reading(*times):
     return lambda: next(left)
 
 
-def test_scoring_is_timed_by_one_resample_and_one_permutation(monkeypatch):
+@pytest.mark.parametrize("metric", ["linear_probe,logme", "hscore,parc"])
+def test_scoring_is_timed_by_one_half_sample_and_one_permutation(monkeypatch, metric):
     labels = np.array([0, 1, 2] * 4 + [-1] * 6)
-    # five seconds without resamples, three to prepare a permutation, two to score a resample
-    monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 10.0, 13.0, 15.0))
-    found = measure_scoring(labels)
-    assert 12 * found == pytest.approx(5 + RESAMPLES * 2 + PERMUTATIONS * (3 + 2))
-    # a metric that is computed anew each time, seven seconds
-    monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 12.0))
-    found = measure_scoring(labels, metric="logme,parc")
-    assert 12 * found == pytest.approx(5 + 2 * SLOW * 7)
+    # five seconds without half-samples, four to prepare, three to permute, two for a half
+    monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 9.0, 12.0, 14.0))
+    found = measure_scoring(labels, metric=metric)
+    assert 12 * found == pytest.approx(5 + PERMUTATIONS * 3 + HALVES * 2)
 
 
 def test_what_cannot_be_scored_takes_no_time():

@@ -59,13 +59,13 @@ def test_the_permutation_baseline_counts_teachers_above_their_own():
     rows = [replace(row, chance=chance) for row, chance in zip(rows, chances, strict=True)]
     control = replace(rows[0], name="noise", status="control", share=0.0, chance=0.99)
     told = " ".join(replace(make_ranking([1.0]), teachers=(*rows, control)).explanation)
-    assert "Permutation baseline (95th percentile): 0.60; 2 of 3 teachers above their own." in told
+    assert "all teachers together): 0.60; 2 of 3 teachers above their own." in told
 
 
 def test_teachers_with_share_0_are_named_with_the_reason():
     zoo = {"far": make_features(0.2), "near": make_features(4), "good": make_features(3, seed=1)}
-    controls = {"noise": make_features(1.8)}
-    ranking = rank(zoo, LABELS, metric="parc", controls=controls, top=1)
+    controls = {"noise": make_features(2.5)}
+    ranking = rank(zoo, LABELS, metric="linear_probe", controls=controls, top=1)
     told = " ".join(ranking.explanation)
     assert "Share 0, significantly worse than a control: far." in told
     assert "Share 0, left out by --top: good." in told
@@ -91,6 +91,7 @@ def test_warnings_and_explanation_go_with_the_json():
     assert shown["warnings"] == ranking.warnings
     assert shown["explanation"] == ranking.explanation
     assert "mean rank over hscore and knn; shares: by hscore" in shown["explanation"][0]
+    assert "teachers that are significantly better by hscore, at 5 %" in shown["explanation"][1]
 
 
 def test_names_are_joined_as_in_a_sentence():

@@ -1,0 +1,67 @@
+"""Distributions that intervals and tests are made of: of a proportion, and Student's t."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import atan, pi, sqrt
+
+import numpy as np
+
+Z = 1.959964
+"""Standard errors on either side that a 95 % interval spans."""
+
+
+def wilson(hits: float, count: float) -> tuple[float, float]:
+    """95 % interval of the proportion `hits` of `count` (Wilson, JASA 1927).
+
+    Both may be fractions: of as many images as have a given variance.
+
+    Example:
+        >>> wilson(4, 4)
+        (0.51..., 1.0)
+    """
+    share = hits / count
+    center = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
+    half = Z / (1 + Z * Z / count) * sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+    return max(0.0, center - half) if share else 0.0, min(1.0, center + half) if share < 1 else 1.0
+
+
+def two_sided(t: float, freedom: float) -> float:
+    """Probability that Student's t is as far from 0 as `t`, to about seven digits.
+
+    With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), up to a factor.
+
+    Args:
+        t: any finite number.
+        freedom: degrees of freedom, at least 1.
+
+    Example:
+        >>> round(two_sided(2.228, 10), 3)
+        0.05
+    """
+    start = atan(abs(t) / sqrt(freedom))
+    tail, whole = (
+        (pi / 2 - begin) * float(np.mean(heights[1:] + heights[:-1]))  # twice the area
+        for begin in (start, 0.0)
+        for heights in [np.cos(np.linspace(begin, pi / 2, 4001)) ** (freedom - 1)]
+    )
+    return min(1.0, tail / whole)
+
+
+@cache
+def t_quantile(freedom: float, outside: float = 0.05) -> float:
+    """Standard errors on either side that leave out this probability, by Student's t.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+        outside: on both sides together, 0.0001 to 1.
+
+    Example:
+        >>> round(t_quantile(10), 2)
+        2.23
+    """
+    low, high = 0.0, 1e4
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided(middle, freedom) > outside else (low, middle)
+    return high
