@@ -85,6 +85,17 @@ def integer(low: int = 0, high: int = 2**62) -> Check:
     return check
 
 
+def one_or_list(one: Check, several: Check) -> Check:
+    """A single value or a list, each with a check of its own."""
+
+    def check(value: Any, key: str) -> Any:
+        if type(value) in (list, tuple):  # a tuple is a list that was read before
+            return several(list(value), key)
+        return one(value, key)
+
+    return check
+
+
 def listing(item: Check, *, most: int = ITEMS) -> Check:
     """A list whose entries all pass a check, as a tuple."""
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, get_args
 from zoo.errors import TeacherBroken
 from zoo.system.files import write_atomic
 from zoo.system.json_files import constant, instance, read_json
+from zoo.teachers.network import LARGEST_SIZE, check_model_args, check_overlay, network_name
 
 CARD_FILE = "card.json"
 CARD_FORMAT = 2
@@ -26,8 +27,6 @@ EXTRA = "pip install 'source-zoo[imagenet]'"
 
 Loader = Literal["timm", "hf-hub", "overlay", "package"]
 Evidence = Literal["measured", "published", "timm", "seen", "recalled", ""]
-LARGEST_SIZE = 8192
-"""Pixels of an input's side at most."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +171,14 @@ class TeacherCard:
             raise ValueError(f"{len(self.labels)} labels for {self.classes} classes")
         if self.loader not in get_args(Loader) or self.evidence not in get_args(Evidence):
             raise ValueError(f"unknown loader {self.loader!r} or evidence {self.evidence!r}")
+        if self.network:
+            network_name(self.network, "network")
+        check_model_args(dict(self.model_args), "model_args")
+        check_overlay(dict(self.overlay), "overlay")
+        for key, digits in (("revision", 40), ("sha256", 64)):
+            value = getattr(self, key)
+            if value and not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
+                raise ValueError(f"{key}: expected {digits} hex digits, found {value[:80]!r}")
         if not self.weights or self.weights == ".." or Path(self.weights).name != self.weights:
             raise ValueError(f"weights {self.weights!r} is not the name of a file")
 

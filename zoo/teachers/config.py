@@ -10,6 +10,7 @@ from typing import Any
 from zoo.errors import TeacherBroken, ZooError
 from zoo.system import json_files as js
 from zoo.teachers.card import Preprocessing
+from zoo.teachers.network import check_model_args, network_name
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -123,11 +124,11 @@ _PRETRAINED = js.record(
 )
 _CONFIG = js.record(
     {
-        "architecture": js.text(),
+        "architecture": network_name,
         "pretrained_cfg": _PRETRAINED,
         "num_classes": js.optional(js.integer(), js.OMIT, null=False),
         "label_names": js.optional(label_names, ()),
-        "model_args": js.optional(js.mapping(js.any_json), {}),
+        "model_args": js.optional(check_model_args, {}),
         "sha256": js.optional(js.text(), ""),
     }
 )
