@@ -27,6 +27,7 @@ ONLY_IN = {
     "onnxruntime": {"distill/export/"},
     "onnxscript": {"distill/export/"},
     "pickle": set[str](),
+    "pillow_heif": {"zoo/images/decoding.py"},
     "rich": {"cli/terminal.py", "cli/tables.py"},
     "safetensors": {"zoo/", "distill/"},
     "scipy": set[str](),

@@ -128,7 +128,8 @@ def export(
         images = None
         if target:
             images = read_images(target, progress=runtime.progress("reading images"))
-            terminal.note(images.skipped_warning)
+            for message in images.warnings:
+                terminal.note(message)
         exported = export_student(
             student,
             path,

@@ -58,7 +58,9 @@ def read_pieces(response: Any, most: int) -> Iterator[bytes]:
     for piece in response.iter_raw(PIECE):
         left -= len(piece)
         if left < 0:
-            raise HubError(f"{response.url} sends more than the {most} bytes that it may; not used.")
+            raise HubError(
+                f"{response.url} sends more than the {most} bytes that it may; not used."
+            )
         yield piece
 
 
