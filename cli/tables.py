@@ -128,7 +128,7 @@ def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
     words = ", ".join(CHOSEN[name].format(number) for name, number in plan.chosen.items())
     lines = [f"{total}.", f"The budget chooses {words}." if words else "", *plan.warnings]
     for line in filter(None, lines):
-        place.print(line)
+        place.print(terminal.one_line(line))
 
 
 def teacher_table(cards: Sequence[TeacherCard]) -> None:
@@ -171,7 +171,7 @@ def card_lines(card: TeacherCard) -> None:
     labels += f", ... ({len(card.labels)})" if len(card.labels) > 12 else ""
     shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": labels}
     if card.accuracy is not None:
-        images = shown.pop("accuracy_images")
+        images = shown.pop("accuracy_images", "unknown numbers of")
         published = ", as published" if card.evidence == "published" else ""
         shown["accuracy"] = (
             f"{card.accuracy:.1%} on {images} held-out images of its own domain{published}"

@@ -86,7 +86,8 @@ def test_eps_is_never_handed_to_ghostscript(imgs, monkeypatch):
     images = read_images(imgs)
     assert {entry.reason for entry in images.skipped} == {"it is not an image"}
     assert len(images.skipped) == 2
-    assert "EPS" not in FORMATS and ".eps" not in SUFFIXES
+    assert "EPS" not in FORMATS
+    assert ".eps" not in SUFFIXES
 
 
 def test_folders_of_the_system_are_no_classes_and_are_named_once(imgs):

@@ -1,4 +1,4 @@
-"""A student or teacher from an untrusted source: nothing runs, nothing is fetched, one line says so."""
+"""A student or teacher from an untrusted source: nothing runs, nothing is fetched, one line."""
 
 import json
 from dataclasses import replace

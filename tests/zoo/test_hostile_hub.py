@@ -34,7 +34,7 @@ class Answer:
     status_code: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     request: Any = None
-    content: Iterator[bytes] = iter(())
+    content: Iterator[bytes] | tuple[()] = ()
     url: str = "http://hub/x"
     sent: int = 0
 

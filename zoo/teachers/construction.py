@@ -1,4 +1,4 @@
-"""Build a network whose weights come from a file: no initial values, and no more memory than that."""
+"""Build a network whose weights come from a file: no initial values, no more memory than that."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,12 @@ LARGEST_SIZE = 2048
 LARGEST_COUNT = 8192
 """Largest width, depth or other whole number of an argument."""
 SPARE = 1 << 26
-"""Values that a network may hold beyond those of its weights file: masks and resampled positions."""
+"""Values that a network may hold beyond its weights file: masks and resampled positions."""
 
 
-def network_name(value: Any, key: str) -> str:
-    """A check of a name of timm, such as `resnet18` or `resnet18.a1_in1k`; no path and no address.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if type(value) is not str or not re.fullmatch(r"\w{1,80}(\.\w{1,80})?", value, re.ASCII):
-        raise ValueError(f"{key}: expected a name of timm, found {str(value)[:60]!r}")
-    return value
-
-
-def _word(value: Any, key: str) -> str:
-    if type(value) is not str or not re.fullmatch(r"\w{0,40}", value, re.ASCII):
-        raise ValueError(f"{key}: expected a word, found {str(value)[:60]!r}")
-    return value
-
+network_name = js.pattern(r"\w{1,80}(\.\w{1,80})?", "a name of timm")
+"""A check of names such as `resnet18` or `resnet18.a1_in1k`: no path and no address."""
+_word = js.pattern(r"\w{0,40}", "a word")
 
 _COUNT, _PIXELS = js.integer(0, LARGEST_COUNT), js.integer(8, LARGEST_SIZE)
 _MODEL_ARGS: js.Schema = {
