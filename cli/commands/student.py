@@ -60,7 +60,11 @@ def evaluate(
     with terminal.runtime(device) as runtime:
         result = evaluate_student(student, target, labels=labels, runtime=runtime)
     if as_json:
-        terminal.print_json(asdict(result))
+        proportion = {
+            "balanced_accuracy": result.balanced_accuracy,
+            "majority_class_accuracy": result.majority_class_accuracy,
+        }
+        terminal.print_json({**asdict(result), **proportion})
     else:
         tables.evaluation_table(result)
 

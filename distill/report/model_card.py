@@ -83,7 +83,9 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
     if result:
         accuracy = (
             f"Accuracy on {result.images} held-out images: {result.accuracy:.1%} "
-            f"(95 % interval {result.low:.1%} to {result.high:.1%})."
+            f"(95 % interval {result.low:.1%} to {result.high:.1%}); balanced accuracy "
+            f"{result.balanced_accuracy:.1%}; always the most frequent class "
+            f"{result.majority_class_accuracy:.1%}."
         )
     lines = [
         f"# {report.arch} for {escape_markdown(', '.join(report.classes))}",

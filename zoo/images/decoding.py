@@ -81,6 +81,8 @@ UNREADABLE = (
     OSError,
     ValueError,
     SyntaxError,  # a broken PNG
+    RuntimeError,  # a broken AVIF
+    AttributeError,
     MemoryError,
     EOFError,
     LookupError,
