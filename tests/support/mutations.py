@@ -1,4 +1,4 @@
-"""Seeded mutations of every kind of file that is read: each may be refused, none may end in a bug."""
+"""Seeded mutations of every kind of file: each may be refused, none may end in a bug."""
 
 import copy
 import json

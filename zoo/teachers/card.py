@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from zoo.errors import TeacherBroken
-from zoo.system.files import write_atomic
+from zoo.system.files import check_regular, write_atomic
 from zoo.system.json_files import constant, instance, integer, nullable, number, pattern, read_json
 from zoo.teachers.network import LARGEST_SIZE, check_model_args, check_overlay, network_name
 
@@ -275,6 +275,7 @@ def absence(card: TeacherCard) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
+    """SHA-256 of a regular file, 64 hex digits."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
