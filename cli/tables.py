@@ -45,8 +45,9 @@ def ranking_table(ranking: Ranking) -> None:
             row.name,
             row.domain,
             "failed" if row.score is None else f"{row.score:.3f}",
-            *("" if row.low is None else f"{row.low:.2f} to {row.high:.2f}" for _ in drawn),
-            *("" if row.score is None else f"{row.scores[name]:.3f}" for name in others),
+            *(_interval(row.low, row.high) for _ in drawn),
+            # a row that was edited by hand may lack one
+            *(f"{row.scores[name]:.3f}" if name in row.scores else "" for name in others),
             {"ok": f"{row.share:.1%}", "control": "control", "failed": ""}[row.status],
         ]
         for row in teachers
@@ -61,6 +62,10 @@ def ranking_table(ranking: Ranking) -> None:
     )
     for text in ranking.explanation:
         terminal.say(text)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def student_table(students: Sequence[StudentSummary], image_size: int) -> None:
@@ -130,7 +135,7 @@ def plan_table(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
     words = ", ".join(CHOSEN[name].format(number) for name, number in plan.chosen.items())
     lines = [f"{total}.", f"The budget chooses {words}." if words else "", *plan.warnings]
     for line in filter(None, lines):
-        place.print(line)
+        place.print(terminal.one_line(line))
 
 
 def teacher_table(cards: Sequence[TeacherCard]) -> None:
@@ -173,7 +178,7 @@ def card_lines(card: TeacherCard) -> None:
     labels += f", ... ({len(card.labels)})" if len(card.labels) > 12 else ""
     shown |= {"bytes": f"{card.bytes / 1e6:.1f} MB", "labels": labels}
     if card.accuracy is not None:
-        images = shown.pop("accuracy_images")
+        images = shown.pop("accuracy_images", "unknown numbers of")
         published = ", as published" if card.evidence == "published" else ""
         shown["accuracy"] = (
             f"{card.accuracy:.1%} on {images} held-out images of its own domain{published}"
@@ -234,10 +239,12 @@ def report_lines(report: Report) -> None:
 
 
 def accuracy_line(result: Evaluation) -> str:
-    """Accuracy with its interval, in words."""
+    """Accuracy with its interval, and what puts it into proportion, in words."""
     return (
         f"Accuracy {result.accuracy:.1%} on {result.images} images "
-        f"(95 % interval {result.low:.1%} to {result.high:.1%})."
+        f"(95 % interval {result.low:.1%} to {result.high:.1%}); "
+        f"balanced accuracy {result.balanced_accuracy:.1%}; "
+        f"always the most frequent class {result.majority_class_accuracy:.1%}."
     )
 
 
@@ -321,6 +328,11 @@ def export_lines(exported: Exported) -> None:
     where = f"{exported.images} images" if exported.images else "random images"
     gap = f"a probability differs by up to {exported.difference:.1e}"
     terminal.say(f"Against torch on {where}: {gap}{agreed}.")
+    if exported.accuracy is not None:
+        terminal.say(
+            f"Accuracy on the {exported.labeled} labeled of them: {exported.accuracy:.1%}, torch "
+            f"{exported.torch_accuracy:.1%}."
+        )
     terminal.say(f"Saved as {exported.path}: uint8 pixels in, probabilities out.")
 
 

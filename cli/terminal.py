@@ -18,18 +18,20 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cli.entry import STOPPED
 from zoo.system.runtime import Runtime
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-STOPPED = 143
-"""Exit code of a command that SIGTERM ended, by the convention of shells."""
-
 GRACE = 10
 """Seconds after which the command ends wherever it is."""
 
-_SPELLED = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_BIDI = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Code points that change the direction of writing: a name could look like another."""
+_SPELLED = {
+    code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029, *_BIDI)
+}
 _stop_requested = False
 
 
@@ -96,7 +98,7 @@ def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
     shown: set[str] = set()
 
     def add(what: str):
-        line = bars.add_task(what, total=None)
+        line = bars.add_task(one_line(what), total=None)
 
         def progress(done: int, total: int) -> None:
             bars.update(line, completed=done, total=total)

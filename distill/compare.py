@@ -19,7 +19,15 @@ from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
 from zoo.system.files import saving
-from zoo.system.json_files import mapping, number, optional, read_json, record, text, write_json
+from zoo.system.json_files import (
+    mapping,
+    number,
+    optional,
+    pattern,
+    read_json,
+    record,
+    write_json,
+)
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice
 from zoo.teachers.starts import find_start
@@ -33,8 +41,9 @@ METHODS: tuple[Method, ...] = ("probe", "transfer", "fixmatch", "nearest", "weig
 SEEDS = 3
 """Students of each method on each fold, where a budget holds them."""
 
-_CELL = record({"hits": text(most=10_000_000), "seconds": number(0)})
-_RECORD = record({"run": text(), "cells": optional(mapping(_CELL), {})})
+_CELL = record({"hits": pattern("[01]+", "a text of 0 and 1"), "seconds": number(0)})
+_RUN = pattern("[0-9a-f]{64}", "a SHA-256")
+_RECORD = record({"run": _RUN, "cells": optional(mapping(_CELL), {})})
 
 
 @dataclass
@@ -83,6 +92,10 @@ class Record:
         with saving("other comparison", aside):
             self.path.replace(aside)
         return f"{self.path} held another comparison, which was moved to {aside}."
+
+    def holds(self, key: str, images: int) -> bool:
+        """Whether there are the results of a student on so many images."""
+        return key in self.cells and len(self.cells[key]["hits"]) == images
 
     def add(self, key: str, right: Bools, seconds: float) -> None:
         """Keep the results of a student.
@@ -234,9 +247,9 @@ class ComparisonJob:
             if moved := record.move_other():
                 runtime.warn(moved)
             for seed, fold, method in cells:
-                if (key := cell_key(method, fold, seed)) in record.cells:
-                    continue
                 train, test = parts[fold]
+                if record.holds(key := cell_key(method, fold, seed), len(test)):
+                    continue
                 recipe = replace(how.recipe, seed=how.recipe.seed + seed)
                 own = replace(how, recipe=recipe).by(method)
                 teachers = self._teachers(own, train, fold, rankings, runtime)

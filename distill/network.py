@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
 from zoo.errors import StudentError
+from zoo.teachers.network import create_network
 
 HEAD_DEVIATION = 0.01
 """Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
@@ -42,7 +43,7 @@ def build_network(arch: str, classes: int, model_args: Mapping[str, Any]) -> nn.
         Exception: of any kind, from timm.
     """
     args = {**PINNED.get(arch, {}), **model_args}
-    network: Any = timm.create_model(arch, pretrained=False, num_classes=classes, **args)
+    network = create_network(arch, classes, args)
     network.model_args = args
     head = find_head(network)
     for name in head_names(network)[1:]:

@@ -27,11 +27,13 @@ from distill.network import (
     size_arguments,
 )
 from distill.training.convolutions import replace_forwards
-from zoo.errors import StudentError, first_line
+from zoo.errors import StudentError, TeacherBroken, first_line
 from zoo.images.folder import Images
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
+from zoo.teachers.loading import check_file
+from zoo.teachers.network import create_network
 from zoo.teachers.starts import ALIASES, Start, default_arch, find_start
 
 LEAST, MOST_ON_CPU = 96, 160
@@ -344,15 +346,20 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
     layout = read_layout(folder, error=StudentError, advice=advice)
     if not layout.labels:
         raise StudentError(f"{folder / CONFIG_FILE} is not valid: label_names: missing. {advice}")
-    try:
-        network = timm.create_model(layout.network, num_classes=layout.classes, **layout.model_args)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise StudentError(
-            f"timm cannot make the network of {folder}: {first_line(error)}. {advice}"
-        ) from error
     weights = folder / WEIGHTS_FILE
     known = layout.sha256  # older students have none
     if known and weights.is_file() and sha256_of(weights) != known:
         raise StudentError(f"The weights {weights} are damaged: make or copy the student again.")
+    try:
+        check_file(weights)
+        network = create_network(
+            layout.network, layout.classes, layout.model_args, weights=weights, load=False
+        )
+    except TeacherBroken as error:
+        raise StudentError(str(error)) from error
+    except Exception as error:  # timm's networks and safetensors raise many types
+        raise StudentError(
+            f"timm cannot make the network of {folder}: {first_line(error).rstrip('.')}. {advice}"
+        ) from error
     load_weights(network, folder)
     return network.eval(), layout.labels, layout.preprocessing

@@ -28,6 +28,7 @@ ONLY_IN = {
     "onnxscript": {"distill/export/"},
     "openvino": {"zoo/features/openvino.py"},
     "pickle": set[str](),
+    "pillow_heif": {"zoo/images/decoding.py"},
     "rich": {"cli/terminal.py", "cli/tables.py"},
     "safetensors": {"zoo/", "distill/"},
     "scipy": set[str](),

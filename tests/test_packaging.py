@@ -56,7 +56,7 @@ def test_the_wheel_holds_every_initial_student(wheel):
 def test_the_wheel_holds_the_license_and_the_command(wheel):
     inside = {name.partition(".dist-info/")[2]: name for name in wheel.namelist()}
     assert "Apache License" in wheel.read(inside["licenses/LICENSE"]).decode()
-    assert "zoo = cli.zoo_app:main" in wheel.read(inside["entry_points.txt"]).decode()
+    assert "zoo = cli.entry:main" in wheel.read(inside["entry_points.txt"]).decode()
     metadata = wheel.read(inside["METADATA"]).decode()
     assert "\nName: source-zoo\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata

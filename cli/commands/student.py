@@ -60,7 +60,11 @@ def evaluate(
     with terminal.runtime(device) as runtime:
         result = evaluate_student(student, target, labels=labels, runtime=runtime)
     if as_json:
-        terminal.print_json(asdict(result))
+        proportion = {
+            "balanced_accuracy": result.balanced_accuracy,
+            "majority_class_accuracy": result.majority_class_accuracy,
+        }
+        terminal.print_json({**asdict(result), **proportion})
     else:
         tables.evaluation_table(result)
 
@@ -128,7 +132,8 @@ def export(
         images = None
         if target:
             images = read_images(target, progress=runtime.progress("reading images"))
-            terminal.note(images.skipped_warning)
+            for message in images.warnings:
+                terminal.note(message)
         exported = export_student(
             student,
             path,

@@ -131,8 +131,8 @@ def evaluate_student(
     runtime = runtime or Runtime()
     progress = runtime.progress("reading images")
     images = read_images(Path(target), labels=labels, progress=progress)
-    if images.skipped_warning:
-        runtime.warn(images.skipped_warning)
+    for message in images.warnings:
+        runtime.warn(message)
     network, classes, form = load_network(Path(student))
     device, progress = choose_device(runtime.device), runtime.progress("testing")
     return evaluate(network, images, classes, form, device=device, progress=progress)

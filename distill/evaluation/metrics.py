@@ -151,6 +151,11 @@ class Evaluation:
         """Accuracy of always predicting the most frequent class, 0..1."""
         return max(map(sum, self.confusion), default=0) / self.images
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of the classes' accuracies, 0..1: every class counts alike."""
+        return sum(row.accuracy for row in self.by_class) / max(1, len(self.by_class))
+
     def gain_over(self, other: Evaluation) -> tuple[float, float, float]:
         """Difference in accuracy with its 95 % interval (Newcombe, Stat. Med. 1998, method 10).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +150,9 @@ class Exported:
         images: number of given images.
         agreement: fraction of them with torch's top class, 0..1; None without any.
         runtimes: torch, onnxruntime in float32, then in int8 if requested.
+        labeled: number of given images with a label of the student's classes.
+        accuracy: of the file on those, 0..1; None without any.
+        torch_accuracy: of torch on the same images.
     """
 
     path: Path
@@ -158,6 +161,9 @@ class Exported:
     images: int
     agreement: float | None
     runtimes: tuple[Runtime, ...]
+    labeled: int = 0
+    accuracy: float | None = None
+    torch_accuracy: float | None = None
 
     @property
     def bytes(self) -> int:
@@ -229,7 +235,29 @@ def export_student(
         raise StudentError(
             f"{path} cannot be written: {error.strerror or error}. Choose another --out."
         ) from error
-    return Exported(path, precision, difference, len(pixels), agreement, runtimes)
+    accuracy = _measure_accuracy((onnx_predictor(content), reference), images, pixels, labels)
+    return Exported(path, precision, difference, len(pixels), agreement, runtimes, *accuracy)
+
+
+def _measure_accuracy(
+    predictors: tuple[Predictor, Predictor],
+    images: Images | None,
+    pixels: NDArray[np.uint8],
+    classes: Sequence[str],
+) -> tuple[int, float | None, float | None]:
+    """Number of images of the student's classes, and the accuracy of two networks on them."""
+    place = {name: index for index, name in enumerate(classes)}
+    names = images.classes if images else ()
+    known = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)
+    labels = known[images.labels] if images else known[:0]
+    rows = np.flatnonzero(labels >= 0)
+    if not len(rows):
+        return 0, None, None
+    file, torch_own = (
+        float((predict_batches(each, pixels[rows]).argmax(axis=1) == labels[rows]).mean())
+        for each in predictors
+    )
+    return len(rows), file, torch_own
 
 
 def torch_predictor(network: nn.Module, preprocessing: Preprocessing) -> Predictor:

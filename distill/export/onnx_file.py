@@ -126,6 +126,10 @@ def add_metadata(
         "interpolation": preprocessing.interpolation,
         "crop_pct": preprocessing.crop_pct,
         "crop_mode": preprocessing.crop_mode,
+        "orientation": "turned as EXIF says, before anything else",
+        "alpha": "transparent pixels are laid on white",
+        "bit_depth": "gray of 16 bits: value * 255 / 65535, rounded down",
+        "temperature": 1.0,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
         "precision": precision,
@@ -150,6 +154,7 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
         content: of an ONNX file in float32.
         pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
     """
+    import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -169,10 +174,13 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
         original, prepared, quantized = (str(Path(folder, name)) for name in "abc")
         Path(original).write_bytes(content)
         quant_pre_process(original, prepared, skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
         quantization.quantize_static(
             prepared,
             quantized,
             Reader(),
+            # in 8 bits the probabilities would not even sum to 1
+            nodes_to_exclude=[node.name for node in nodes if OUTPUT in node.output],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,

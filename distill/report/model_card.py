@@ -15,7 +15,7 @@ from distill.report.student_page import soft_label_summary
 from zoo.errors import TeacherBroken
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import BUILTIN
-from zoo.teachers.model_card import USAGE, set_license
+from zoo.teachers.model_card import USAGE, escape_markdown, set_license
 from zoo.teachers.starts import Start
 
 OTHER = "other"
@@ -83,14 +83,17 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
     if result:
         accuracy = (
             f"Accuracy on {result.images} held-out images: {result.accuracy:.1%} "
-            f"(95 % interval {result.low:.1%} to {result.high:.1%})."
+            f"(95 % interval {result.low:.1%} to {result.high:.1%}); balanced accuracy "
+            f"{result.balanced_accuracy:.1%}; always the most frequent class "
+            f"{result.majority_class_accuracy:.1%}."
         )
     lines = [
-        f"# {report.arch} for {' '.join(', '.join(report.classes).splitlines())}",
+        f"# {report.arch} for {escape_markdown(', '.join(report.classes))}",
         "",
         f"Trained by source-zoo with the method `{report.method}` on {report.labeled} labeled and "
         f"{report.unlabeled} unlabeled images in {report.recipe.updates} updates at "
-        f"{report.image_size} px; initial weights: {report.start}.",
+        f"{report.image_size} px; initial weights: "
+        f"{escape_markdown(str(report.start))}.",
         "",
         accuracy,
         "",
@@ -117,8 +120,9 @@ def _teacher_lines(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
     for name, share in sorted(report.teachers.items(), key=lambda item: -item[1]):
         cells = "unknown | unknown | unknown"
         if card := known.get(name):
-            cells = f"{card.source} | {card.license} | {card.data} ({card.data_license})"
-        rows.append(f"| {name} | {share:.1%} | {cells} |")
+            data = f"{card.data} ({card.data_license})"
+            cells = " | ".join(map(escape_markdown, (card.source, card.license, data)))
+        rows.append(f"| {escape_markdown(name)} | {share:.1%} | {cells} |")
     head = ["## Teachers", "", "| teacher | share | source | license | data (its license) |"]
     summary = soft_label_summary(report)
     return [*head, "|---|---|---|---|---|", *rows, "", *([summary, ""] if summary else [])]
@@ -176,11 +180,15 @@ def license_lines(claims: Sequence[Claim]) -> list[str]:
     rows: dict[tuple[str, str], list[str]] = {}
     for claim in sorted(claims, key=strictness, reverse=True):
         rows.setdefault((claim.license or UNKNOWN, claim.kind), []).append(claim.what)
-    table = [f"| {name} | {kind} | {'; '.join(what)} |" for (name, kind), what in rows.items()]
+    table = [
+        f"| {escape_markdown(name)} | {kind} | {escape_markdown('; '.join(what))} |"
+        for (name, kind), what in rows.items()
+    ]
     if claims:
         worst = max(claims, key=strictness)
         summary = (
-            f"The strictest license is {worst.license or UNKNOWN} ({worst.kind}), of {worst.what}. "
+            f"The strictest license is {escape_markdown(worst.license or UNKNOWN)} ({worst.kind}), "
+            f"of {escape_markdown(worst.what)}. "
             + (
                 f"All are permissive, so the model's is `{chosen}`."
                 if chosen != OTHER

@@ -86,6 +86,8 @@ class Report:
             "accuracy": result and result.accuracy,
             "low": result and result.low,
             "high": result and result.high,
+            "balanced_accuracy": result and result.balanced_accuracy,
+            "majority_class_accuracy": result and result.majority_class_accuracy,
             "student": self.student,
         }
 

@@ -123,7 +123,8 @@ def _summary(report: Report) -> dict[str, Any]:
             f"({INTERVAL} {result.low:.1%} to {result.high:.1%})."
         )
         baseline = (
-            f"Always predicting the most frequent class: {result.majority_class_accuracy:.1%}."
+            f"Balanced accuracy {result.balanced_accuracy:.1%}; always predicting the most "
+            f"frequent class: {result.majority_class_accuracy:.1%}."
         )
         detail = ""
         if result.calibration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zoo.system.json_files import integer, listing, mapping, number
 from zoo.system.tensors import read_tensors, write_tensors
 
 EVERY_SECONDS = 10.0
@@ -19,6 +20,8 @@ EVERY_SECONDS = 10.0
 
 MAX_OVERHEAD = 0.01
 """Maximum fraction of a run's time spent on checkpoints: large students write them rarely."""
+
+_HISTORY = listing(mapping(number()))
 
 
 @dataclass
@@ -51,17 +54,23 @@ class Checkpoint:
         """Wall time of the run so far, killed processes included."""
         return time.monotonic() - self._began
 
-    def load(self) -> int:
-        """Load the saved state; returns the number of its updates, 0 if there is none."""
+    def load(self, most: int) -> int:
+        """Load the saved state of at most so many updates.
+
+        Returns:
+            The number of its updates; 0 if there is none, or one that does not fit the run.
+        """
         try:
             if self.path is None:
                 return 0
-            arrays, metadata = read_tensors(self.path)
-        except (OSError, ValueError):
+            arrays, metadata = read_tensors(self.path, {"run": self.run})
+            history = _HISTORY(json.loads(metadata["history"]), "history")
+            updates = integer(1, most)(json.loads(metadata["updates"]), "updates")
+            seconds = number(0)(json.loads(metadata["seconds"]), "seconds")
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            self._check(tensors)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return 0
-        if metadata.get("run") != self.run:
-            return 0
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         self.student.load_state_dict(_strip("student.", tensors))
         for name, value in self.average.items():
             value.copy_(tensors[f"average.{name}"])
@@ -74,9 +83,28 @@ class Checkpoint:
             moment = torch.empty_like(own).copy_(value) if value.shape == own.shape else value
             state.setdefault(int(index), {})[entry] = moment
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        self.history[:] = json.loads(metadata["history"])
-        self._began -= float(metadata["seconds"])
-        return int(metadata["updates"])
+        self.history[:] = history
+        self._began -= seconds
+        return updates
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make sure that these are the tensors that `save` writes, before any is used.
+
+        Raises:
+            ValueError: a tensor is missing, or has another shape or type.
+        """
+        expected = {f"student.{name}": value for name, value in self.student.state_dict().items()}
+        expected |= {f"average.{name}": value for name, value in self.average.items()}
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, weight in enumerate(weights):
+            names = [f"optimizer.{index}.{name}" for name in ("exp_avg", "exp_avg_sq", "step")]
+            if tensors.keys() & set(names):  # weights without a gradient have no moments
+                expected |= dict(zip(names, (weight, weight, torch.zeros(())), strict=True))
+        if expected.keys() != tensors.keys():
+            raise ValueError("its tensors are not those of the run")
+        for name, value in expected.items():
+            if (tensors[name].shape, tensors[name].dtype) != (value.shape, value.dtype):
+                raise ValueError(f"{name} has another shape or type")
 
     def save(self, updates: int, *, now: bool = False) -> None:
         """Write the state after so many updates, now or if enough time has passed."""

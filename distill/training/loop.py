@@ -198,7 +198,7 @@ def fit(
     average = {n: value.clone() for n, value in weights.items() if not n.startswith("sources.")}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
-    first = resume(checkpoint, processes)
+    first = resume(checkpoint, processes, recipe.updates)
     progress = progress or (lambda *_: None)
     accumulation = GradientAccumulation(processes)
 
@@ -245,9 +245,12 @@ def fit(
     return Trained(network, preprocessing, history, seconds, warning, state, accuracy)
 
 
-def resume(checkpoint: Checkpoint, processes: Processes) -> int:
-    """Load the checkpoint in every process; returns its updates. Only the first process saves."""
-    updates = checkpoint.load()
+def resume(checkpoint: Checkpoint, processes: Processes, most: int) -> int:
+    """Load the checkpoint, of at most so many updates, in every process; returns its updates.
+
+    Only the first process saves.
+    """
+    updates = checkpoint.load(most)
     check_same_update(updates, processes)
     if not processes.is_first:
         checkpoint.path = None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -80,6 +81,64 @@ def ask(path, images):
     (chances,) = session.run(None, {"pixels": np.stack(pixels)})
     classes = json.loads(facts["classes"])
     return [(classes[row.argmax()], row.max()) for row in np.asarray(chances)]
+
+
+def odd_photos(folder):
+    """Images that a careless decoder sees otherwise: turned, transparent, of 16 bits, and CMYK."""
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    values[:20] //= 3
+    image = Image.fromarray(values)
+    for turn in (1, 3, 6, 8):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        image.save(folder / f"turned{turn}.jpg", exif=exif)
+    clear = image.copy()
+    clear.putalpha(Image.fromarray(np.linspace(0, 255, 1200).reshape(40, 30).astype(np.uint8)))
+    clear.save(folder / "clear.png")
+    image.convert("P").save(folder / "palette.png", transparency=3)
+    Image.fromarray(values[..., 0].astype(np.uint16) * 200).save(folder / "deep.png")
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    return sorted(folder.iterdir())
+
+
+def test_the_example_of_the_docs_says_what_predict_says_without_torch(
+    command, student, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        evaluate, "autocast", lambda device: torch.autocast(device.type, enabled=False)
+    )
+    photos = odd_photos(tmp_path / "photos")
+    command("export", student, "--onnx")
+    rows = command("predict", student, *photos, "--json").json
+    text = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text()
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "onnx" in code]
+    assert "torch" not in example
+    assert len(example.splitlines()) <= 28
+    example = example.replace("student/model.onnx", str(student / "model.onnx"))
+    for row in rows:
+        names = {}
+        exec(example.replace("photo.jpg", row["path"]), names)  # noqa: S102
+        chance = names["probabilities"].max()
+        assert chance == pytest.approx(row["probability"], abs=1e-4), row["path"]
+    assert len({f"{row['probability']:.2f}" for row in rows}) > 3
+
+
+def test_the_probabilities_of_an_8_bit_file_sum_to_one_and_its_accuracy_is_told(
+    command, student, test_imgs
+):
+    shown = command("export", student, "--onnx", "--int8", "--target", test_imgs, "--json").json
+    path = student / "model.int8.onnx"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    noise = np.random.default_rng(0).integers(0, 255, (9, 3, LOOK.size, LOOK.size), dtype=np.uint8)
+    (chances,) = session.run(None, {"pixels": noise})
+    assert np.abs(np.asarray(chances).sum(axis=1) - 1).max() < 1e-5
+    tested = command("eval", student, "--target", test_imgs, "--json").json
+    assert (shown["labeled"], shown["torch_accuracy"]) == (9, tested["accuracy"])
+    assert 0 <= shown["accuracy"] <= 1
+    ran = command("export", student, "--onnx", "--target", test_imgs)
+    assert f"Accuracy on the 9 labeled of them: {tested['accuracy']:.1%}" in ran.out
 
 
 def test_the_file_says_what_predict_says(command, student, test_imgs, monkeypatch):

@@ -10,6 +10,7 @@ from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.loop import make_optimizer
 from tests.support.training_runs import RECIPE, SHARES, run, same
 from zoo.errors import StudentError
+from zoo.system.tensors import read_tensors, write_tensors
 
 pytestmark = pytest.mark.usefixtures("plain_numbers")
 
@@ -170,3 +171,33 @@ def test_a_run_of_less_than_ten_seconds_writes_no_state(images, tmp_path):
     run(images, checkpoints=folder, progress=lambda *_: seen.append(folder.exists()))
     assert seen == [False] * 4
     assert not folder.exists()
+
+
+EDITS = {
+    "updates beyond the run": lambda t, m: m.update(updates=str(10**9)),
+    "no updates": lambda t, m: m.pop("updates"),
+    "updates of text": lambda t, m: m.update(updates="all"),
+    "updates of many digits": lambda t, m: m.update(updates="9" * 5000),
+    "no history": lambda t, m: m.update(history="{"),
+    "a history of text": lambda t, m: m.update(history='[{"update": "x"}]'),
+    "endless seconds": lambda t, m: m.update(seconds="1e999"),
+    "seconds of text": lambda t, m: m.update(seconds="nan"),
+    "a tensor less": lambda t, m: t.pop(min(t)),
+    "a moment less": lambda t, m: t.pop("optimizer.0.exp_avg"),
+    "a tensor more": lambda t, m: t.update({"optimizer.999.step": next(iter(t.values()))}),
+    "an odd name": lambda t, m: t.update({"optimizer.x": next(iter(t.values()))}),
+    "another shape": lambda t, m: t.update({min(t): t[min(t)].reshape(-1)[:1]}),
+    "another type": lambda t, m: t.update({min(t): t[min(t)].astype("float64")}),
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_a_checkpoint_that_was_edited_is_not_used_and_the_run_begins_anew(images, often, kind):
+    file = killed(images, often)
+    arrays, metadata = read_tensors(file)
+    EDITS[kind](arrays, metadata)
+    write_tensors(file, arrays, metadata)
+    calls = []
+    again = run(images, checkpoints=often, progress=lambda done, _: calls.append(done))
+    assert calls[0] == 1
+    assert same(again, run(images))

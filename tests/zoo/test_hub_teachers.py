@@ -106,7 +106,9 @@ def test_what_does_not_fit_is_refused_and_no_code_of_it_runs(hub, user, tmp_path
     ran = command("verify", *names, "--json")
     problems = [row["problem"] for row in json.loads(ran.out)]
     for problem, reason in zip(
-        problems, ("Unknown model", "size mismatch", "size mismatch", "weights_only"), strict=True
+        problems,
+        ("no network called", "size mismatch", "size mismatch", "weights_only"),
+        strict=True,
     ):
         assert reason in problem
         assert len(problem.splitlines()) == 1

@@ -179,16 +179,16 @@ def test_a_pickle_of_more_than_tensors_is_refused(package, monkeypatch):
 
 def test_arguments_of_a_card_may_not_load_other_weights(package):
     gnu = find_card("gnu", list_cards())
-    evil = replace(gnu, model_args={"checkpoint_path": str(package / "gnu.pth")})
-    with pytest.raises(TeacherBroken, match="'checkpoint_path' is not allowed"):
-        build_network(evil)
+    with pytest.raises(ValueError, match=r"model_args\.checkpoint_path: unknown key"):
+        replace(gnu, model_args={"checkpoint_path": str(package / "gnu.pth")})
 
 
 @pytest.mark.parametrize("loader", ["package", "timm", "overlay"])
 @pytest.mark.parametrize("network", ["hf-hub:owner/net", "local-dir:/tmp", "nosuch"])
 def test_a_card_names_a_network_of_timm_and_no_address(package, loader, network):
     gnu = find_card("gnu", list_cards())
-    with pytest.raises(TeacherBroken, match="timm has no network called"):
+    wanted = "timm has no network called|expected a name of timm"
+    with pytest.raises((TeacherBroken, ValueError), match=wanted):
         build_network(replace(gnu, loader=loader, network=network))
 
 

@@ -41,8 +41,23 @@ def test_a_label_file_replaces_the_sub_folders(imgs):
         "path,label\r\nloose0.png,cat\r\n\r\nloose1.png,dog",
         "path,label\n ./loose0.png , cat \nred/../loose1.png,dog\n",
         'path,label\n"loose0.png","cat"\nloose1.png,dog\nloose1.png,dog\n',
+        "path;label\nloose0.png;cat\nloose1.png;dog\n",
+        "Label\tPath\ncat\tloose0.png\ndog\tloose1.png\n",
+        "path|label\nloose0.png|cat\nloose1.png|dog\n",
+        "path,label\n.\\loose0.png,cat\nred\\..\\loose1.png,dog\n",
     ],
-    ids=["bom", "order", "columns", "crlf", "spaces", "double"],
+    ids=[
+        "bom",
+        "order",
+        "columns",
+        "crlf",
+        "spaces",
+        "double",
+        "semicolon",
+        "tab",
+        "bar",
+        "windows",
+    ],
 )
 def test_label_files_from_any_program_are_understood(imgs, text):
     assert known(read_csv(imgs, text)) == {"loose0.png": "cat", "loose1.png": "dog"}
@@ -68,8 +83,10 @@ def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch)
     [
         ("", "begins with '': the first line has to be `path,label`"),
         ("loose0.png,cat\n", "begins with 'loose0.png,cat': the first line"),
-        ("path;label\nloose0.png;cat\n", "begins with 'path;label': .* with a comma"),
-        ("Path,Label\nloose0.png,cat\n", "begins with 'Path,Label': .* in lower case"),
+        ("path label\nloose0.png cat\n", "begins with 'path label': the first line"),
+        ("path,label\nloose0.png,cat\nloose1.png,dog\nloose2.png,'cat,dog'\n", "more fields"),
+        ('path,label\nloose0.png,cat\nloose2.png,"cat,dog"\n', "Line 3 .* several labels"),
+        ("path,label\nloose0.png,cat\nloose2.png,dog|cat\n", "Line 3 .* several labels"),
         ("path,label\nloose0.png,cat,brown\n", "Line 2 of .* more fields"),
         ("path,label\nloose0.png\n", "Line 2 of .* lacks"),
         ("path,label\n\n\n,cat\n", "Line 4 of .* lacks"),
@@ -161,7 +178,7 @@ def test_a_folder_of_splits_is_not_taken_for_classes_without_a_word(tmp_path):
     for split in ("Train", "test"):
         paint_folder(tmp_path / "imgs" / split, per_class=3, seed=len(split))
     (oddity,) = check_dataset(read_images(tmp_path / "imgs"))
-    assert oddity.endswith(f"--target {tmp_path / 'imgs' / 'test'}.")
+    assert oddity.endswith(f"--target {tmp_path / 'imgs' / 'Train'}.")
 
 
 def test_of_usual_images_nothing_is_odd(imgs):

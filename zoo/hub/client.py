@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 
 from zoo.errors import HubError, HubUnreachable, TeacherBroken
 from zoo.hub.download import download, link
 from zoo.hub.errors import one_line, retry
+from zoo.hub.stream import request_json
+from zoo.system import json_files as js
 from zoo.system.runtime import Progress
 from zoo.teachers.card import CARD_FILE, TeacherCard, absence, sha256_of
 from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.config import CONFIG_FILE, WEIGHTS_FILES, read_layout
+
+LICENSE = 200
+"""Characters of a license at most."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +60,23 @@ def find_files(card: TeacherCard, *, online: bool = True) -> Files:
     if not online:
         raise HubUnreachable(f"{card.repo}: the Hub was just unreachable: pull again later.")
     with one_line(card.repo, _lost_pin(card)):
-        info = retry(
-            lambda: HfApi().model_info(
-                card.repo,
-                revision=card.revision or None,
-                files_metadata=True,
-                timeout=constants.HF_HUB_ETAG_TIMEOUT,  # there is none by default
-            )
-        )
-    entries = {entry.rfilename: entry for entry in info.siblings or []}
+        commit = f"/revision/{card.revision}" if card.revision else ""
+        url = f"{constants.ENDPOINT}/api/models/{card.repo}{commit}?blobs=True"
+        info = retry(lambda: request_json(url, _DESCRIPTION))
+    entries = {entry["rfilename"]: entry for entry in info["siblings"]}
     wanted = WEIGHTS_FILES if card.loader == "hf-hub" else (card.weights,)
     weights = next((name for name in wanted if name in entries), None)
     if weights is None or (card.loader == "hf-hub" and CONFIG_FILE not in entries):
         lacking = CONFIG_FILE if weights else " or ".join(wanted)
         raise HubError(f"{card.repo} holds no {lacking}: it is not in a layout that timm loads.")
     names = _names(card, weights)
-    lfs = entries[weights].lfs
     return Files(
-        repo=info.id or card.repo,
-        revision=str(info.sha),
+        repo=info["id"],
+        revision=info["sha"],
         names=names,
-        sizes=tuple(entries[name].size or 0 for name in names),
-        sha256=lfs.sha256 if lfs else "",
-        license=_license(info.card_data),
+        sizes=tuple(entries[name]["size"] for name in names),
+        sha256=entries[weights]["lfs"]["sha256"],
+        license=_license(info["cardData"]),
     )
 
 
@@ -83,12 +84,41 @@ def _names(card: TeacherCard, weights: str) -> tuple[str, ...]:
     return (CONFIG_FILE, weights) if card.loader == "hf-hub" else (weights,)
 
 
-def _license(card_data: object) -> str:
-    """The license in the front matter of a README; empty where there is none."""
-    stated = getattr(card_data, "license", None) or ""
+def _license(entries: Mapping[str, Any]) -> str:
+    """The license in the front matter of a README; empty where there is none of a license's length.
+
+    Front matter is free text: an odd one leaves the license unknown.
+    """
+    stated = entries["license"]
     if stated == "other":
-        stated = getattr(card_data, "license_name", None) or stated
-    return stated if isinstance(stated, str) else ", ".join(map(str, stated))
+        stated = entries["license_name"] or stated
+    names = stated if isinstance(stated, list) else [stated or ""]
+    text = ", ".join(map(str, names))
+    return text if len(text) <= LICENSE else ""
+
+
+_HASH = js.pattern("[0-9a-f]{64}", "a SHA-256")
+_FILE = js.record(
+    {
+        "rfilename": js.text(),
+        "size": js.optional(js.integer(), 0),
+        "lfs": js.optional(
+            js.record({"sha256": js.optional(_HASH, "")}), MappingProxyType({"sha256": ""})
+        ),
+    }
+)
+_NO_CARD = MappingProxyType({"license": None, "license_name": None})
+_DESCRIPTION = js.record(
+    {
+        "id": js.pattern(r"\w[\w.-]*/\w[\w.-]*", "OWNER/NAME"),
+        "sha": js.pattern("[0-9a-f]{40}", "a commit of 40 hex digits"),
+        "siblings": js.optional(js.listing(_FILE), ()),
+        "cardData": js.optional(
+            js.record(dict.fromkeys(_NO_CARD, js.optional(js.any_json))), _NO_CARD
+        ),
+    }
+)
+"""What is read in the Hub's description of a repository."""
 
 
 def _lost_pin(card: TeacherCard) -> str:
@@ -179,6 +209,8 @@ def _find_files_or_cached(card: TeacherCard, *, online: bool) -> Files:
             except (OSError, ValueError):  # not there, or not readable
                 continue
             path, names = Path(found), _names(card, weights)
+            if not re.fullmatch("[0-9a-f]{40}", path.parent.name):
+                continue
             # the Hub's cache names large files by their hash
             hashed = path.resolve().name
             sha256 = hashed if re.fullmatch("[0-9a-f]{64}", hashed) else ""
@@ -190,7 +222,7 @@ def _download(card: TeacherCard, files: Files, progress: Progress | None) -> lis
     paths: list[Path] = []
     with one_line(card.repo, _lost_pin(card)):
         for name in files.names[:-1]:
-            paths.append(download(files.repo, name, files.revision))
+            paths.append(download(files.repo, name, files.revision, most=js.LIMIT))
             if name == CONFIG_FILE:
                 read_layout(paths[-1].parent)  # before the download of weights that do not load
         weights = download(

@@ -14,24 +14,26 @@ from pathlib import Path
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import (
-    WeakFileLock,
-    build_hf_headers,
-    hf_raise_for_status,
-    http_stream_backoff,
-)
+from huggingface_hub.utils import WeakFileLock
 
 from zoo.errors import HubError
 from zoo.hub.errors import retry
+from zoo.hub.stream import open_stream, read_pieces
 from zoo.system.runtime import Progress
 from zoo.teachers.card import sha256_of
 
-PIECE = 1 << 18
-"""Bytes per write: a killed download loses at most so many."""
+UNSTATED = 1 << 30
+"""Bytes of a file at most whose size a server does not state."""
 
 
 def download(
-    repo: str, name: str, revision: str, *, sha256: str = "", progress: Progress | None = None
+    repo: str,
+    name: str,
+    revision: str,
+    *,
+    sha256: str = "",
+    most: int | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """The path of a file in the Hub's cache, downloaded if it is missing or damaged.
 
@@ -40,6 +42,7 @@ def download(
         name: of the file.
         revision: commit, 40 hex digits.
         sha256: of the file; empty for the hash in its name in the cache, which most files have.
+        most: bytes of the file at most; None for no bound.
         progress: of the bytes.
 
     Raises:
@@ -54,8 +57,10 @@ def download(
     url = hf_hub_url(repo, name, revision=revision)
     found = retry(lambda: get_hf_file_metadata(url))
     tag = str(found.etag or "")
-    if Path(tag).name != tag or not tag:
+    if not re.fullmatch(r"\w[\w.=+~-]{0,200}", tag, re.ASCII):
         raise HubError(f"{repo}: {constants.ENDPOINT} is not a Hub: check HF_ENDPOINT.")
+    if most is not None and (found.size or 0) > most:
+        raise HubError(f"{repo}: {name} has {found.size} bytes, more than {most}; not used.")
     cache, folder = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=repo, repo_type="model")
     blob = cache / folder / "blobs" / tag
     lock = cache / ".locks" / folder / f"{tag}.lock"
@@ -123,22 +128,12 @@ def _resume(url: str, part: Path, size: int | None, progress: Progress | None) -
         begun = 0
     if begun and begun == size:
         return
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    if begun:
-        headers["Range"] = f"bytes={begun}-"
-    with http_stream_backoff(
-        "GET",
-        url,
-        headers=headers,
-        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-        max_retries=0,
-        retry_on_exceptions=(),
-        retry_on_status_codes=(),
-    ) as response:
-        hf_raise_for_status(response)
+    most = UNSTATED if size is None else size
+    with open_stream(url, start=begun, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+        resumed = begun > 0 and response.status_code == 206
         # a server without ranges sends all of it
-        with part.open("ab" if begun and response.status_code == 206 else "wb") as file:
-            for piece in response.iter_bytes(PIECE):
+        with part.open("ab" if resumed else "wb") as file:
+            for piece in read_pieces(response, most - begun * resumed):
                 file.write(piece)
                 if progress:
                     progress(file.tell(), size or 0)

@@ -6,11 +6,18 @@ import shutil
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
-from zoo.system.files import write_atomic
-from zoo.system.json_files import any_json, mapping, read_json, write_json
+from zoo.system.files import cache_folder, write_atomic
+from zoo.system.json_files import (
+    LIMIT,
+    any_json,
+    mapping,
+    read_json,
+    read_regular_file,
+    write_json,
+)
 from zoo.teachers.card import CARD_FILE, TeacherCard
-from zoo.teachers.config import CONFIG_FILE, find_weights, read_layout
-from zoo.teachers.model_card import set_license, teacher_model_card
+from zoo.teachers.config import CONFIG_FILE, check_inside, find_weights, read_layout
+from zoo.teachers.model_card import escape_markdown, set_license, teacher_model_card
 
 README = "README.md"
 
@@ -30,6 +37,9 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
     """
     layout = read_layout(folder)
     weights = find_weights(folder)
+    if folder.parent.resolve() != (cache_folder() / "teachers").resolve():  # links of our own
+        for name in (weights, CONFIG_FILE, README):
+            check_inside(folder, name)
     card = TeacherCard.load(folder) if (folder / CARD_FILE).exists() else None
     stated = license or (card.license if card else layout.license)
     # `other` is the default of students
@@ -43,11 +53,13 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
         shutil.copyfile(folder / weights, staging / weights)
         write_json(staging / CONFIG_FILE, config)
         if own.is_file():
-            text = own.read_text(encoding="utf-8", errors="replace")
+            text = read_regular_file(own, LIMIT).decode("utf-8", "replace")
         elif card:
             text = teacher_model_card(card)
         else:
-            text = f"# {layout.network}\n\nClasses: {', '.join(layout.labels) or layout.classes}.\n"
+            classes = escape_markdown(", ".join(layout.labels)) or layout.classes
+            text = f"# {layout.network}\n\nClasses: {classes}.\n"
         write_atomic(staging / README, set_license(text, stated))
-    except OSError as error:
-        raise TeacherBroken(f"{folder} cannot be copied: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise TeacherBroken(f"{folder} cannot be copied: {why}.") from error

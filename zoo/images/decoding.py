@@ -9,7 +9,9 @@ import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -18,12 +20,59 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.errors import ImagesError, first_line
 from zoo.system.files import cache_folder
+from zoo.system.json_files import read_regular_file
 from zoo.system.runtime import Progress
 from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
 
+FORMATS = {
+    "JPEG": ".jpg .jpeg .jpe .jfif",
+    "PNG": ".png .apng",
+    "WEBP": ".webp",
+    "AVIF": ".avif .avifs",
+    "TIFF": ".tif .tiff",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "DIB": ".dib",
+    "PPM": ".ppm .pgm .pbm .pnm",
+    "JPEG2000": ".jp2 .j2k .jpf .jpx .j2c .jpc",
+    "ICO": ".ico",
+    "TGA": ".tga",
+    "PCX": ".pcx",
+    "SGI": ".sgi .rgb",
+    "QOI": ".qoi",
+}
+"""Formats that are read, as Pillow calls them, and the suffixes of their files.
+
+Of the others some start programs (EPS), are no photographs (WMF, ICNS), or have no closed set of
+files (MPEG).
+"""
+HEIF = frozenset({".heic", ".heif", ".hif"})
+"""Suffixes of phones, which the extra `heic` reads."""
+
+
+def _with_heif() -> bool:
+    """Whether the extra `heic` is installed; then Pillow knows its format from now on."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+if _with_heif():
+    FORMATS["HEIF"] = " ".join(HEIF)
+SUFFIXES = frozenset(" ".join(FORMATS.values()).split())
+"""In lower case."""
+
 MAX_PIXELS = 120_000_000
 """Larger images are skipped: decompression bombs and mosaics."""
+MAX_BYTES = 1 << 29
+"""Larger files are skipped."""
+LARGE_PIXELS = 20_000_000
+"""Larger images are decoded one at a time: each needs up to 16 bytes per pixel."""
+_ONE_AT_A_TIME = Lock()
 
 DECODED = 1 << 30
 """Bytes of decoded images from which on they lie in a scratch file."""
@@ -32,6 +81,8 @@ UNREADABLE = (
     OSError,
     ValueError,
     SyntaxError,  # a broken PNG
+    RuntimeError,  # a broken AVIF
+    AttributeError,
     MemoryError,
     EOFError,
     LookupError,
@@ -69,7 +120,7 @@ def decode_images(
 
     def fill(row: int) -> None:
         try:
-            content = paths[row].read_bytes()
+            content = read_image_file(paths[row])
             if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
                 raise ValueError("other content")
             pixels[row] = _fit(open_image(content), preprocessing)
@@ -96,19 +147,50 @@ def in_threads(
             yield result
 
 
+def read_image_file(path: Path) -> bytes:
+    """The content of a regular file of at most `MAX_BYTES`.
+
+    Raises:
+        OSError, ValueError: see `zoo.system.json_files.read_regular_file`.
+    """
+    return read_regular_file(path, MAX_BYTES)
+
+
+def has_image_header(path: Path) -> bool:
+    """Whether a file begins as one of the formats that are read."""
+    try:
+        with Image.open(io.BytesIO(read_regular_file(path, MAX_BYTES)), formats=[*FORMATS]):
+            return True
+    except UNREADABLE:
+        return False
+
+
 def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
-    """Decode to upright RGB; `draft` decodes a JPEG at a small size, still reading all of it."""
-    with Image.open(io.BytesIO(content)) as image:
-        if image.width * image.height > MAX_PIXELS:
+    """Decode to upright RGB.
+
+    Args:
+        content: of a file in one of `FORMATS`.
+        draft: decode a JPEG at a small size, still reading all of it.
+
+    Returns:
+        The image; `info["largest"]` is the largest value of a file of 16 bits.
+
+    Raises:
+        Exception: one of `UNREADABLE`: it is not an image, or too large.
+    """
+    with Image.open(io.BytesIO(content), formats=[*FORMATS]) as image:
+        pixels = image.width * image.height
+        if pixels > MAX_PIXELS:
             raise ValueError(f"it has {image.width} x {image.height} pixels, too many")
-        if draft:
-            image.draft("RGB", (64, 64))
-        image.load()
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except UNREADABLE:  # only the metadata is broken
-            upright = image
-        return _to_rgb(upright)
+        with _ONE_AT_A_TIME if pixels > LARGE_PIXELS else nullcontext():
+            if draft:
+                image.draft("RGB", (64, 64))
+            image.load()
+            try:
+                upright = ImageOps.exif_transpose(image)
+            except UNREADABLE:  # only the metadata is broken
+                upright = image
+            return _to_rgb(upright)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -118,7 +200,7 @@ def image_size(path: Path) -> tuple[int, int]:
         ImagesError: the file is gone, or no image any more.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=[*FORMATS]) as image:
             return image.size
     except UNREADABLE as error:
         raise ImagesError(
@@ -133,7 +215,7 @@ def thumbnail(path: Path, size: int = 96) -> bytes:
         ImagesError: the file cannot be decoded.
     """
     try:
-        image = open_image(path.read_bytes())
+        image = open_image(read_image_file(path))
     except UNREADABLE as error:
         raise ImagesError(f"{path} cannot be shown: {reason(error)}.") from error
     image.thumbnail((size, size))
@@ -151,7 +233,15 @@ def reason(error: BaseException) -> str:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode: deep grays scaled to 8 bits, transparency on white."""
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode.startswith("I;16"):
+        # one white for all pictures: a guess from each picture would make dark ones bright
+        values = np.asarray(image)
+        largest = int(values.max(initial=0))
+        image = Image.fromarray((values.astype(np.float32) * (255 / 65535)).astype(np.uint8))
+        rgb = image.convert("RGB")
+        rgb.info["largest"] = largest
+        return rgb
+    if image.mode == "I" or image.mode == "F":
         values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
         top = float(values.max(initial=0))
         # white is 1 for floats in 0..1, else the maximum of 8 or 16 bits, whichever holds them

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import re
 from collections.abc import Sequence
@@ -16,15 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ImagesError
-from zoo.images.decoding import UNREADABLE, image_size, in_threads, open_image, reason
+from zoo.images.decoding import (
+    SUFFIXES,
+    UNREADABLE,
+    image_size,
+    in_threads,
+    open_image,
+    read_image_file,
+    reason,
+)
+from zoo.images.labels import match_paths, read_label_file, same_text
+from zoo.images.walk import find_files
 from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
     from zoo.images.source import ImageSource
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 MAX_LABELED, MAX_UNLABELED = 1000, 500
 """Images of a sample with a label (about) and without (at most)."""
+DARK = 8191
+"""Largest value of the 16-bit images of a folder up to which they look nearly black: 13 bits."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Images:
         classes: C names, sorted.
         digests: [N] SHA-256 of each file's content, 64 hex digits.
         skipped: images that could not be read.
+        notes: what else was left out or looks odd, a sentence each.
         source: the folders and label file; None if unknown.
 
     Example:
@@ -59,6 +69,7 @@ class Images:
     classes: tuple[str, ...]
     digests: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
     source: ImageSource | None = None
 
     def __len__(self) -> int:
@@ -73,6 +84,11 @@ class Images:
         named = "; ".join(f"{entry.path}: {entry.reason}" for entry in self.skipped[:5])
         more = f"; and {count - 5} more" if count > 5 else ""
         return f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
+
+    @property
+    def warnings(self) -> list[str]:
+        """What could not be read, was left out, or looks odd: a sentence each."""
+        return [*filter(None, [self.skipped_warning]), *self.notes]
 
     def median_side(self) -> int:
         """Median length of the shorter side of the images, in pixels, from a hundred of them."""
@@ -140,9 +156,15 @@ class Images:
                 "or pass --labels labels.csv."
             )
         if len(self.classes) < 2:
+            (name,) = self.classes
+            advice = "add a sub-folder for each other class"
+            inner = {path.relative_to(self.root / name).parts[:-1] for path in self.paths
+                     if path.is_relative_to(self.root / name)}  # fmt: skip
+            if len({parts[0] for parts in inner if parts}) > 1:
+                advice = f"if its sub-folders are the classes, use --target {self.root / name}"
             raise ImagesError(
-                f"{self.root} has one class, {''.join(self.classes)!r}, and a classifier needs two "
-                "or more: add a sub-folder for each other class."
+                f"{self.root} has one class, {name!r}, and a classifier needs two or more: "
+                f"{advice}."
             )
         if np.bincount(self.labels[self.labels >= 0]).max() < 2:
             raise ImagesError(
@@ -204,22 +226,27 @@ def read_images(
     apart = unlabeled.absolute() if unlabeled else None
     if apart and os.path.realpath(apart) == os.path.realpath(target):
         raise ImagesError(f"{apart} is the target itself: name another folder with --unlabeled.")
-    found: list[tuple[Path, str | None]] = []
-    for path in _image_files(target, without=apart):
-        inner = path.relative_to(target).parts
-        if named is not None:
-            name = named.pop(path, (None, 0))[0]
-        else:
-            name = inner[0] if inner[1:] else None
-        found.append((path, name))
+    below = find_files(target, without=apart)
+    if labels:
+        real = os.path.realpath(labels)
+        below.others = [path for path in below.others if os.path.realpath(path) != real]
+    if named is None:
+        inner = [(path, path.relative_to(target).parts) for path in below.images]
+        found = [(path, parts[0] if parts[1:] else None) for path, parts in inner]
+    else:
+        matched = match_paths(named, below.images)
+        found = [(path, matched.get(path, (None, 0))[0]) for path in below.images]
     if named:
         path, (_, line) = next(iter(named.items()))
         raise ImagesError(
             f"Line {line} of {labels} names {path}, which is not an image in {target}: "
             "correct the path or remove the line."
         )
+    notes = below.left_out(target)
     if apart:
-        found += [(path, None) for path in _image_files(apart, without=target)]
+        more = find_files(apart, without=target)
+        found += [(path, None) for path in more.images]
+        notes += more.left_out(apart)
     images = _read(found, target, progress)
     if not len(images):
         kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
@@ -229,7 +256,12 @@ def read_images(
     # Python has bytes that are not UTF-8 as lone surrogates
     if broken := [name for name in images.classes if re.search("[\ud800-\udfff]", name)]:
         raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
-    return images
+    if not labels:
+        lost = [name for name in below.folders if same_text(name) not in images.classes]
+        notes += [
+            f"The class {name!r} has no image: the student will not know it." for name in lost
+        ]
+    return replace(images, notes=(*notes, *images.notes))
 
 
 def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
@@ -239,34 +271,47 @@ def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> I
         ImagesError: a path does not exist.
     """
     files: list[Path] = []
+    notes: list[str] = []
     for path in paths:
         if not path.exists():
             raise ImagesError(f"{path} does not exist: name images or folders of images.")
-        files += _image_files(path) if path.is_dir() else [path]
-    return _read([(path, None) for path in files], Path(), progress)
+        if path.is_dir():
+            found = find_files(path)
+            files += found.images
+            notes += found.left_out(path)
+        else:
+            files.append(path)
+    images = _read([(path, None) for path in files], Path(), progress)
+    return replace(images, notes=(*notes, *images.notes))
 
 
 def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress | None) -> Images:
     """Read and decode every file with its class once."""
+    largest: list[int] = []
 
     def check(entry: tuple[Path, str | None]) -> str | Skipped:
         try:
-            if entry[0].exists() and not entry[0].is_file():
-                raise ValueError("it is not a file")  # a pipe would block
-            content = entry[0].read_bytes()
-            open_image(content, draft=True)
+            content = read_image_file(entry[0])
+            image = open_image(content, draft=True)
         except UNREADABLE as error:
             return Skipped(entry[0], reason(error))
+        if "largest" in image.info:
+            largest.append(image.info["largest"])
         return hashlib.sha256(content).hexdigest()
 
     results = [*in_threads(check, found, len(found), progress)]
     good = [
-        (path, name, result)
+        (path, name and same_text(name), result)
         for (path, name), result in zip(found, results, strict=True)
         if isinstance(result, str)
     ]
     classes = tuple(sorted({name for _, name, _ in good if name is not None}))
     number = {name: i for i, name in enumerate(classes)}
+    top = max(largest, default=DARK + 1)
+    notes = (
+        f"{len(largest)} images have 16 bits per value, of which the largest is {top}: white is "
+        "65535, so they look nearly black. Scale their values to 8 or 16 bits.",
+    )
     return Images(
         root=root,
         paths=tuple(path for path, _, _ in good),
@@ -274,73 +319,5 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
         classes=classes,
         digests=tuple(digest for _, _, digest in good),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
+        notes=notes if top <= DARK else (),
     )
-
-
-def _image_files(folder: Path, without: Path | None = None) -> list[Path]:
-    """Image files below a folder, sorted, hidden ones left out, every folder visited once."""
-    if not folder.is_dir():
-        kind = "is a file" if folder.exists() else "does not exist"
-        raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
-
-    def refuse(error: OSError) -> None:
-        raise ImagesError(
-            f"The folder {error.filename} cannot be read ({error.strerror}): "
-            "change its permissions or move it away."
-        ) from error
-
-    seen: set[str] = {os.path.realpath(without)} if without else set()
-    paths: list[Path] = []
-    roots = [folder]
-    for root in roots:  # it grows: links come last, so that folders keep their own names
-        for parent, folders, files in os.walk(root, onerror=refuse):
-            if (real := os.path.realpath(parent)) in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            roots += [link for name in folders if (link := Path(parent, name)).is_symlink()]
-            paths += [
-                Path(parent, name)
-                for name in files
-                if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-            ]
-    return sorted(paths)
-
-
-def read_label_file(path: Path, target: Path) -> dict[Path, tuple[str | None, int]]:
-    """Label and line by path below `target`; an empty label stands for unlabeled.
-
-    Raises:
-        ImagesError: the file cannot be read, a line is not `path,label`, or labels contradict.
-    """
-    try:
-        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
-        header = reader.fieldnames or ()
-        rows = [(reader.line_num, row) for row in reader]
-    except UnicodeDecodeError as error:
-        raise ImagesError(f"The label file {path} is not UTF-8: save it as UTF-8.") from error
-    except (OSError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ImagesError(
-            f"The label file {path} cannot be read ({why}): name a CSV file with --labels."
-        ) from error
-    if not {"path", "label"} <= set(header):
-        raise ImagesError(
-            f"The label file {path} begins with {','.join(header)[:60]!r}: the first line has to "
-            "be `path,label`, in lower case and with a comma."
-        )
-    named: dict[Path, tuple[str | None, int]] = {}
-    for line, row in rows:
-        image, label = row["path"], row["label"]
-        more = any(row.get(None) or ())  # pyright: ignore
-        if not image or label is None or more:
-            wrong = "has more fields than the first" if more else "lacks a path or a label"
-            raise ImagesError(
-                f"Line {line} of {path} {wrong}: each line is an image and its class."
-            )
-        inner = target / os.path.normpath(image.strip())
-        name = label.strip() or None
-        if named.setdefault(inner, (name, line))[0] != name:
-            raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
-    return named

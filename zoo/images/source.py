@@ -11,10 +11,13 @@ import numpy as np
 
 from zoo.errors import ImagesError
 from zoo.images.folder import Images, read_images
+from zoo.images.labels import near_equal
 from zoo.system.runtime import Runtime
 
 SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
 """Usual folder names of splits, which hold folders of classes."""
+SKEW = 5
+"""Largest class against the smallest, in labeled images, from which on there is a note."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def check_output(path: Path, folders: Iterable[Path], option: str = "--save") ->
 
 def check_dataset(images: Images) -> list[str]:
     """Warnings on unreadable files, single and contradicting labels, and splits used as classes."""
-    found = [images.skipped_warning] if images.skipped_warning else []
+    found = images.warnings
     counts = np.bincount(images.labels[images.labels >= 0], minlength=len(images.classes))
     if single := [images.classes[label] for label in np.flatnonzero(counts == 1)]:
         found.append(
@@ -115,10 +118,24 @@ def check_dataset(images: Images) -> list[str]:
             f"{len(files)} files are copies of an image that has another label too "
             f"({_few(files)}): keep one of each."
         )
-    if images.classes and {name.lower() for name in images.classes} <= SPLITS:
+    if equal := near_equal(images.classes):
+        found.append(
+            f"Classes differ only in case, spaces or hyphens ({_few(equal)}): give them one name "
+            "if they are one class."
+        )
+    splits = [name for name in images.classes if name.lower() in SPLITS]
+    if len(splits) > 1 or len(splits) == len(images.classes) > 0:
+        train = next((name for name in splits if name.lower().startswith("train")), splits[-1])
         found.append(
             f"The classes are called {_few(images.classes)}: if these are splits, name one of "
-            f"them with --target {images.root / images.classes[-1]}."
+            f"them with --target {images.root / train}."
+        )
+    if len(counts) and counts.max() >= SKEW * max(1, counts.min()):
+        most, least = (images.classes[int(index)] for index in (counts.argmax(), counts.argmin()))
+        found.append(
+            f"The labels are skewed: {most} has {counts.max()} images, {least} {counts.min()}. "
+            "Accuracy says little then: look at the balanced accuracy, and label more of the "
+            "small classes."
         )
     return found
 

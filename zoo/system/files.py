@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -29,6 +30,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def check_regular(path: Path) -> None:
+    """Make sure that a file is a regular one: a pipe would block, a device never end.
+
+    Raises:
+        OSError: it is something else, or not there.
+    """
+    if not path.is_file() and path.exists():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -33,6 +34,17 @@ def text(*, most: int = TEXT) -> Check:
             raise _unexpected(key, "text", value)
         if len(value) > most:
             raise ValueError(f"{key}: expected at most {most} characters, found {len(value)}")
+        return value
+
+    return check
+
+
+def pattern(expression: str, expected: str) -> Check:
+    """A text that a regular expression matches as a whole; `expected` says in words which."""
+
+    def check(value: Any, key: str) -> str:
+        if type(value) is not str or not re.fullmatch(expression, value, re.ASCII):
+            raise _unexpected(key, expected, value)
         return value
 
     return check
@@ -81,6 +93,17 @@ def integer(low: int = 0, high: int = 2**62) -> Check:
         if type(value) is not int or not low <= value <= high:
             raise _unexpected(key, _within("a whole number", low, high), value)
         return value
+
+    return check
+
+
+def one_or_list(one: Check, several: Check) -> Check:
+    """A single value or a list, each with a check of its own."""
+
+    def check(value: Any, key: str) -> Any:
+        if type(value) in (list, tuple):  # a tuple is a list that was read before
+            return several(list(value), key)
+        return one(value, key)
 
     return check
 

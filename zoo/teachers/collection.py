@@ -12,7 +12,8 @@ from zoo.errors import TeacherBroken
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
 from zoo.teachers.card import TeacherCard, absence, sha256_of
-from zoo.teachers.config import CONFIG_FILE, find_weights, read_layout
+from zoo.teachers.catalogue import pulled_folder
+from zoo.teachers.config import CONFIG_FILE, check_inside, find_weights, read_layout
 from zoo.teachers.fingerprint import fingerprint_path
 
 
@@ -76,7 +77,14 @@ def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
             raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
         with atomic_new_folder(place) as part:
             for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
+                if not card.package and card.folder != pulled_folder(card):  # these have links
+                    check_inside(card.folder, file)
                 shutil.copyfile(card.folder / file, part / file)
+            if sha256_of(part / card.weights) != card.sha256:
+                raise TeacherBroken(
+                    f"{card.folder / card.weights} is not the file of its card: add or pull "
+                    f"{card.name!r} again."
+                )
             if fingerprint := fingerprint_path(card):
                 shutil.copyfile(fingerprint, part / fingerprint.name)
             card.save(part)

@@ -10,6 +10,7 @@ from typing import Any
 from zoo.errors import TeacherBroken, ZooError
 from zoo.system import json_files as js
 from zoo.teachers.card import Preprocessing
+from zoo.teachers.network import check_model_args, network_name
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -64,6 +65,18 @@ def find_weights(folder: Path) -> str:
         if (folder / name).is_file():
             return name
     raise TeacherBroken(f"{folder} holds no {' or '.join(WEIGHTS_FILES)}.")
+
+
+def check_inside(folder: Path, name: str) -> None:
+    """Make sure that a file of a folder, if it is there, does not lead out of it.
+
+    Raises:
+        TeacherBroken: it is a link to a file elsewhere.
+    """
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise TeacherBroken(
+            f"{folder / name} is a link out of its folder: put the file itself there."
+        )
 
 
 def _check_config(value: Any, key: str) -> Layout:
@@ -123,11 +136,11 @@ _PRETRAINED = js.record(
 )
 _CONFIG = js.record(
     {
-        "architecture": js.text(),
+        "architecture": network_name,
         "pretrained_cfg": _PRETRAINED,
         "num_classes": js.optional(js.integer(), js.OMIT, null=False),
         "label_names": js.optional(label_names, ()),
-        "model_args": js.optional(js.mapping(js.any_json), {}),
+        "model_args": js.optional(check_model_args, {}),
         "sha256": js.optional(js.text(), ""),
     }
 )

@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from zoo.errors import TeacherBroken, first_line
 from zoo.system.devices import choose_device, to_device
 from zoo.teachers.card import TeacherCard, absence, sha256_of
 from zoo.teachers.config import read_layout
+from zoo.teachers.network import create_network
 
-FORBIDDEN = {"checkpoint_path", "features_only", "pretrained_strict", "pretrained_filter_fn"}
-"""Arguments of timm's factory that would load other weights, or only some of them."""
 FLOATS = {"F16", "BF16", "F32", "F64", "float16", "bfloat16", "float32", "float64"}
 """Types that weights are saved in, as safetensors and torch call them."""
 COUNTER = "num_batches_tracked"
 """The end of the names of tensors that batch normalization counts in."""
+INDICES = (COUNTER, "index", "idx", "idxs", "ids", "mask")
+"""Ends of the names of tensors that may hold whole numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,31 +90,22 @@ def build_network(card: TeacherCard) -> nn.Module:
 
 
 def _create(card: TeacherCard, path: Path) -> nn.Module:
-    name, args = card.network, dict(card.model_args)
+    network: Any
+    if card.loader == "package":
+        return _create_in_order(card, path)
+    # with the head of the file: with another one timm would load a part of the weights
     if card.loader == "hf-hub":
-        name = f"local-dir:{path.parent}"
         layout = read_layout(path.parent)
-        args |= layout.model_args
         if layout.network != card.network:
             raise TeacherBroken(
                 f"{path.parent}: config.json names the network {layout.network!r}, the card "
                 f"{card.network!r}."
             )
-    elif not timm.is_model(name):  # timm would read other names as addresses
-        raise TeacherBroken(f"{path.parent}: timm has no network called {name!r}.")
-    if loose := sorted(args.keys() & FORBIDDEN):
-        raise TeacherBroken(f"{path.parent}: the argument {loose[0]!r} is not allowed.")
-    if card.loader == "package":
-        return _create_in_order(card, path)
-    # exactly the file that was hashed, whatever else is in the folder or named in the card
-    file = {"source": "", "url": "", "state_dict": None, "file": str(path)}
-    # with the head of the file: with another one timm would load a part of the weights
-    with _Unset():
-        network: Any = timm.create_model(
-            name,
-            pretrained=True,
-            pretrained_cfg_overlay={"custom_load": False, **card.overlay, **file},
-            **card.model_args,
+        args = {**layout.model_args, **card.model_args}
+        network = create_network(card.network, layout.classes, args, weights=path)
+    else:
+        network = create_network(
+            card.network, None, card.model_args, weights=path, overlay=card.overlay
         )
     if network.num_classes != network.pretrained_cfg["num_classes"]:
         raise TeacherBroken(f"{path.parent}: arguments and file differ in the number of classes.")
@@ -128,8 +118,7 @@ def _create(card: TeacherCard, path: Path) -> nn.Module:
 
 def _create_in_order(card: TeacherCard, path: Path) -> nn.Module:
     """A network with the tensors of a file whose names are not timm's, but whose order is."""
-    with _Unset():
-        network = timm.create_model(card.network, num_classes=card.classes, **card.model_args)
+    network = create_network(card.network, card.classes, card.model_args, weights=path, load=False)
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     given = [tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)]
     own = {n: tensor for n, tensor in network.state_dict().items() if not n.endswith(COUNTER)}
@@ -137,24 +126,6 @@ def _create_in_order(card: TeacherCard, path: Path) -> nn.Module:
         raise TeacherBroken(f"The tensors of {path} are not those of the network, in order.")
     network.load_state_dict(dict(zip(own, given, strict=True)), strict=False)
     return network
-
-
-class _Unset(TorchFunctionMode):
-    """Skip the drawing of initial weights, which the file replaces: drawing takes longer."""
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        given = kwargs or {}
-        if func in (Tensor.normal_, Tensor.uniform_) or (
-            getattr(func, "__module__", "") == "torch.nn.init"
-        ):
-            return args[0] if args else given["tensor"]
-        return func(*args, **given)
 
 
 def check_file(path: Path) -> None:
@@ -169,7 +140,7 @@ def check_file(path: Path) -> None:
         with torch.serialization.safe_globals([argparse.Namespace]):  # as timm saves it
             kinds = _tensor_types(torch.load(path, map_location="cpu", weights_only=True))
     for name, kind in kinds.items():
-        if name.endswith((".weight", ".bias")) and kind not in FLOATS:
+        if kind not in FLOATS and not name.endswith(INDICES):
             raise TeacherBroken(f"{path}: {name} is of the type {kind}, which no weights have.")
 
 
