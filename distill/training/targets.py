@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distill.recipe import Objective
-from distill.training.self_training import self_train, self_train_left_out, softmax
 from zoo.errors import ZooError
 from zoo.features.linear_probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardize
+from zoo.features.self_training import self_train, self_train_left_out, softmax
 from zoo.features.store import Features
 from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array

@@ -6,7 +6,10 @@ from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from distill.training import targets
-from distill.training.self_training import (
+from distill.training.targets import soft_labels
+from zoo import Features
+from zoo.features.linear_probe import assign_folds
+from zoo.features.self_training import (
     FOLDS,
     LABEL_WEIGHT,
     ROUNDS,
@@ -15,9 +18,6 @@ from distill.training.self_training import (
     self_train,
     self_train_left_out,
 )
-from distill.training.targets import soft_labels
-from zoo import Features
-from zoo.features.linear_probe import assign_folds
 
 
 def draw(images=120, labeled=12, classes=3, noise=0.6, seed=0):
