@@ -143,11 +143,16 @@ def _test_pairs(
             for one, other in combinations(hits, 2)
         }
     typical = 2 * float(np.mean([_seed_variance(rows, parts) for rows in hits.values()]))
+    pairs = [hits[one] - hits[other] for one, other in combinations(hits, 2)]
+    between = 0.0
+    if len(parts) > 1 and pairs:
+        between = float(np.mean([_fold_variance(rows, parts) for rows in pairs]))
     found: dict[frozenset[str], float] = {}
-    for one, other in combinations(hits, 2):
-        differences = hits[one] - hits[other]
+    for (one, other), differences in zip(combinations(hits, 2), pairs, strict=True):
         mean = abs(float(differences.mean()))
-        variance, freedom = find_variance(differences, parts, at_least=typical, estimates=len(hits))
+        variance, freedom = find_variance(
+            differences, parts, at_least=typical, folds_at_least=between, estimates=len(hits)
+        )
         # one more image that differs each way: no few images make a difference certain
         differ, total = mean * images, images + 2
         least = ((differ + 2) - differ**2 / total) / total**2
@@ -160,6 +165,7 @@ def find_variance(
     parts: Sequence[NDArray[np.int64]],
     *,
     at_least: float = 0.0,
+    folds_at_least: float = 0.0,
     estimates: int = 1,
 ) -> tuple[float, float]:
     """Variance of the mean over new images and new seeds, and its degrees of freedom.
@@ -167,14 +173,16 @@ def find_variance(
     Images and seeds are crossed: the variance is that of images plus that of students, each of
     which holds the variance of both together, which is taken out once. Students of a
     cross-validation share training images: its variance is multiplied by 1 + K / (K - 1), K folds
-    (Nadeau and Bengio, Machine Learning 2003: 1/K becomes 1/K + tested/trained). Degrees of freedom
+    (Nadeau and Bengio, Machine Learning 2003: 1/K becomes 1/K + tested/trained), or is theirs of
+    the means of folds, if these differ by more than images and seeds explain. Degrees of freedom
     are Satterthwaite's.
 
     Args:
         rows: [S, N], hits of the students of S seeds, or differences of hits.
         parts: images of each fold; one of all images where nothing is cross-validated.
-        at_least: variance between students of different seeds, from other methods.
-        estimates: number of methods that it was estimated from.
+        at_least: variance between students of different seeds, from all methods.
+        folds_at_least: variance between means of folds, from all methods.
+        estimates: number of methods that these were estimated from.
     """
     seeds, images = rows.shape
     folds = len(parts)
@@ -195,8 +203,21 @@ def find_variance(
         if total:
             known = estimates * folds * (seeds - 1)
             freedom = total**2 / (by_image**2 / spare + by_seed**2 / known)
-    shared = 1 + folds / (folds - 1) if folds > 1 else 1.0
-    return (by_image + by_seed) * shared, max(1.0, freedom)
+    total = by_image + by_seed
+    if folds == 1:
+        return total, max(1.0, freedom)
+    total *= 1 + folds / (folds - 1)
+    spread = max(_fold_variance(rows, parts), folds_at_least)
+    more = max(0.0, spread * (1 / folds + 1 / (folds - 1)) - total)
+    if more:
+        known = max(1, estimates - 1) * (folds - 1)
+        freedom = (total + more) ** 2 / (total**2 / freedom + more**2 / known)
+    return total + more, max(1.0, freedom)
+
+
+def _fold_variance(rows: Floats, parts: Sequence[NDArray[np.int64]]) -> float:
+    """Variance over folds of their means, [S, N]."""
+    return float(np.var([rows[:, part].mean() for part in parts], ddof=1))
 
 
 def _seed_variance(rows: Floats, parts: Sequence[NDArray[np.int64]]) -> float:

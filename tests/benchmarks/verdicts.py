@@ -23,8 +23,9 @@ def draw(rng, gains, images, seeds, noise, folds):
         own = 0.4 * rng.normal(size=images)
         each = 0.4 * rng.normal(size=(seeds, images))
         shift = noise * rng.normal(size=(seeds, folds))
-        if folds > 1:  # training sets of a method, which share half of their images
-            shift += noise * (rng.normal() + rng.normal(size=folds)) / np.sqrt(2)
+        if folds > 1:  # training sets of a method, whose effects correlate by 1 / folds
+            common = np.sqrt(1 / folds) * rng.normal()
+            shift += noise * (common + np.sqrt(1 - 1 / folds) * rng.normal(size=folds))
         latent = difficulty + own + each + (gain + shift[:, fold]) / 100 / SPREAD
         hits[f"m{number}"] = (latent > -0.8, 1.0)
     return hits, (np.bincount(fold).tolist() if folds > 1 else ())

@@ -206,7 +206,7 @@ def test_the_ranking_has_intervals_chance_controls_and_the_shares_that_taught(pa
     part = Page(page).by_id("ranking").text
     for words in ("0.8000.70", "0.70 to 0.90", "rank 1, ants", "control", "failed: broken <file>"):
         assert words in part.replace("0.800 ", "0.800")
-    assert "baseline (95th percentile): 0.41" in part
+    assert "all teachers together): 0.41" in part
     assert "75.0%" in part
     nearest = make_page(make_report(teachers={"bee": 1.0}), ranking=make_ranking().to_json())
     assert "100.0%" in Page(nearest).by_id("ranking").text
