@@ -121,7 +121,7 @@ def test_the_model_card_has_method_recipe_and_accuracy(toy_zoo):
         "license: mit",
         "library_name: timm",
         "pipeline_tag: image-classification",
-        "# test_resnet for blue, grün [x]",
+        "# test_resnet for blue, grün \\[x\\]",
         "method `weighted` on 8 labeled and 90 unlabeled images in 123 updates at 32 px",
         "initial weights: random",
         "Cross-validated accuracy of the teachers' soft labels: 75.0% of 8 labeled images "

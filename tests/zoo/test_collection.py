@@ -102,10 +102,14 @@ def test_a_copy_holds_the_files_and_the_card_and_nothing_else(student, tmp_path)
 
 
 def test_links_are_copied_as_the_files_that_they_lead_to(student, tmp_path):
-    (tmp_path / "linked").mkdir()
+    snapshot_folder = tmp_path / "models--lab--net" / "snapshots" / "abc"
+    snapshot_folder.mkdir(parents=True)
+    (tmp_path / "models--lab--net" / "blobs").mkdir()
     for name in ("model.safetensors", "config.json"):
-        (tmp_path / "linked" / name).symlink_to(student / name)
-    copied = copy_teacher(describe_folder(tmp_path / "linked", "fly", "flies"), tmp_path / "zoo")
+        blob = tmp_path / "models--lab--net" / "blobs" / f"blob of {name}"
+        blob.write_bytes((student / name).read_bytes())
+        (snapshot_folder / name).symlink_to(blob)
+    copied = copy_teacher(describe_folder(snapshot_folder, "fly", "flies"), tmp_path / "zoo")
     assert names_in(copied) == {"card.json", "config.json", "model.safetensors"}
     assert not any(path.is_symlink() for path in (tmp_path / "zoo/fly").iterdir())
 

@@ -147,7 +147,7 @@ def test_a_teacher_without_a_model_card_gets_one(teacher, staging):
     stage(teacher.folder, staging, None)
     head, body = front_matter(staging)
     assert head[0] == "license: mit"
-    for words in ("# fly", "flys", "test_resnet", "[a], ü, c, d", "noise (CC0)", "by hand",
+    for words in ("# fly", "flys", "test_resnet", r"\[a\], ü, c, d", "noise (CC0)", "by hand",
                   "50.0% of 8 held-out images"):  # fmt: skip
         assert words in body
     assert "{" not in body
@@ -156,7 +156,7 @@ def test_a_teacher_without_a_model_card_gets_one(teacher, staging):
 def test_a_folder_without_card_and_model_card_gets_one_too(student, staging):
     (student / "README.md").unlink()
     stage(student, staging, "mit")
-    assert "[a], ü, c, d" in front_matter(staging)[1]
+    assert r"\[a\], ü, c, d" in front_matter(staging)[1]
 
 
 def test_a_teacher_of_no_classes_says_what_it_is_for(teacher, staging):

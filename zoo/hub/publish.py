@@ -53,7 +53,8 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
         shutil.copyfile(folder / weights, staging / weights)
         write_json(staging / CONFIG_FILE, config)
         if own.is_file():
-            text = read_regular_file(own, LIMIT).decode("utf-8", "replace")
+            content = read_regular_file(own, LIMIT).replace(b"\r\n", b"\n")
+            text = content.decode("utf-8", "replace")
         elif card:
             text = teacher_model_card(card)
         else:
