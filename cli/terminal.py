@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from signal import SIGTERM
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,7 +23,7 @@ from zoo.system.runtime import Runtime
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-STOPPED = 128 + SIGTERM
+STOPPED = 128 + signal.SIGTERM
 """Exit code of a command that SIGTERM ended, by the convention of shells."""
 
 GRACE = 10
