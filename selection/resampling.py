@@ -49,10 +49,10 @@ def measure(
     scorer = prepare(metric, features, labels)
     value = scorer(known)
     kept, width = draw_halves(known, rng, resamples)
-    halves = np.array([scorer(np.where(half, known, -1)) for half in kept])
+    halves: Floats = np.array([scorer(np.where(half, known, -1)) for half in kept])
     permutations = [scorer(rng.permutation(known)) for _ in range(min(resamples, PERMUTATIONS))]
     if np.isfinite(halves).any():
-        halves = value + (halves - np.nanmean(halves)) / width
+        halves = value + (halves - float(np.nanmean(halves))) / width
     return value, halves, np.array(permutations)
 
 

@@ -61,7 +61,7 @@ def prepare_knn(features: Features, labels: Labels, *, neighbors: int = NEIGHBOR
         kept = known >= 0
         first = kept[nearest].argmax(axis=1)[:, None]  # one that is left out has label -1: a miss
         hits = known[np.take_along_axis(nearest, first, axis=1)[:, 0]] == known
-        return float(hits[kept].mean())
+        return float(np.mean(hits[kept]))
 
     return score
 
