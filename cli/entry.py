@@ -6,9 +6,6 @@ import os
 import signal
 from types import FrameType
 
-STOPPED = 143
-"""Exit code of a command that SIGTERM ended, by the convention of shells."""
-
 
 def main() -> None:
     """Run the command; see `cli.zoo_app.main`."""
@@ -21,7 +18,7 @@ def main() -> None:
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
     os.write(2, b"Stopped before anything was done.\n")
-    os._exit(STOPPED)
+    os._exit(143)  # terminal.STOPPED, which is not imported yet
 
 
 if __name__ == "__main__":

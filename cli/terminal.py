@@ -18,11 +18,13 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cli.entry import STOPPED
 from zoo.system.runtime import Runtime
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+STOPPED = 143
+"""Exit code of a command that SIGTERM ended, by the convention of shells."""
 
 GRACE = 10
 """Seconds after which the command ends wherever it is."""
