@@ -147,4 +147,4 @@ def test_the_page_of_teachers_agrees_with_the_cards():
     for folder in STUDENTS.iterdir():
         card = TeacherCard.load(folder)
         views = card.recipe.partition(": ")[2].partition(" ")[0]
-        assert f"| {card.name} | {int(views):,} at 96 and 128 px |" in page
+        assert re.search(rf"\| {card.name} \| .*\b{int(views):,} \|", page)

@@ -65,6 +65,7 @@ class Checkpoint:
                 return 0
             arrays, metadata = read_tensors(self.path, {"run": self.run})
             history = _HISTORY(json.loads(metadata["history"]), "history")
+            history = [{**entry, "update": int(entry["update"])} for entry in history]
             updates = integer(1, most)(json.loads(metadata["updates"]), "updates")
             seconds = number(0)(json.loads(metadata["seconds"]), "seconds")
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}

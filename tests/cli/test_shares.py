@@ -11,6 +11,7 @@ from tests.support.worlds import saved
 
 KEYS = {"format", "method", "arch", "start", "updates", "seconds", "teachers", "labeled",
         "unlabeled", "objective", "soft_label_accuracy", "accuracy", "low", "high",
+        "balanced_accuracy", "majority_class_accuracy",
         "student"}  # fmt: skip
 
 

@@ -36,7 +36,8 @@ def strange(tmp_path):
 def test_eval_counts_what_predict_says(command, student, test_imgs):
     shown = command("eval", student, "--target", test_imgs, "--json").json
     assert list(shown)[:5] == ["accuracy", "low", "high", "images", "per_class"]
-    assert list(shown)[5:] == ["classes", "confusion", "by_class", "calibration", "mistakes"]
+    assert list(shown)[5:10] == ["classes", "confusion", "by_class", "calibration", "mistakes"]
+    assert list(shown)[10:] == ["balanced_accuracy", "majority_class_accuracy"]
     rows = command("predict", student, test_imgs, "--json").json
     hits = {
         name: [row["label"] == name for row in rows if Path(row["path"]).parent.name == name]
@@ -148,5 +149,6 @@ def test_strange_names_survive_ranking_and_distilling(command, distil, strange, 
     config = json.loads(Path("student/config.json").read_text(encoding="utf-8"))
     assert config["label_names"] == sorted(STRANGE)
     card = Path("student/README.md").read_text(encoding="utf-8")
-    assert all(name in card for name in STRANGE)
+    escaped = (r"\[red\]", ":cat: 🙂", 'it\'s "q" \\\\ ü')
+    assert all(name in card for name in escaped)
     assert snapshot(images) == before

@@ -119,7 +119,8 @@ def test_seed_noise_of_the_other_methods_counts_and_costs_degrees_of_freedom():
 
 
 def test_folds_share_training_images_and_widen_the_variance_as_nadeau_and_bengio_say():
-    rows = np.random.default_rng(0).normal(size=(1, 90))
+    rows = np.random.default_rng(0).normal(size=(1, 3, 30))
+    rows = (rows - rows.mean(axis=2, keepdims=True)).reshape(1, 90)  # no fold is harder
     whole, _ = find_variance(rows, [np.arange(90)])
     folds, _ = find_variance(rows, np.split(np.arange(90), 3))
     assert folds == pytest.approx(2.5 * whole, rel=0.1)

@@ -193,7 +193,7 @@ def test_overconfidence_is_stated_only_beyond_noise():
 
 def test_teachers_have_share_source_and_both_licenses(toy_zoo):
     teachers = {"cat": 0.5, "ant": 0.3, "bee": 0.2}
-    cat = hub_card("cat", revision="c0ffee" * 6)
+    cat = hub_card("cat", revision="c0ffee" * 6 + "c0ff")
     page = make_page(make_report(teachers=teachers), cards=[*toy_zoo, cat])
     text = Page(page).by_id("teachers").text
     for words in ("50.0%", "builtin:ant", "mit", "noise", "license: CC0", "commit c0ffeec0ffee"):

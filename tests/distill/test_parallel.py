@@ -98,5 +98,6 @@ def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_
     assert user.together(2, *words).code == 0
     second = json.loads((tmp_path / "comparison.json").read_text())["cells"]
     methods = ("probe", "transfer", "fixmatch", "nearest", "weighted")
-    assert second.keys() == {f"{name}/0" for name in methods}
+    places = ("0", "0/1", "0/2")  # three seeds
+    assert second.keys() == {f"{name}/{place}" for name in methods for place in places}
     assert second["transfer/0"] == first["transfer/0"]

@@ -69,6 +69,8 @@ def test_the_summary_has_the_numbers_of_the_run():
         "accuracy": 0.875,
         "low": 0.5291,
         "high": 0.9776,
+        "balanced_accuracy": 0.0,
+        "majority_class_accuracy": 0.0,
         "student": "student",
     }
     untested = replace(REPORT, evaluation=None).summary()
@@ -126,7 +128,7 @@ def test_the_model_card_has_method_recipe_and_accuracy(toy_zoo):
         "initial weights: random",
         "Cross-validated accuracy of the teachers' soft labels: 75.0% of 8 labeled images "
         "(95\u00a0% interval 40.9% to 92.9%).",
-        "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%).",
+        "Accuracy on 8 held-out images: 87.5% (95 % interval 52.9% to 97.8%); balanced accuracy ",
         "The strictest license is mit (permissive), of bee.",
         'timm.create_model("local-dir:FOLDER", pretrained=True)',
     ):

@@ -153,7 +153,7 @@ def use_comparison(path: Path) -> None:
     record = Record.open(path, "a" * 64)
     record.move_other()
     if record.holds("transfer/0", 4):
-        record.gather(["transfer/0"])
+        record.gather("transfer", 1, 1)
     record.add("fixmatch/0", np.ones(4, bool), 1.0)
 
 

@@ -146,12 +146,10 @@ def test_a_full_disk_leaves_nothing_half_written(student, tmp_path, full_disk, f
     assert list((tmp_path / "zoo").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["fly", "x" * 300])
-def test_a_place_that_cannot_be_written_is_refused_in_one_line(student, tmp_path, name):
+def test_a_place_that_cannot_be_written_is_refused_in_one_line(student, tmp_path):
     (tmp_path / "file").write_text("mine")
-    zoo = tmp_path / "file" if name == "fly" else tmp_path / "zoo"
     with pytest.raises(TeacherBroken, match="cannot be written"):
-        copy_teacher(describe_folder(student, name, "flies"), zoo)
+        copy_teacher(describe_folder(student, "fly", "flies"), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -163,7 +161,7 @@ def test_names_that_make_a_folder_and_a_word_are_allowed(name):
 @pytest.mark.parametrize(
     "name",
     ["", " ", ".", "..", "../x", "a/b", "/etc", "a\\b", ".hidden", "-option", "--zoo", "_x",
-     "a,b", "a=1", "a:b", "a\nb", "a\0b", "a\x1b[31m", "\udcff", " fly", "fly "],
+     "a,b", "a=1", "a:b", "a\nb", "a\0b", "a\x1b[31m", "\udcff", " fly", "fly ", 300 * "x"],
     ids=repr,
 )  # fmt: skip
 def test_names_that_would_escape_or_could_not_be_typed_are_refused(name):

@@ -69,7 +69,7 @@ def test_embeddings_of_another_shape_are_as_far_as_can_be():
 
 
 def test_embeddings_are_those_of_the_network_in_float32_on_any_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
     teacher = load_teacher(build_teacher(tmp_path / "fly", "fly"))
     network, look = teacher.network, teacher.card.input
     x = torch.from_numpy(draw_images(look.size)).float() / 255

@@ -29,7 +29,7 @@ def test_an_unknown_or_absent_device_is_one_clear_line(name):
 
 def test_products_run_in_bfloat16_only_where_the_machine_does_them_natively(monkeypatch):
     for native, kind in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(devices_module, "_cpu_has_bf16", lambda native=native: native)
+        monkeypatch.setattr(devices_module, "cpu_has_bfloat16", lambda native=native: native)
         with autocast(torch.device("cpu")):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
 

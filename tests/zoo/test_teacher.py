@@ -62,7 +62,7 @@ def reconfigure(card, folder, **entries):
 
 @pytest.mark.parametrize(("native", "tolerance"), [(False, 1e-4), (True, 0.03)])
 def test_embeddings_and_logits_are_those_of_timm(toy_zoo, images, monkeypatch, native, tolerance):
-    monkeypatch.setattr(devices, "_cpu_has_bf16", lambda: native)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: native)
     seen = extract_features(toy_zoo, images)
     for card in toy_zoo:
         embeddings, logits = ask_timm(card, images)
@@ -116,7 +116,7 @@ BROKEN = {
     "flipped byte": (flip, "not the file of its card"),
     "wrong sha": (lambda c, f: replace(c, sha256="0" * 64), "not the file of its card"),
     "no weights": (lambda c, f: lose(c, f, "model.safetensors"), "is missing"),
-    "folder as weights": (block, "irectory"),
+    "folder as weights": (block, "not a regular file"),
     "no config": (lambda c, f: lose(c, f, "config.json"), "config.json does not exist"),
     "unknown network": (
         lambda c, f: replace(reconfigure(c, f, architecture="nonet"), network="nonet"),

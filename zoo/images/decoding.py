@@ -200,8 +200,10 @@ def image_size(path: Path) -> tuple[int, int]:
         ImagesError: the file is gone, or no image any more.
     """
     try:
-        with Image.open(path, formats=[*FORMATS]) as image:
-            return image.size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            with Image.open(path, formats=[*FORMATS]) as image:
+                return image.size
     except UNREADABLE as error:
         raise ImagesError(
             f"{path} changed while it was in use ({reason(error)}): run again."

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoo.errors import TeacherBroken
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
-from zoo.teachers.card import TeacherCard, absence, sha256_of
+from zoo.teachers.card import LONGEST_NAME, TeacherCard, absence, sha256_of
 from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.config import CONFIG_FILE, check_inside, find_weights, read_layout
 from zoo.teachers.fingerprint import fingerprint_path
@@ -28,6 +28,8 @@ def check_words(name: str, domain: str) -> None:
             f"A teacher cannot be called {name!r}: begin with a letter or digit, without any of "
             "/ \\ , = : in it."
         )
+    if len(name) > LONGEST_NAME:
+        raise TeacherBroken(f"A teacher's name has {LONGEST_NAME} letters at most.")
     for text in (name, domain):
         if not (text.strip() and text.isprintable()):
             raise TeacherBroken(f"Names and domains are printable text, not {text!r}.")
@@ -77,7 +79,8 @@ def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
             raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
         with atomic_new_folder(place) as part:
             for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
-                if not card.package and card.folder != pulled_folder(card):  # these have links
+                own = card.package or card.folder.parent == pulled_folder(card).parent
+                if not own:  # what was pulled are links into the cache of the Hub
                     check_inside(card.folder, file)
                 shutil.copyfile(card.folder / file, part / file)
             if sha256_of(part / card.weights) != card.sha256:
