@@ -16,7 +16,7 @@ Method = Literal["weighted", "nearest", "teachers", "transfer", "fixmatch", "pro
 RANKED: frozenset[Method] = frozenset({"weighted", "nearest"})
 """Methods whose teachers come from a ranking."""
 
-DISTILLED: frozenset[Method] = RANKED | {"teachers"}
+DISTILLED: frozenset[Method] = frozenset({*RANKED, "teachers"})
 """Methods with teachers."""
 
 Objective = Literal["target", "source"]

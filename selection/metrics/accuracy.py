@@ -61,7 +61,7 @@ def prepare_knn(features: Features, labels: Labels, *, neighbors: int = NEIGHBOR
         kept = known >= 0
         first = kept[nearest].argmax(axis=1)[:, None]  # one that is left out has label -1: a miss
         hits = known[np.take_along_axis(nearest, first, axis=1)[:, 0]] == known
-        return float(np.mean(hits[kept]))
+        return float(hits[kept].mean())
 
     return score
 
@@ -82,7 +82,7 @@ def prepare_linear_probe(features: Features, labels: Labels) -> Scorer:
             scores = score_left_out(components, classes)[0]
         else:
             scores = score_left_out_once(rows[kept], classes, strength)
-        return float(np.mean(scores.argmax(axis=1) == classes))
+        return float(np.equal(scores.argmax(axis=1), classes).mean())
 
     return score
 

@@ -9,6 +9,7 @@ import argparse
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def read_pools(folder):
 
 def show_intervals(options):
     print("| features | classes | labels per class | unlabeled |", *options.metrics, sep=" | ")
-    worlds = [("Gaussian", draw_gaussian)]
+    worlds: list[tuple[str, Any]] = [("Gaussian", draw_gaussian)]
     for name, features, truth in read_pools(options.data) if options.data else ():
         worlds.append((name, partial(draw_real, features=features, truth=truth)))
     for name, draw in worlds:
@@ -92,14 +93,16 @@ def show_families(options):
                 for seed in range(options.rankings):
                     zoo, known = draw_zoo(seed, classes, labels, [SIGNAL] * TEACHERS)
                     rows = rank(zoo, known, metric=metric, seed=seed).teachers
-                    apart.append(any(row.rank > 1 for row in rows))
+                    apart.append(any((row.rank or 1) > 1 for row in rows))
                     zoo, known = draw_zoo(seed, classes, labels, [0.0] * TEACHERS)
                     rows = rank(zoo, known, metric=metric, seed=seed).teachers
-                    chance.append(any(row.score > (row.chance or 9) for row in rows))
+                    chance.append(any((row.score or 0) > (row.chance or 9) for row in rows))
                     signals = [2 * SIGNAL] + [SIGNAL] * (TEACHERS - 1)
                     zoo, known = draw_zoo(seed, classes, labels, signals)
                     rows = rank(zoo, known, metric=metric, seed=seed).teachers
-                    power.append(np.mean([row.rank > 1 for row in rows if row.name != "t00"]))
+                    power.append(
+                        np.mean([(row.rank or 1) > 1 for row in rows if row.name != "t00"])
+                    )
                 cells = [f"{100 * np.mean(each):.0f}" for each in (apart, chance, power)]
                 print(f"| {classes} | {labels} | {metric} |", " | ".join(cells), "|", flush=True)
 

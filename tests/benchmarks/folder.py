@@ -16,7 +16,8 @@ from pathlib import Path
 from PIL import Image
 
 from tests.support.toys import COLORS, paint
-from zoo.images.folder import _image_files, read_images
+from zoo.images.folder import read_images
+from zoo.images.walk import find_files
 
 CLASSES = 20
 
@@ -61,7 +62,7 @@ def main():
         folder = Path(name)
         make(folder, options.images)
         paths, bare = timed(lambda: walk(folder))
-        listed, listing = timed(lambda: _image_files(folder))
+        listed, listing = timed(lambda: find_files(folder).images)
         hashes, loop = timed(lambda: check_all(paths))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         images, reading = timed(lambda: read_images(folder))

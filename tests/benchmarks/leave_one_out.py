@@ -103,7 +103,7 @@ def main():
         }
         share = np.mean([shares[name] for _, shares in tasks.values() if name in shares])
         low, high = interval(list(gains.values()))
-        best = max(gains, key=gains.get)
+        best = max(gains, key=gains.__getitem__)
         lines.append(
             (
                 -np.mean(list(gains.values())),

@@ -131,7 +131,7 @@ def test_one_seed_on_held_out_images_is_tested_exactly_for_all_pairs_by_holm():
         {"a": 0.9, "b": 0.8, "c": 0.6}.items())}  # fmt: skip
     rows = {row.method: row for row in compare({n: (h, 1.0) for n, h in hits.items()}).standings}
     alone = {pair: mcnemar(hits[pair[0]], hits[pair[1]]) for pair in ("ab", "ac", "bc")}
-    order = sorted(alone, key=alone.get)
+    order = sorted(alone, key=alone.__getitem__)
     adjusted = np.maximum.accumulate([(3 - i) * alone[pair] for i, pair in enumerate(order)])
     for name in "bc":
         assert rows[name].chance == pytest.approx(adjusted[order.index("a" + name)])

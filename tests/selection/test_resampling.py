@@ -25,6 +25,13 @@ from zoo.statistics import wilson
 SOME = (*SCORERS, "hscore", "gbc", "cka")
 
 
+def ends(*given):
+    """Of an interval that is there."""
+    found = find_interval(*given)
+    assert found
+    return found
+
+
 def test_each_draw_keeps_half_of_each_class():
     labels = np.array([0] * 8 + [1] * 5 + [2] * 3 + [3] * 2 + [4])
     kept, _ = draw_halves(labels, np.random.default_rng(0), 300)
@@ -121,7 +128,7 @@ def test_a_prepared_metric_scores_permuted_labels_as_the_metric_does(name):
 
 def test_an_interval_spans_the_errors_of_students_t_on_either_side():
     halves = 0.4 + np.random.default_rng(0).normal(size=60)
-    low, high = find_interval("parc", 0.4, halves, np.r_[np.arange(30) % 3, [-1] * 50])
+    low, high = ends("parc", 0.4, halves, np.r_[np.arange(30) % 3, [-1] * 50])
     assert (0.4 - low) / halves.std(ddof=1) == pytest.approx(scipy.stats.t.ppf(0.975, 27))
     assert (low + high) / 2 == pytest.approx(0.4)
 
@@ -139,7 +146,7 @@ def test_no_interval_has_the_width_zero():
     assert find_interval("parc", 0.5, np.empty(0), four) is None
     features, labels = separate(4, 2)
     score, halves, _ = measure("linear_probe", features, labels)
-    low, high = find_interval("linear_probe", score, halves, labels)
+    low, high = ends("linear_probe", score, halves, labels)
     assert score == 1.0
     assert low < 0.6 < high == 1.0
 
@@ -159,7 +166,7 @@ def test_intervals_cover_the_expected_score(name):
         features, labels = draw_task(seed, images=30, width=8, classes=3, signal=0.0)
         features.embeddings[:, :3] += 1.2 * np.eye(3)[labels]
         score, halves, _ = measure(name, features, labels, resamples=40, seed=seed)
-        found.append((score, *find_interval(name, score, halves, labels)))
+        found.append((score, *ends(name, score, halves, labels)))
     scores, lows, highs = np.array(found).T
     truth = scores.mean()
     assert np.mean((lows <= truth) & (truth <= highs)) >= 0.86

@@ -184,8 +184,9 @@ RANKING = {
 
 def make_targets(root: Path) -> list[Target]:
     """One intact file of each kind, in folders below `root`."""
-    card = build_teacher(root / "teacher", "fly").folder / "card.json"
-    config = build_teacher(root / "student", "fly").folder / "config.json"
+    build_teacher(root / "teacher", "fly")
+    build_teacher(root / "student", "fly")
+    card, config = root / "teacher" / "card.json", root / "student" / "config.json"
     report = root / "student" / "report.json"
     report.write_text(json.dumps({"evaluation": {"accuracy": 0.5, "images": 8}}))
     ranking = root / "ranking.json"

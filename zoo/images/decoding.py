@@ -54,7 +54,7 @@ HEIF = frozenset({".heic", ".heif", ".hif"})
 def _with_heif() -> bool:
     """Whether the extra `heic` is installed; then Pillow knows its format from now on."""
     try:
-        from pillow_heif import register_heif_opener
+        from pillow_heif import register_heif_opener  # type: ignore
     except ImportError:
         return False
     register_heif_opener()

@@ -156,7 +156,7 @@ class Images:
                 "or pass --labels labels.csv."
             )
         if len(self.classes) < 2:
-            (name,) = self.classes
+            name = next(iter(self.classes))
             advice = "add a sub-folder for each other class"
             inner = {path.relative_to(self.root / name).parts[:-1] for path in self.paths
                      if path.is_relative_to(self.root / name)}  # fmt: skip
