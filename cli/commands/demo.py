@@ -15,7 +15,7 @@ from zoo.system.files import saving
 
 LABELS_PER_CLASS = 4
 UNLABELED = 1200
-UPDATES = 100
+UPDATES = 300
 ARCH = "mobilenetv3_small_100"
 app = typer.Typer(rich_markup_mode=None)
 
