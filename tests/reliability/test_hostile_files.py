@@ -226,15 +226,17 @@ def test_swapped_scores_are_computed_again(tmp_path):
 
 
 @pytest.mark.parametrize("after", [0.1, 0.4, 1.0, 2.0])
-def test_sigterm_at_any_moment_is_143_and_a_line(after, imgs):
+def test_sigterm_at_any_moment_is_143_and_a_line(after, imgs, tmp_path):
     script = "import sys, cli.entry as e; print('on', flush=True); sys.argv[0] = 'zoo'; e.main()"
-    words = ("rank", "--target", str(imgs))
+    words = ("rank", "--target", str(imgs), "--save", str(tmp_path / "ranking.json"))
     run = subprocess.Popen(
         [sys.executable, "-c", script, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        # with nothing stored it cannot be done before the signal comes
+        env={**os.environ, "SOURCE_ZOO_CACHE": str(tmp_path / "cache")},
     )
     assert run.stdout
     run.stdout.readline()

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
-from zoo.system.files import cache_folder, write_atomic
+from zoo.system.files import write_atomic
 from zoo.system.json_files import (
     LIMIT,
     any_json,
@@ -37,9 +37,8 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
     """
     layout = read_layout(folder)
     weights = find_weights(folder)
-    if folder.parent.resolve() != (cache_folder() / "teachers").resolve():  # links of our own
-        for name in (weights, CONFIG_FILE, README):
-            check_inside(folder, name)
+    for name in (weights, CONFIG_FILE, README):
+        check_inside(folder, name)
     card = TeacherCard.load(folder) if (folder / CARD_FILE).exists() else None
     stated = license or (card.license if card else layout.license)
     # `other` is the default of students

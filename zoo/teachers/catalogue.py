@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.system.files import cache_folder
 from zoo.system.json_files import constant, instance, listing, read_json, record
 from zoo.teachers.card import CARD_FILE, CARD_FORMAT, EXTRA, HUB, TeacherCard
+from zoo.teachers.config import pulled_folders
 
 BUILTIN = Path(__file__).parents[1] / "builtin"
 STUDENTS = Path(__file__).parents[1] / "students"
@@ -117,7 +117,7 @@ def repository_card(repo: str) -> TeacherCard:
 
 def pulled_folder(card: TeacherCard) -> Path:
     """Folder of a teacher pulled from the Hub: its card, and links to its files."""
-    return cache_folder() / "teachers" / card.file_name
+    return pulled_folders() / card.file_name
 
 
 def _list_builtin() -> list[TeacherCard]:
@@ -152,7 +152,7 @@ def _list_hub() -> list[TeacherCard]:
     advice = "Install source-zoo again."
     document = read_json(CATALOGUE, check, error=TeacherBroken, advice=advice)
     cards = {card.name: card for card in document["teachers"]}
-    for path in sorted((cache_folder() / "teachers").glob(f"*/{CARD_FILE}")):
+    for path in sorted(pulled_folders().glob(f"*/{CARD_FILE}")):
         try:
             card = TeacherCard.load(path.parent)
         except TeacherBroken:

@@ -12,7 +12,6 @@ from zoo.errors import TeacherBroken
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
 from zoo.teachers.card import LONGEST_NAME, TeacherCard, absence, sha256_of
-from zoo.teachers.catalogue import pulled_folder
 from zoo.teachers.config import CONFIG_FILE, check_inside, find_weights, read_layout
 from zoo.teachers.fingerprint import fingerprint_path
 
@@ -79,8 +78,7 @@ def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
             raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
         with atomic_new_folder(place) as part:
             for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
-                own = card.package or card.folder.parent == pulled_folder(card).parent
-                if not own:  # what was pulled are links into the cache of the Hub
+                if not card.package:
                     check_inside(card.folder, file)
                 shutil.copyfile(card.folder / file, part / file)
             if sha256_of(part / card.weights) != card.sha256:

@@ -191,9 +191,9 @@ def default_arch(start: str) -> str:
     """The student when none is named: of a folder's network, or else what begins strong and small.
 
     Args:
-        start: as `find_start` takes it. Of `auto`, `builtin` and `random`: mobilenetv3 if its
-            weights were pulled from the Hub, else efficientnet_lite0 if the extra `imagenet` is
-            installed: initial weights of ImageNet count more than the network. Else mobilenetv3.
+        start: as `find_start` takes it. Of `auto` and `builtin` efficientnet_lite0 if the extra
+            `imagenet` is installed, as initial weights of ImageNet count more than the network;
+            not so of `auto` where those of mobilenetv3 were pulled from the Hub. Else mobilenetv3.
     """
     if start not in KINDS:
         return _folder_start(Path(start)).arch
