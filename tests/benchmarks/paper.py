@@ -69,6 +69,9 @@ MAIN = ("transfer", "fixmatch", "probe", "weighted", "generic", "default")
 GENERIC = "imagenet_lite2"
 """The strongest ImageNet network of the zoo: the teacher of those who select none."""
 
+POOL, TESTED = 700, 400
+"""Images of a target to train on and to test on, at most: two cores are to be enough."""
+
 SIZES = {"real": 128, "small": 64}
 """Pixels of the students by regime."""
 
@@ -92,7 +95,7 @@ def parse(method):
 def task_of(folder, labels, seed, zoo, regime):
     """Images with few labels, the teachers, and two rankings of them."""
     # the labels beyond the budget end here: no later step can look at them
-    images = read_images(folder / "train").keep_labels(labels, seed)
+    images = some(read_images(folder / "train"), POOL).keep_labels(labels, seed)
     cards = [card for card in list_cards(zoo) if card.name != folder.name]
     if regime == "small":
         cards = [card for card in cards if not card.name.startswith("imagenet")]
@@ -101,6 +104,11 @@ def task_of(folder, labels, seed, zoo, regime):
     parc = {name: METRICS["parc"](outputs, probe.labels) for name, outputs in asked.items()}
     ours = rank(asked, probe.labels, controls=extract_controls(probe))
     return images, cards, parc, ours
+
+
+def some(images, most):
+    """As many of the images, at most: the same for all methods, labels and seeds."""
+    return images.subset(np.sort(np.random.default_rng(0).permutation(len(images))[:most]))
 
 
 def shares_of(method, parc, ours, draw, power):
@@ -133,7 +141,7 @@ def measure(folder, labels, seed, method, options):
     name, numbers = parse(method)
     shares = shares_of(name, parc, ours, draw, numbers.pop("power", None))
     named = {teacher: round(share, 4) for teacher, share in shares.items()}
-    test = read_images(folder / "test")
+    test = some(read_images(folder / "test"), TESTED)
     if name == "ceiling":
         shown = extract_features(cards, test).features
         accuracy = ceiling_accuracy(images, test, features, shown, shares)
