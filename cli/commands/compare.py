@@ -9,7 +9,6 @@ import typer
 
 from cli import tables, terminal
 from cli.options import (
-    Arch,
     Budget,
     Compared,
     Device,
@@ -55,7 +54,12 @@ def compare(
     ] = None,
     zoo: RankedZoo = "builtin",
     objective: TrainedIn = Objective.TARGET,
-    arch: Arch = "auto",
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Student, as for `zoo distill`; repeat it to weigh milliseconds and megabytes."
+        ),
+    ] = None,
     start: Start = "auto",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
@@ -89,7 +93,7 @@ def compare(
     from selection import ranker
 
     how = Distillation(
-        objective=objective.value, zoo=zoo, arch=arch, start=start, image_size=image_size or None,
+        objective=objective.value, zoo=zoo, start=start, image_size=image_size or None,
         recipe=recipe,
     )  # fmt: skip
     with terminal.runtime(device, seed) as runtime:
@@ -98,6 +102,7 @@ def compare(
             images,
             how,
             methods=[name for name in METHODS if not method or name in method],
+            archs=arch or ["auto"],
             ranker=ranker,
             test=load_test(test, images, runtime),
             folds=folds,
