@@ -178,8 +178,12 @@ def fit(
     if pretrained or not recipe.updates:
         with fast_convolutions(student):
             initialize_head(student, pixels, labels, targets, preprocessing, device)
-    prior = log_prior(labels, len(find_head(student.network).weight), recipe.class_balance)
-    losses = make_losses(recipe, targets, device, prior)
+    classes = len(find_head(student.network).weight)
+    losses = make_losses(
+        recipe, targets, device,
+        drawn=log_prior(labels, classes, recipe.class_balance),
+        labeled=log_prior(labels, classes, 0),
+    )  # fmt: skip
     strong = not losses.keys().isdisjoint({"agreement", "fixmatch"})
     batches = Batches(pixels, labels, recipe, unlabeled=len(losses) > 1, strong=strong)
     part = find_frozen_part(student, recipe, pixels, preprocessing, device) if pretrained else None
