@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from distill.network import find_head
 from distill.recipe import Objective, Recipe
-from distill.student import Student, choose_image_size, create_student, student_preprocessing
+from distill.student import (
+    Student,
+    choose_frozen,
+    choose_image_size,
+    create_student,
+    student_preprocessing,
+)
 from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches, log_prior
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
@@ -123,6 +129,7 @@ def train(
     images.check_labels()
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
     initial = find_start(start, arch).fetch()
+    recipe = replace(recipe, frozen=choose_frozen(recipe.frozen, initial))
     device = device or torch.device("cpu")
     size = image_size or choose_image_size(images, initial, device)
     student = create_student(
