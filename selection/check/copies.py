@@ -1,0 +1,126 @@
+"""Copies of images: same bytes, same pixels, or nearly the same picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selection.index import find_nearest, unit_rows
+from zoo.images.decoding import decode_images
+from zoo.images.folder import Images
+from zoo.system.runtime import Progress
+from zoo.teachers.card import Preprocessing
+
+Floats = NDArray[np.float64]
+
+NEIGHBORS = 8
+"""Nearest images that are looked at as possible copies of an image."""
+CANDIDATE = 0.7
+"""Cosine in the teachers' features from which on two images are compared pixel by pixel."""
+SAME = 0.95
+"""Correlation of the pixels of two small pictures from which on they are near copies."""
+SMALL = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "squash")
+"""How images are made small before they are compared: whole, at 32 x 32 pixels."""
+
+Kind = Literal["bytes", "pixels", "near"]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Two images that show the same picture.
+
+    Attributes:
+        one: row of the first.
+        other: row of the second, larger.
+        kind: `bytes` (the files are equal), `pixels` (the pictures are) or `near`.
+        similarity: correlation of the pixels, up to 1.
+    """
+
+    one: int
+    other: int
+    kind: Kind
+    similarity: float
+
+
+def find_copies(images: Images, rows: Floats, *, progress: Progress | None = None) -> list[Copy]:
+    """Pairs of images that show the same picture, also rotated by right angles or mirrored.
+
+    The nearest neighbors in the teachers' features are compared pixel by pixel, at 32 x 32 pixels
+    and up to brightness and contrast. A picture with thousands of copies has only the nearest.
+
+    Args:
+        images: N images.
+        rows: [N, R], their features.
+        progress: called for each image that is decoded.
+
+    Returns:
+        The pairs, the most alike first.
+    """
+    distinct, again = images.distinct()
+    first = np.unique(again, return_index=True)[1]
+    found = [
+        Copy(int(first[group]), row, "bytes", 1.0)
+        for row, group in enumerate(again.tolist())
+        if first[group] != row
+    ]
+    pairs = _candidates(rows[first])
+    if len(pairs):
+        used, places = np.unique(pairs, return_inverse=True)
+        shown = distinct.subset(used)
+        pixels = decode_images(shown.paths, SMALL, digests=shown.digests, progress=progress)
+        for (one, other), (a, b) in zip(pairs, places.reshape(-1, 2), strict=True):
+            alike = compare(pixels[a], pixels[b])
+            if alike >= SAME:
+                kind = "pixels" if np.array_equal(pixels[a], pixels[b]) else "near"
+                left, right = sorted((int(first[one]), int(first[other])))
+                found.append(Copy(left, right, kind, alike))
+    order = {"bytes": 0, "pixels": 1, "near": 2}
+    return sorted(found, key=lambda c: (order[c.kind], -c.similarity, c.one, c.other))
+
+
+def _candidates(rows: Floats) -> NDArray[np.int64]:
+    """Pairs [P, 2] of near rows, the smaller number first."""
+    count = len(rows)
+    if count < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    near = find_nearest(rows.astype(np.float32), min(NEIGHBORS, count - 1))
+    unit = unit_rows(rows)
+    cosines = np.einsum("nr,nkr->nk", unit, unit[near])
+    one, which = np.nonzero(cosines >= CANDIDATE)
+    return np.unique(np.sort(np.stack([one, near[one, which]], axis=1), axis=1), axis=0)
+
+
+def compare(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """The largest correlation of two pictures [3, S, S] over eight rotations and mirrors."""
+    if np.array_equal(one, other):
+        return 1.0
+    left = _centered(one)
+    turned = [np.rot90(picture, turns, axes=(1, 2)) for picture in (other, other[:, :, ::-1])
+              for turns in range(4)]  # fmt: skip
+    return max(float((left * _centered(each)).sum()) for each in turned)
+
+
+def _centered(picture: NDArray[np.uint8]) -> Floats:
+    """A picture with mean 0 and length 1; one of a single color is 0."""
+    rest = picture.astype(np.float64) - picture.mean()
+    length = np.linalg.norm(rest)
+    return rest / length if length else rest
+
+
+def group_copies(copies: Sequence[Copy]) -> list[list[int]]:
+    """Rows of images that are copies of each other, a list for each picture, largest first."""
+    group: dict[int, list[int]] = {}
+    for copy in copies:
+        one, other = (
+            group.setdefault(copy.one, [copy.one]),
+            group.setdefault(copy.other, [copy.other]),
+        )
+        if one is not other:
+            one += other
+            group.update(dict.fromkeys(other, one))
+    distinct = {id(rows): sorted(rows) for rows in group.values()}
+    return sorted(distinct.values(), key=lambda rows: (-len(rows), rows))
