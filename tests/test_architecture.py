@@ -32,7 +32,7 @@ ONLY_IN = {
     "rich": {"cli/terminal.py", "cli/tables.py"},
     "safetensors": {"zoo/", "distill/"},
     "scipy": set[str](),
-    "sklearn": {"cli/commands/demo.py"},
+    "sklearn": {"cli/commands/demo.py", "distill/estimator.py"},
     "tensorboard": {"distill/training/tensorboard.py"},
     "timm": {"zoo/", "distill/"},
     "torch": {"zoo/", "distill/"},

@@ -148,7 +148,7 @@ class DataCheck:
 
     @property
     def confused(self) -> list[tuple[str, str, int]]:
-        """Label, suggested class and images of the probable label errors, the most frequent first."""
+        """Label, suggested class and images of probable label errors, the most frequent first."""
         pairs = Counter((error.label, error.suggestion) for error in self.label_errors)
         return [
             (*pair, count) for pair, count in sorted(pairs.items(), key=lambda p: (-p[1], p[0]))
@@ -208,8 +208,8 @@ class DataCheck:
         if self.accuracy is None:
             return f"{line}; without labels there is nothing to check them by."
         return (
-            f"{line}, {len(self.counts)} classes; a probe on {len(self.teachers)} teachers predicts "
-            f"{self.accuracy:.1%} of the labels that it did not see."
+            f"{line}, {len(self.counts)} classes; a probe on {len(self.teachers)} teachers "
+            f"predicts {self.accuracy:.1%} of the labels that it did not see."
         )
 
     def _label_errors(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features.linear_probe import decompose, fit_ridge, score_left_out
+from zoo.features.linear_probe import ridge_leave_one_out
 from zoo.features.self_training import softmax
 
 Floats = NDArray[np.float64]
@@ -18,8 +18,6 @@ RATES = np.linspace(0, 0.5, 101)
 
 PROBABLE = 0.5
 """A label is a probable error if it is more likely wrong than right."""
-ROUNDS = 1
-"""How often the probe is fitted again without the labels that are probably wrong."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,25 +52,13 @@ def doubt_labels(rows: Floats, labels: NDArray[np.int64]) -> LabelDoubts:
     """The probability of each label to be wrong.
 
     The probe is ridge regression, and each image is scored by one that was fitted without its label
-    (`ridge_leave_one_out`). Labels that are probably wrong are then hidden and the probe is fitted
-    again, `ROUNDS` times: wrong labels no longer pull it towards them.
+    (`ridge_leave_one_out`). Hiding probable errors and fitting again finds no more of them.
 
     Args:
         rows: [L, R], features of the labeled images.
         labels: [L], classes 0..C-1, at least one of them with two images.
     """
-    doubts = _doubt(rows, labels, np.ones(len(labels), dtype=np.bool_))
-    for _ in range(ROUNDS):
-        kept = doubts.trusted
-        if kept.all() or np.bincount(labels[kept]).max(initial=0) < 2:
-            break
-        doubts = _doubt(rows, labels, kept)
-    return doubts
-
-
-def _doubt(rows: Floats, labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> LabelDoubts:
-    """Doubts by a probe that sees the labels of `kept` images only."""
-    scores, strength = _score_without(rows, labels, kept)
+    scores, strength = ridge_leave_one_out(rows, labels)
     temperature, rate = fit_error_model(scores, labels)
     probabilities = softmax(scores / temperature)
     own = probabilities[np.arange(len(labels)), labels]
@@ -106,17 +92,3 @@ def fit_error_model(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, f
     )
     rate, temperature = np.unravel_index(likelihood.argmax(), likelihood.shape)
     return float(TEMPERATURES[temperature]), float(RATES[rate])
-
-
-def _score_without(
-    rows: Floats, labels: NDArray[np.int64], kept: NDArray[np.bool_]
-) -> tuple[Floats, float]:
-    """Scores [L, C] by probes that saw labels of other `kept` images only, and their strength."""
-    used = np.flatnonzero(kept)
-    scores = np.zeros((len(labels), int(labels.max()) + 1))
-    left_out, strength = score_left_out(decompose(rows[used]), labels[used])
-    scores[used, : left_out.shape[1]] = left_out
-    if len(used) < len(labels):
-        weights, intercept = fit_ridge(rows[used], labels[used], strength)
-        scores[~kept, : weights.shape[1]] = rows[~kept] @ weights + intercept
-    return scores, strength

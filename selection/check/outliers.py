@@ -1,37 +1,52 @@
-"""Outliers: images that are unlike all others."""
+"""Outliers: images whose features are far from those of all images."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.index import find_nearest, unit_rows
+from zoo.features.linear_probe import standardize
+from zoo.features.store import Features
 
 Floats = NDArray[np.float64]
 
-NEIGHBORS = 5
-"""Nearest images, whose mean cosine says how usual an image is."""
 FENCE = 3.0
-"""Interquartile ranges above the upper quartile (Tukey, 1977: far out)."""
+"""Interquartile ranges above the upper quartile: far out (Tukey, 1977)."""
 LEAST = 20
-"""Of fewer images none is called unusual."""
+"""Of fewer images none is called an outlier."""
 
 
-def find_outliers(rows: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """The images that are far from their nearest neighbors.
+def measure_distances(features: Mapping[str, Features], shares: Mapping[str, float]) -> Floats:
+    """How far each image is from the mean of all, [N]: squared deviations, 1 on average.
+
+    The Mahalanobis distance with a diagonal covariance, squared and divided by the number of
+    features; the mean of the teachers, by share. It finds foreign images better than the distance
+    to the nearest neighbors, because a few foreign images are near each other.
 
     Args:
-        rows: [N, R], features.
-
-    Returns:
-        Row numbers, the farthest first, and the distance of all images [N]: 1 minus the mean
-        cosine of the `NEIGHBORS` nearest.
+        features: of each teacher for the N images.
+        shares: alpha of each, summing to 1.
     """
-    if len(rows) < LEAST:
-        return np.empty(0, dtype=np.int64), np.zeros(len(rows))
-    near = find_nearest(rows.astype(np.float32), NEIGHBORS)
-    unit = unit_rows(rows)
-    far = 1 - np.einsum("nr,nkr->nk", unit, unit[near]).mean(axis=1).astype(np.float64)
-    low, high = np.quantile(far, [0.25, 0.75])
-    outside = np.flatnonzero(far > high + FENCE * (high - low))
-    return outside[np.argsort(-far[outside], kind="stable")], far
+    return sum(
+        (
+            share * np.square(standardize(features[name].embeddings)).mean(axis=1)
+            for name, share in shares.items()
+        ),
+        np.zeros(len(next(iter(features.values())))),
+    )
+
+
+def find_outliers(distances: Floats) -> NDArray[np.int64]:
+    """Rows of the images that are farther than usual, the farthest first.
+
+    Example:
+        >>> find_outliers(np.array([*np.linspace(0.9, 1.1, 30), 4.0])).tolist()
+        [30]
+    """
+    if len(distances) < LEAST:
+        return np.empty(0, dtype=np.int64)
+    low, high = np.quantile(distances, [0.25, 0.75])
+    outside = np.flatnonzero(distances > high + FENCE * (high - low))
+    return outside[np.argsort(-distances[outside], kind="stable")]

@@ -13,7 +13,7 @@ from selection.check.classes import AlikeClasses, find_alike_classes, find_small
 from selection.check.copies import Copy, find_copies, group_copies
 from selection.check.findings import Copies, DataCheck, DoubtedLabel, Leak, Suggestion
 from selection.check.label_errors import LabelDoubts, doubt_labels
-from selection.check.outliers import find_outliers
+from selection.check.outliers import find_outliers, measure_distances
 from selection.check.suggestions import choose_next
 from selection.pipeline import RankingJob
 from selection.ranking import Ranking
@@ -22,6 +22,7 @@ from zoo.features.extraction import extract_together
 from zoo.features.kernel import kernel_coordinates, teacher_kernel
 from zoo.features.linear_probe import fit_ridge
 from zoo.features.self_training import softmax
+from zoo.features.store import Features
 from zoo.hub.pull import pull_required
 from zoo.images.decoding import image_size
 from zoo.images.folder import Images, read_images
@@ -75,10 +76,12 @@ def check_images(
         ranking = RankingJob(read, zoo=zoo, metric=metric, runtime=runtime).run()
     shares = ranking.weights()
     every = read if test is None else join(read, test)
-    rows = _extract(every, shares, ranking, runtime)
+    features = _extract(every, shares, ranking, runtime)
+    own = {name: outputs.rows(np.arange(len(read))) for name, outputs in features.items()}
+    distances, rows = measure_distances(own, shares), describe(every, features, shares, runtime)
     known = np.flatnonzero(read.labels >= 0)
     doubts = doubt_labels(rows[known], read.labels[known]) if len(known) else None
-    check = _Check(read, test, rows, known, doubts, runtime)
+    check = _Check(read, test, rows, distances, known, doubts, runtime)
     return _collect(check, shares, suggest, notes)
 
 
@@ -104,7 +107,7 @@ def _collect(
         label_errors=tuple(check.label_errors()),
         copies=tuple(copies),
         leaks=None if leaks is None else tuple(leaks),
-        outliers=tuple(map(check.path, find_outliers(check.rows[: len(images)])[0].tolist())),
+        outliers=tuple(map(check.path, find_outliers(check.distances).tolist())),
         alike=tuple(check.alike()),
         small=tuple((check.path(row), int(sides[row])) for row in find_small(sides).tolist()),
         unreadable=tuple((str(entry.path), entry.reason) for entry in unreadable),
@@ -126,8 +129,8 @@ def join(images: Images, test: Images) -> Images:
 
 def _extract(
     images: Images, shares: dict[str, float], ranking: Ranking, runtime: Runtime
-) -> Floats:
-    """Coordinates [N, R] of images whose products are the kernel of the teachers."""
+) -> dict[str, Features]:
+    """The outputs of the teachers with a share."""
     listed = list_cards(ranking.zoo or "all")
     cards = pull_required([find_card(name, listed) for name in shares], runtime, "for the check")
     with runtime.join() as joined:
@@ -136,11 +139,18 @@ def _extract(
         runtime.warn(message)
     for name, reason in outputs.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
+    return outputs.features
+
+
+def describe(
+    images: Images, features: Mapping[str, Features], shares: Mapping[str, float], runtime: Runtime
+) -> Floats:
+    """Coordinates [N, R] of images whose products are the kernel of the teachers."""
     order = np.random.default_rng(runtime.seed).permutation(len(images))
     # labeled images first: the probe is fitted to them
     order = order[np.argsort(images.labels[order] < 0, kind="stable")]
     landmarks = np.sort(order[:LANDMARKS])
-    kernel = teacher_kernel(outputs.features, shares, landmarks)
+    kernel = teacher_kernel(features, shares, landmarks)
     return kernel_coordinates(kernel, landmarks, DIRECTIONS)
 
 
@@ -152,6 +162,7 @@ class _Check:
         images: N images.
         test: M test images, if any.
         rows: [N + M, R], features of both.
+        distances: [N], of the images from the mean of all.
         known: [L], rows of the labeled images.
         doubts: of their labels; None if there is none.
         runtime: seed and progress.
@@ -160,6 +171,7 @@ class _Check:
     images: Images
     test: Images | None
     rows: Floats
+    distances: Floats
     known: NDArray[np.int64]
     doubts: LabelDoubts | None
     runtime: Runtime
