@@ -114,7 +114,7 @@ def _check_files(
         check_output(path, folders, option)
     if len({path.absolute() for path in given.values()}) < len(given):
         raise typer.BadParameter("--save, --report and --save-labels need different files")
-    check_replaced(save, b'"label_errors"', "findings")
+    check_replaced(save, b'"label_errors"', "file of findings")
     check_replaced(report, b"source-zoo, check of images", "page", "--report")
     if save_labels and save_labels.exists():  # it may hold labels that someone filled in
         raise ImagesError(

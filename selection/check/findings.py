@@ -207,9 +207,10 @@ class DataCheck:
         line = f"{self.labeled} labeled of {self.images} images"
         if self.accuracy is None:
             return f"{line}; without labels there is nothing to check them by."
+        teachers = f"{len(self.teachers)} teacher{'s' * (len(self.teachers) != 1)}"
         return (
-            f"{line}, {len(self.counts)} classes; a probe on {len(self.teachers)} teachers "
-            f"predicts {self.accuracy:.1%} of the labels that it did not see."
+            f"{line}, {len(self.counts)} classes; a probe on {teachers} predicts "
+            f"{self.accuracy:.1%} of the labels that it did not see."
         )
 
     def _label_errors(self) -> str:
@@ -241,7 +242,8 @@ class DataCheck:
         if not self.leaks:
             return "Test images: none is in the training folder."
         count = len({leak.test for leak in self.leaks})
-        return f"Test images: {count} are in the training folder too: accuracy on them is too high."
+        verb = "is" if count == 1 else "are"
+        return f"Test images: {count} {verb} in the training folder too: test on others."
 
     def _others(self) -> str:
         named = {
