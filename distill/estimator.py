@@ -128,7 +128,8 @@ class StudentClassifier:
         Raises:
             ZooError: it is not fitted, or an image cannot be read.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X: Paths) -> NDArray[np.float64]:
         """Probabilities [N, C] of the classes, in the order of `classes_`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,13 +46,14 @@ def check_page(check: Mapping[str, Any], *, command: str) -> str:
         command: the command line that made it.
     """
     first, *details = check["sentences"]
+    folder = Path(os.path.normpath(check["target"]))
     pictures = _galleries(check)
     found = {key: entries for key, entries in pictures.items() if entries}
     filled = {**found, "alike": check["alike"], "counts": check["counts"]}
     return render_page(
         {
             "kind": "check of images",
-            "heading": f"Images of {'/'.join(Path(check['target']).parts[-2:])}",
+            "heading": f"Images of {'/'.join(folder.parts[-2:])}",
             "verdict": _verdict(check),
             "lead": first,
             "details": details,
@@ -71,7 +73,7 @@ def check_page(check: Mapping[str, Any], *, command: str) -> str:
             "most": MOST,
             "largest": max(check["counts"].values(), default=0),
             "command": command,
-            "origin": {"source-zoo": __version__, "image folder": check["target"]},
+            "origin": {"source-zoo": __version__, "image folder": str(folder)},
             "next": "All findings are in the JSON file of the check. Nothing was changed: correct "
             "labels by moving images or with --labels.",
         }

@@ -107,8 +107,9 @@ def compare(pictures: NDArray[np.uint8], pairs: NDArray[np.int64]) -> Floats:
     Returns:
         [P], from -1 to 1.
     """
-    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-    centered = unit_rows(flat - flat.mean(axis=1, keepdims=True)).reshape(pictures.shape)
+    wide = pictures.astype(np.float32)
+    wide -= wide.mean(axis=(2, 3), keepdims=True)  # by channel: or all red images were alike
+    centered = unit_rows(wide.reshape(len(wide), -1)).reshape(pictures.shape)
     found = np.full(len(pairs), -1.0)
     for turns, mirrored in product(range(4), (False, True)):
         turned = np.rot90(centered[..., ::-1] if mirrored else centered, turns, axes=(2, 3))
