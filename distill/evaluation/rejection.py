@@ -31,15 +31,13 @@ Floats = NDArray[np.float32]
 class Rejection:
     """A threshold of the distance to the nearest training images, in a student's features.
 
-    The distance of an image is 1 minus the mean cosine of its `NEIGHBORS` nearest training images,
-    in standardized features. The threshold is the conformal quantile of the distances of the
-    labeled images, each to the others (Sun et al., ICML 2022; Papadopoulos et al., 2002): of new
-    images like these about `KEPT` are accepted.
+    The distance of an image is 1 minus the mean cosine of its `NEIGHBORS` nearest training images.
+    The threshold is the conformal quantile of the distances of the labeled images, each to the
+    others (Sun et al., ICML 2022; Papadopoulos et al., 2002): of new images like these about `KEPT`
+    are accepted.
 
     Attributes:
-        bank: [M, D], standardized features of training images, at length 1.
-        mean: [D], of the features.
-        scale: [D], 1 over their standard deviations.
+        bank: [M, D], features of training images, at length 1.
         threshold: largest distance that is accepted.
 
     Example:
@@ -48,14 +46,17 @@ class Rejection:
     """
 
     bank: Floats
-    mean: Floats
-    scale: Floats
     threshold: float
 
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
-        """Distance of each image to its nearest training images, [N], 0..2."""
-        cosines = _unit((embeddings - self.mean) * self.scale) @ self.bank.T
-        return _far(cosines)
+        """Distance of each image [N, D] to its nearest training images, [N], 0..2.
+
+        Raises:
+            StudentError: the features are of another width.
+        """
+        if self.bank.shape[1:] != embeddings.shape[1:]:
+            raise StudentError(f"{REJECTION_FILE} belongs to another student: train it again.")
+        return _far(_unit(embeddings) @ self.bank.T)
 
     def reject(self, embeddings: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which images are unlike the training images, [N].
@@ -71,10 +72,8 @@ class Rejection:
         Raises:
             OSError: it cannot be written.
         """
-        arrays = {"bank": self.bank, "mean": self.mean, "scale": self.scale}
         metadata = {"format": FORMAT, "weights": weights, "threshold": repr(self.threshold)}
-        small = {name: rows.astype(np.float16) for name, rows in arrays.items()}
-        write_tensors(folder / REJECTION_FILE, small, metadata)
+        write_tensors(folder / REJECTION_FILE, {"bank": self.bank.astype(np.float16)}, metadata)
 
     @classmethod
     def load(cls, folder: Path) -> Rejection:
@@ -86,9 +85,7 @@ class Rejection:
         path = folder / REJECTION_FILE
         try:
             arrays, metadata = read_tensors(path, {"format": FORMAT})
-            wide = {name: arrays[name].astype(np.float32) for name in ("bank", "mean", "scale")}
-            rejection = cls(**wide, threshold=float(metadata["threshold"]))
-            fits = wide["bank"].shape[1:] == wide["mean"].shape == wide["scale"].shape
+            rejection = cls(arrays["bank"].astype(np.float32), float(metadata["threshold"]))
         except FileNotFoundError as error:
             raise StudentError(
                 f"{folder} has no {REJECTION_FILE}, so unknown images cannot be told: train the "
@@ -96,7 +93,7 @@ class Rejection:
             ) from error
         except (OSError, ValueError, KeyError) as error:
             raise StudentError(f"{path} cannot be read: train the student again.") from error
-        if not fits or metadata.get("weights") != sha256_of(folder / WEIGHTS_FILE):
+        if metadata.get("weights") != sha256_of(folder / WEIGHTS_FILE):
             raise StudentError(f"{path} belongs to other weights: train the student again.")
         return rejection
 
@@ -117,15 +114,12 @@ def fit_rejection(embeddings: NDArray[np.floating], labels: NDArray[np.int64]) -
     known = np.flatnonzero(labels >= 0)
     if len(labels) < 3 or not len(known):
         return None
-    mean, deviation = embeddings.mean(axis=0), embeddings.std(axis=0)
-    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    bank = _unit((embeddings - mean) * scale)
+    bank = _unit(embeddings).astype(np.float32)
     cosines = bank[known] @ bank.T
     cosines[np.arange(len(known)), known] = -np.inf
     distances = np.sort(_far(cosines))
     place = min(len(known), int(np.ceil((len(known) + 1) * KEPT))) - 1
-    bank, mean, scale = (each.astype(np.float32) for each in (bank, mean, scale))
-    return Rejection(bank, mean, scale, threshold=float(distances[place]))
+    return Rejection(bank, float(distances[place]))
 
 
 def _far(cosines: NDArray[np.floating]) -> Floats:
