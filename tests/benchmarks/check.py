@@ -125,9 +125,12 @@ def print_errors(found):
     print("| target | planted | average precision | precision | recall | flagged | estimated |")
     print("|---|---|---|---|---|---|---|")
     for (name, rate), rows in found.items():
-        cells = ["-" if np.isnan(x) else f"{x:.2f}" for x in np.nanmean(rows, axis=0)[:3]]
-        flagged, estimated = np.mean(rows, axis=0)[3:]
-        print(f"| {name} | {rate:.0%} | {' | '.join(cells)} | {flagged:.1%} | {estimated:.1%} |")
+        *quality, flagged, estimated = zip(*rows, strict=True)
+        # nothing flagged has no precision
+        means = [np.mean([x for x in each if not np.isnan(x)] or [np.nan]) for each in quality]
+        cells = [f"{mean:.2f}" if rate and not np.isnan(mean) else "-" for mean in means]
+        print(f"| {name} | {rate:.0%} | {' | '.join(cells)} | {np.mean(flagged):.1%} "
+              f"| {np.mean(estimated):.1%} |")  # fmt: skip
 
 
 def print_suggestions(found):
