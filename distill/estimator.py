@@ -59,6 +59,7 @@ class StudentClassifier:
     """
 
     _estimator_type = "classifier"
+    method: Method
     classes_: NDArray[np.str_]
     rank_: TeacherRanking | None
     report_: Report | None

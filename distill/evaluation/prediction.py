@@ -186,7 +186,7 @@ def _stream(
         embeddings, probabilities = embed_and_classify(network, pixels, form, device)
         strange = rejection.reject(embeddings).tolist() if rejection else [None] * len(part)
         for path, error, row, unknown in zip(part, errors, probabilities, strange, strict=True):
-            order = np.argsort(-row, kind="stable")
-            likely = {} if error else {classes[index]: float(row[index]) for index in order}
+            order: list[int] = [] if error else np.argsort(-row, kind="stable").tolist()
+            likely = {classes[index]: float(row[index]) for index in order}
             yield Prediction(str(path), likely, None if error else unknown, error)
         progress(min(start + CHUNK, len(files)), len(files))

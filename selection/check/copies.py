@@ -26,10 +26,12 @@ SAME = 0.95
 """Correlation of the pixels of two small pictures from which on they are near copies."""
 BLOCK = 1024
 """Pairs that are compared at once."""
-SMALL = Preprocessing(32, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "squash")
+SMALL = Preprocessing(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear", 1.0, "squash")
 """How images are made small before they are compared: whole, at 32 x 32 pixels."""
 
 Kind = Literal["bytes", "pixels", "near"]
+KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
+"""From the closest to the loosest."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,7 @@ def find_copies(images: Images, rows: Floats, *, progress: Progress | None = Non
             kind = "pixels" if np.array_equal(a, b) else "near"
             one, other = sorted(first[pairs[place]].tolist())
             found.append(Copy(one, other, kind, float(alike[place])))
-    order = {"bytes": 0, "pixels": 1, "near": 2}
-    return sorted(found, key=lambda c: (order[c.kind], -c.similarity, c.one, c.other))
+    return sorted(found, key=lambda c: (KINDS.index(c.kind), -c.similarity, c.one, c.other))
 
 
 def _candidates(rows: Floats) -> NDArray[np.int64]:

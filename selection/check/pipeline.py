@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.check.classes import AlikeClasses, find_alike_classes, find_small
-from selection.check.copies import Copy, find_copies, group_copies
+from selection.check.copies import KINDS, Copy, find_copies, group_copies
 from selection.check.findings import Copies, DataCheck, DoubtedLabel, Leak, Suggestion
 from selection.check.label_errors import LabelDoubts, doubt_labels
 from selection.check.outliers import find_outliers, measure_distances
@@ -178,7 +178,7 @@ class _Check:
 
     def name(self, row: int) -> str:
         """The class of an image; empty text if it is unlabeled."""
-        label = self.images.labels[row]
+        label = int(self.images.labels[row])
         return self.images.classes[label] if label >= 0 else ""
 
     def path(self, row: int) -> str:
@@ -217,7 +217,7 @@ class _Check:
         groups: list[Copies] = []
         for rows in group_copies(inner):
             kinds = {copy.kind for copy in inner if copy.one in rows}
-            loosest = next(kind for kind in ("near", "pixels", "bytes") if kind in kinds)
+            loosest = max(kinds, key=KINDS.index)
             groups.append(Copies(tuple(map(self.path, rows)), tuple(map(self.name, rows)), loosest))
         groups.sort(key=lambda group: not group.contradicts)
         if test is None:
@@ -228,7 +228,7 @@ class _Check:
     def leak(self, copy: Copy, test: Images) -> Leak:
         """A test image and the image that it is a copy of."""
         row = copy.other - len(self.images)
-        label = test.classes[test.labels[row]] if test.labels[row] >= 0 else ""
+        label = test.classes[int(test.labels[row])] if test.labels[row] >= 0 else ""
         labels = (label, self.name(copy.one))
         return Leak(str(test.paths[row]), self.path(copy.one), copy.kind, labels)
 
@@ -243,9 +243,8 @@ class _Check:
         chosen = choose_next(
             rows, images.labels, 1 - probabilities.max(axis=1), count, self.runtime.seed
         )
-        guesses = [
-            images.classes[each.argmax()] if doubts else "" for each in probabilities[chosen]
-        ]
+        best: list[int] = probabilities[chosen].argmax(axis=1).tolist()
+        guesses = [images.classes[label] if doubts else "" for label in best]
         likely = probabilities[chosen].max(axis=1).tolist()
         paths = map(self.path, chosen.tolist())
         return [Suggestion(*row) for row in zip(paths, guesses, likely, strict=True)]

@@ -42,9 +42,9 @@ def choose_next(
     centered = rows - rows.mean(axis=0)
     known, others = centered[labels >= 0], centered[pool]
     noise = STRENGTH * np.square(centered).sum() / len(rows)
-    covariance = np.linalg.inv(known.T @ known / noise + np.eye(rows.shape[1]))
-    reach = others @ covariance  # each choice takes a part of rank 1 away
-    weighted = reach @ ((others * unsure[pool, None]).T @ others)
+    covariance: Floats = np.linalg.inv(known.T @ known / noise + np.eye(rows.shape[1]))
+    reach: Floats = others @ covariance  # each choice takes a part of rank 1 away
+    weighted: Floats = reach @ ((others * unsure[pool, None]).T @ others)
     chosen: list[int] = []
     for _ in range(min(count, len(pool))):
         left = noise + (reach * others).sum(axis=1)

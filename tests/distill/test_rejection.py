@@ -21,9 +21,15 @@ def clouds(count, seed, width=16):
     return (centers[labels] + draw.normal(size=(count, width))).astype(np.float32), labels
 
 
+def fit(rows, labels) -> Rejection:
+    rejection = fit_rejection(rows, labels)
+    assert rejection is not None
+    return rejection
+
+
 def test_the_distance_is_one_minus_the_mean_cosine_of_the_nearest():
     rows, labels = clouds(30, 0)
-    rejection = fit_rejection(rows, labels)
+    rejection = fit(rows, labels)
     new, _ = clouds(4, 1)
     for point, found in zip(new, rejection.distances(new), strict=True):
         cosines = [point @ other / np.linalg.norm(point) / np.linalg.norm(other) for other in rows]
@@ -33,13 +39,13 @@ def test_the_distance_is_one_minus_the_mean_cosine_of_the_nearest():
 def test_new_images_of_known_classes_are_accepted_as_often_as_promised():
     rejected = []
     for seed in range(20):
-        rejection = fit_rejection(*clouds(120, seed))
+        rejection = fit(*clouds(120, seed))
         rejected.append(rejection.reject(clouds(400, 100 + seed)[0]).mean())
     assert 0.5 * (1 - KEPT) < np.mean(rejected) < 2 * (1 - KEPT)
 
 
 def test_images_of_another_kind_are_rejected():
-    rejection = fit_rejection(*clouds(120, 0))
+    rejection = fit(*clouds(120, 0))
     noise = np.random.default_rng(5).normal(size=(50, 16)) * 4
     assert rejection.reject(noise).mean() > 0.9
 
@@ -48,7 +54,7 @@ def test_only_labeled_images_set_the_threshold_and_unlabeled_ones_are_known_too(
     rows, labels = clouds(60, 0)
     other = rows + 50 * (np.arange(60) >= 40)[:, None]
     hidden = np.where(np.arange(60) < 40, labels, -1)
-    rejection = fit_rejection(other, hidden)
+    rejection = fit(other, hidden)
     assert len(rejection.bank) == 60
     assert not rejection.reject(other[40:]).any()
 
@@ -67,7 +73,7 @@ def test_labeled_images_are_kept_first():
 
 
 def test_it_is_the_same_after_saving(tmp_path):
-    rejection = fit_rejection(*clouds(50, 0))
+    rejection = fit(*clouds(50, 0))
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     from zoo.teachers.card import sha256_of
 
