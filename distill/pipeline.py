@@ -21,6 +21,7 @@ from zoo.teachers.starts import find_start
 
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
+    from distill.evaluation.rejection import Rejection
     from distill.report.report import Report
     from distill.training.loop import Trained
     from distill.training.tensorboard import Record
@@ -167,13 +168,27 @@ class DistillationJob:
             return report
         check_folder(self.save, overwrite=self.overwrite)  # another run may have come first
         ranking = teachers.ranking.to_json() if teachers.ranking else None
-        warning = save_student(trained, report, self.save, cards=teachers.cards, ranking=ranking)
+        rejection = self._measure_rejection(trained)
+        warning = save_student(
+            trained, report, self.save, cards=teachers.cards, ranking=ranking, rejection=rejection
+        )
         if plan:
             plan.saved.delete()
         if warning:
             self.runtime.warn(warning)
             return replace(report, notes=(*report.notes, warning))
         return report
+
+    def _measure_rejection(self, trained: Trained) -> Rejection | None:
+        """What tells images that are unlike the student's; of the network as it will be saved."""
+        from distill.evaluation.prediction import measure_rejection
+        from zoo.system.devices import choose_device
+
+        device = choose_device(self.runtime.device)
+        progress = self.runtime.progress("measuring features")
+        return measure_rejection(
+            trained.network, self.images, trained.preprocessing, device, progress
+        )
 
     def _folds(self) -> list[tuple[Images, Images]]:
         """Images to train the students on that calibrate, and those to test them on."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.evaluation.rejection import REJECTION_FILE, Rejection
 from distill.report.model_card import choose_license, model_card, report_claims
 from distill.report.report import Report
 from distill.report.student_page import PAGE, student_page
@@ -45,6 +46,7 @@ def save_student(
     *,
     cards: Sequence[TeacherCard] = (),
     ranking: Mapping[str, Any] | None = None,
+    rejection: Rejection | None = None,
 ) -> str:
     """Write the student, its model card, report, history and page.
 
@@ -54,6 +56,7 @@ def save_student(
         folder: timm loads it as `local-dir:FOLDER`.
         cards: of the teachers in the report.
         ranking: source of the shares, written as ranking.json.
+        rejection: tells unknown images, written as unknown.safetensors.
 
     Returns:
         Why the page could not be written; empty if it was.
@@ -86,6 +89,8 @@ def save_student(
                 license=choose_license(report_claims(report, cards)),
                 temperature=report.temperature,
             )
+            if rejection:
+                rejection.save(part, sha256_of(part / WEIGHTS_FILE))
             warning = ""
             try:
                 page = student_page(
@@ -99,8 +104,9 @@ def save_student(
             except Exception as error:  # of the page alone: it may not lose the student
                 why = f"could not be written ({first_line(error)}); the student is saved."
                 warning = f"{folder / PAGE} {why}"
-            stale = (PAGE, *ONNX_FILES, *(() if ranking else ("ranking.json",)))
-            for name in stale:  # of a previous student
+            optional = {"ranking.json": ranking, REJECTION_FILE: rejection}
+            lacking = [name for name, content in optional.items() if not content]
+            for name in (PAGE, *ONNX_FILES, *lacking):  # of a previous student
                 (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise StudentError(
