@@ -9,11 +9,8 @@ from torch import Tensor, nn
 
 from distill.export.module import INPUT, silence
 from distill.export.onnx_file import OPSET
-from zoo.errors import StudentError
 from zoo.teachers.card import Preprocessing
 
-SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}
-"""Half the width of a filter, in pixels of the output where the image shrinks."""
 FITTED = "fitted"
 
 
@@ -28,7 +25,6 @@ class Resize(nn.Module):
         self.size, self.keep = preprocessing.size, preprocessing.crop_pct
         self.square = preprocessing.crop_mode == "center"
         self.cubic = preprocessing.interpolation == "bicubic"
-        self.support = SUPPORT[preprocessing.interpolation]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Resize pixels [B, 3, H, W] uint8 in 0..255."""
@@ -62,16 +58,7 @@ def _whole(values: Tensor) -> Tensor:
 
 
 def add_resize(content: bytes, preprocessing: Preprocessing) -> bytes:
-    """An ONNX file whose `pixels` are [B, 3, H, W] of any size, from one of [B, 3, S, S].
-
-    Raises:
-        StudentError: the interpolation is not one of `SUPPORT`.
-    """
-    if preprocessing.interpolation not in SUPPORT:
-        raise StudentError(
-            f"--with-resize knows {' and '.join(SUPPORT)}, and this student is "
-            f"{preprocessing.interpolation}: leave it out."
-        )
+    """An ONNX file whose `pixels` are [B, 3, H, W] of any size, from one of [B, 3, S, S]."""
     import onnx
     from onnx import compose
 
