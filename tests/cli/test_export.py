@@ -166,7 +166,7 @@ def test_with_resize_takes_whole_photos_and_says_what_predict_says(
         pixels = np.asarray(open_image(Path(row["path"]).read_bytes())).transpose(2, 0, 1)
         assert pixels.shape[1:] != (32, 32)
         (chances,) = session.run(None, {"pixels": pixels[None]})
-        assert np.asarray(chances).max() == pytest.approx(row["probability"], abs=1e-3), row
+        assert np.asarray(chances).max() == pytest.approx(row["probability"], abs=5e-3), row
     shown = command(*words, "--int8", "--json").json
     assert shown["resized"] < 1e-2
     plain = command("export", student, "--onnx", "--overwrite", "--json").json
