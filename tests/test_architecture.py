@@ -28,6 +28,7 @@ ONLY_IN = {
     "coremltools": {"distill/export/coreml_file.py"},
     "executorch": {"distill/export/executorch_file.py"},
     "litert_torch": {"distill/export/litert_file.py"},
+    "mlflow": {"distill/training/tracking.py"},
     "nncf": {"distill/export/openvino_file.py"},
     "onnx": {"distill/export/"},
     "onnxruntime": {"distill/export/"},
@@ -39,13 +40,14 @@ ONLY_IN = {
     "safetensors": {"zoo/", "distill/"},
     "scipy": set[str](),
     "sklearn": {"cli/commands/demo.py"},
-    "tensorboard": {"distill/training/tensorboard.py"},
+    "tensorboard": {"distill/training/tracking.py"},
     "timm": {"zoo/", "distill/"},
     "torch": {"zoo/", "distill/"},
     "torchao": {"distill/export/executorch_file.py"},
     "torchvision": set[str](),
     "tqdm": set[str](),
     "typer": {"cli/"},
+    "wandb": {"distill/training/tracking.py"},
 }
 """The files and folders that may import a library; numpy may be imported anywhere."""
 
