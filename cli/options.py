@@ -195,6 +195,20 @@ AnyZoo = Annotated[str, typer.Option(help=ZOO)]
 Domain = Annotated[str | None, typer.Option(help="Only teachers whose domain has this in it.")]
 
 
+class License(StrEnum):
+    """A kind of license."""
+
+    PERMISSIVE = "permissive"
+
+
+Licensed = Annotated[
+    License | None,
+    typer.Option(
+        "--license", help="Only teachers whose weights and training data have such a license."
+    ),
+]
+
+
 class Baseline(StrEnum):
     """A method without teachers."""
 

@@ -148,7 +148,8 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
         details = (accuracy, card.data, card.network.partition(".")[0]) if wide else ()
         size = f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB"
         classes = str(card.classes or "-")
-        rows.append((card.name, card.domain, classes, size, card.license, *details, _place(card)))
+        license = f"{card.license}; data: {card.data_license}"
+        rows.append((card.name, card.domain, classes, size, license, *details, _place(card)))
     terminal.show_rows(
         ["name", "domain~", "classes>", "size>", "license~", *more, ""], rows, fold=True
     )

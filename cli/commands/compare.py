@@ -18,6 +18,7 @@ from cli.options import (
     Json,
     Labels,
     LabelsPerClass,
+    Licensed,
     Objective,
     RankedZoo,
     RequiredTarget,
@@ -31,6 +32,7 @@ from cli.options import (
     read_recipe,
 )
 from zoo.system.timing import Deadline
+from zoo.teachers.catalogue import licensed_zoo
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -54,6 +56,7 @@ def compare(
         ),
     ] = None,
     zoo: RankedZoo = "builtin",
+    license: Licensed = None,
     objective: TrainedIn = Objective.TARGET,
     arch: Arch = "auto",
     start: Start = "auto",
@@ -89,7 +92,7 @@ def compare(
     from selection import ranker
 
     how = Distillation(
-        objective=objective.value, zoo=zoo, arch=arch, start=start, image_size=image_size or None,
+        objective=objective.value, zoo=licensed_zoo(zoo, license), arch=arch, start=start, image_size=image_size or None,
         recipe=recipe,
     )  # fmt: skip
     with terminal.runtime(device, seed) as runtime:

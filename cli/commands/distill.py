@@ -22,6 +22,7 @@ from cli.options import (
     Labels,
     LabelsPerClass,
     LearningRate,
+    Licensed,
     MLflow,
     Objective,
     Power,
@@ -41,7 +42,7 @@ from cli.options import (
 )
 from zoo.errors import RankingError
 from zoo.system.timing import Deadline
-from zoo.teachers.catalogue import absolute_zoo, find_card, list_cards
+from zoo.teachers.catalogue import absolute_zoo, find_card, licensed_zoo, list_cards
 
 if TYPE_CHECKING:
     from distill.recipe import Method
@@ -58,6 +59,7 @@ def distill(
     target: Target = None,
     ranking: RankingFile = None,
     zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
+    license: Licensed = None,
     weighted: Annotated[
         bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
     ] = False,
@@ -106,6 +108,8 @@ def distill(
     """
     deadline = Deadline(budget)
     method = choose_method(weighted, nearest, teacher, baseline)
+    if license:
+        zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
     if power is not None and (nearest or teacher or baseline):
         raise typer.BadParameter("--power goes with --weighted")
     if ranking and method not in ("weighted", "nearest"):
