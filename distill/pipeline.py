@@ -169,7 +169,9 @@ class DistillationJob:
             return report
         check_folder(self.save, overwrite=self.overwrite)  # another run may have come first
         ranking = teachers.ranking.to_json() if teachers.ranking else None
-        warning = save_student(trained, report, self.save, cards=teachers.cards, ranking=ranking)
+        warning = save_student(
+            trained, report, self.save, cards=teachers.cards, ranking=ranking, images=self.images
+        )
         if plan:
             plan.saved.delete()
         if warning:

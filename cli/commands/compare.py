@@ -92,8 +92,8 @@ def compare(
     from selection import ranker
 
     how = Distillation(
-        objective=objective.value, zoo=licensed_zoo(zoo, license), arch=arch, start=start, image_size=image_size or None,
-        recipe=recipe,
+        objective=objective.value, zoo=licensed_zoo(zoo, license), arch=arch, start=start,
+        image_size=image_size or None, recipe=recipe,
     )  # fmt: skip
     with terminal.runtime(device, seed) as runtime:
         images = source.read(runtime)

@@ -110,12 +110,7 @@ def distill(
     method = choose_method(weighted, nearest, teacher, baseline)
     if license:
         zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
-    if power is not None and (nearest or teacher or baseline):
-        raise typer.BadParameter("--power goes with --weighted")
-    if ranking and method not in ("weighted", "nearest"):
-        raise typer.BadParameter("--ranking goes with --weighted and --nearest")
-    if objective is Objective.SOURCE and baseline:
-        raise typer.BadParameter("--objective needs teachers, and --baseline has none")
+    check_options(method, power, objective, ranking)
     recipe = read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
@@ -161,6 +156,22 @@ def distill(
         terminal.print_json(report.summary())
     else:
         tables.report_lines(report)
+
+
+def check_options(
+    method: Method, power: float | None, objective: Objective, ranking: Path | None
+) -> None:
+    """Refuse options that do not go with a method.
+
+    Raises:
+        BadParameter: one does not.
+    """
+    if power is not None and method != "weighted":
+        raise typer.BadParameter("--power goes with --weighted")
+    if ranking and method not in ("weighted", "nearest"):
+        raise typer.BadParameter("--ranking goes with --weighted and --nearest")
+    if objective is Objective.SOURCE and method not in ("weighted", "nearest", "teachers"):
+        raise typer.BadParameter("--objective needs teachers, and --baseline has none")
 
 
 def choose_method(

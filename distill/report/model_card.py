@@ -22,6 +22,7 @@ from zoo.teachers.starts import Start
 OTHER = "other"
 """The Hub's identifier of a license that needs a person's decision."""
 
+
 def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
     """The student's model card: method, accuracy, teachers with shares, and licenses."""
     claims = report_claims(report, cards)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from distill.student import WEIGHTS_FILE, save_network
 from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo.errors import StudentError, first_line
+from zoo.images.folder import Images
+from zoo.images.trained_on import TRAINED_ON, save_trained_on
 from zoo.system.files import atomic_folder, is_unused, write_atomic
 from zoo.teachers.card import TeacherCard, sha256_of
 
-ONNX_FILES = ("model.onnx", "model.int8.onnx")
-"""Files of `zoo export`, which belong to the weights."""
+EXPORTS = ("model.onnx", "model.xml", "model.bin", "model.tflite", "model.pte", "model.pt2")
+"""Files of `zoo export`, which belong to the weights; in int8 they are called model.int8.onnx."""
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -45,6 +48,7 @@ def save_student(
     *,
     cards: Sequence[TeacherCard] = (),
     ranking: Mapping[str, Any] | None = None,
+    images: Images | None = None,
 ) -> str:
     """Write the student, its model card, report, history and page.
 
@@ -54,6 +58,7 @@ def save_student(
         folder: timm loads it as `local-dir:FOLDER`.
         cards: of the teachers in the report.
         ranking: source of the shares, written as ranking.json.
+        images: that it was trained on; their digests are kept in case it becomes a teacher.
 
     Returns:
         Why the page could not be written; empty if it was.
@@ -76,6 +81,8 @@ def save_student(
             write_atomic(part / "report.json", document.encode("utf-8", "replace"))
             if ranking:
                 write_atomic(part / "ranking.json", _to_text(ranking))
+            if images:
+                save_trained_on(images, part)
             write_atomic(part / "README.md", model_card(report, cards))
             save_network(
                 trained.network,
@@ -99,9 +106,7 @@ def save_student(
             except Exception as error:  # of the page alone: it may not lose the student
                 why = f"could not be written ({first_line(error)}); the student is saved."
                 warning = f"{folder / PAGE} {why}"
-            stale = (PAGE, *ONNX_FILES, *(() if ranking else ("ranking.json",)))
-            for name in stale:  # of a previous student
-                (folder / name).unlink(missing_ok=True)
+            _delete_stale(folder, ranking=ranking is None)
     except OSError as error:
         raise StudentError(
             f"The student could not be saved in {folder}: {error.strerror or error}. "
@@ -109,6 +114,17 @@ def save_student(
         ) from error
     delete_checkpoint(trained.state)
     return warning
+
+
+def _delete_stale(folder: Path, *, ranking: bool) -> None:
+    """Delete the page, the exports and the ranking of a previous student."""
+    names = [PAGE, TRAINED_ON, *(["ranking.json"] if ranking else [])]
+    for name in EXPORTS:
+        small = name.replace("model", "model.int8")
+        names += [name, small, f"{name}.json", f"{small}.json"]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "model.mlpackage", ignore_errors=True)
 
 
 def _to_text(document: Mapping[str, Any]) -> str:

@@ -141,7 +141,7 @@ def test_every_extra_is_declared_and_every_format_is_an_option():
 
 @pytest.mark.parametrize("name", ["torch", "coreml"])
 def test_a_format_without_int8_says_which_have_it(name):
-    with pytest.raises(StudentError, match="no int8 file of .*: choose one of onnx, openvino"):
+    with pytest.raises(StudentError, match=r"no int8 file of .*: choose one of onnx, openvino"):
         check_format(name, int8=True)
 
 
