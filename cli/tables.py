@@ -259,12 +259,12 @@ def comparison_table(comparison: Comparison) -> None:
             behind = f"{100 * row.behind:.1f}"
             p_value = f"{row.chance:.3f}" if row.chance >= 0.001 else "<0.001"
         cells = (row.method, f"{row.accuracy:.1%}", interval, behind, p_value)
-        rows.append((*cells, f"{row.seconds:.0f}"))
-    terminal.show_rows(
-        ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "seconds>"],
-        rows,
-        fold=True,
-    )
+        cost = (
+            (f"{row.cost.milliseconds:.1f}", f"{row.cost.megabytes:.1f}") if row.cost else ("", "")
+        )
+        rows.append((*cells, *cost, f"{row.seconds:.0f}"))
+    heads = ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "ms>", "MB>"]
+    terminal.show_rows([*heads, "training s>"], rows, fold=True)
     terminal.say(comparison.verdict)
     folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
     seeds = "one seed" if comparison.seeds == 1 else f"{comparison.seeds} seeds"

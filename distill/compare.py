@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distill.evaluation.comparison import Bools, Comparison, compare, divide
+from distill.catalogue import summarize_student
+from distill.evaluation.comparison import Bools, Comparison, Cost, compare, divide
 from distill.pipeline import describe_overlap, load_test, source_of, train_student
 from distill.recipe import RANKED, Distillation, Method
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
@@ -117,17 +118,17 @@ class Record:
             with saving("comparison", self.path):
                 write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
 
-    def gather(self, method: Method, seeds: int, folds: int) -> tuple[Bools, float]:
-        """The results of a method's students [S, N], its folds one after the other; all seconds."""
-        keys = [[cell_key(method, fold, seed) for fold in range(folds)] for seed in range(seeds)]
+    def gather(self, name: str, seeds: int, folds: int) -> tuple[Bools, float]:
+        """The results of a row's students [S, N], its folds one after the other; all seconds."""
+        keys = [[cell_key(name, fold, seed) for fold in range(folds)] for seed in range(seeds)]
         hits = ["".join(self.cells[key]["hits"] for key in row) for row in keys]
         seconds = sum(self.cells[key]["seconds"] for row in keys for key in row)
         return np.array([[hit == "1" for hit in row] for row in hits]), seconds
 
 
-def cell_key(method: Method, fold: int, seed: int) -> str:
+def cell_key(name: str, fold: int, seed: int) -> str:
     """Where a record keeps a student; files of version 0.1 hold the first seed alone."""
-    return f"{method}/{fold}" + (f"/{seed}" if seed else "")
+    return f"{name}/{fold}" + (f"/{seed}" if seed else "")
 
 
 def compare_methods(
@@ -135,6 +136,7 @@ def compare_methods(
     how: Distillation | None = None,
     *,
     methods: Sequence[Method] = METHODS,
+    archs: Sequence[str] = (),
     ranker: Ranker | None = None,
     test: str | Path | Images | None = None,
     folds: int = 3,
@@ -152,6 +154,8 @@ def compare_methods(
         images: a folder, an `ImageSource`, or images that are read already; some labeled.
         how: student, recipe and zoo; its method is replaced by each of `methods`.
         methods: to compare, the simplest first: of equally good ones the first is recommended.
+        archs: students to train by each method instead of that of `how`, as timm's names or
+            aliases; milliseconds and megabytes of several are weighed against accuracy.
         ranker: ranks the teachers for `nearest` and `weighted`: `selection.ranker`.
         test: held-out labeled images, or their folder.
         folds: of the cross-validation without `test`.
@@ -175,6 +179,7 @@ def compare_methods(
         read,
         how or Distillation(),
         methods=methods,
+        archs=archs,
         ranker=ranker,
         test=load_test(test, read, runtime),
         folds=folds,
@@ -197,6 +202,7 @@ class ComparisonJob:
     images: Images
     how: Distillation = field(default_factory=Distillation)
     methods: Sequence[Method] = METHODS
+    archs: Sequence[str] = ()
     ranker: Ranker | None = None
     test: Images | None = None
     folds: int = 3
@@ -230,25 +236,25 @@ class ComparisonJob:
         self.check()
         if overlap := describe_overlap(self.images, self.test):
             self.runtime.warn(overlap)
-        how = self.how.resolve(self.images, self.runtime)
+        hows = self._students()
         device = choose_device(self.runtime.device)
         parts, folds = divide(self.images, self.test, self.folds)
         seeds = self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS
-        cells = [*product(range(seeds), range(len(parts)), self.methods)]
+        cells = [*product(range(seeds), range(len(parts)), range(len(hows)), self.methods)]
         rankings: dict[int, TeacherRanking] = {}
         with self.runtime.join() as runtime:
             if plan and plan.again:
-                for _, fold, method in cells:  # their outputs stay in the store
-                    self._teachers(how.by(method), parts[fold][0], fold, rankings, runtime)
-            how = plan.settle(how, runtime) if plan else how
-            run = self._fingerprint(how, folds)
+                for _, fold, _, method in cells:  # their outputs stay in the store
+                    self._teachers(hows[0].by(method), parts[fold][0], fold, rankings, runtime)
+            hows = [plan.settle(how, runtime) if plan else how for how in hows]
+            run = self._fingerprint(hows, folds)
             record = Record.open(self.save, run, writes=runtime.processes.is_first)
             runtime.processes.wait()  # all start from the same file, before one of them writes it
             if moved := record.move_other():
                 runtime.warn(moved)
-            for seed, fold, method in cells:
-                train, test = parts[fold]
-                if record.holds(key := cell_key(method, fold, seed), len(test)):
+            for seed, fold, student, method in cells:
+                (train, test), how = parts[fold], hows[student]
+                if record.holds(key := cell_key(self._name(how, method), fold, seed), len(test)):
                     continue
                 recipe = replace(how.recipe, seed=how.recipe.seed + seed)
                 own = replace(how, recipe=recipe).by(method)
@@ -265,9 +271,11 @@ class ComparisonJob:
                 right = np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels
                 record.add(key, right, trained.seconds)
                 delete_checkpoint(trained.state)
-        found = {method: record.gather(method, seeds, len(parts)) for method in self.methods}
+        named = {self._name(how, method): how for method in self.methods for how in hows}
+        found = {name: record.gather(name, seeds, len(parts)) for name in named}
         sizes = [len(test) for _, test in parts] if folds else []
-        comparison = compare(found, folds=sizes)
+        costs = {name: self._cost(how) for name, how in named.items()}
+        comparison = compare(found, folds=sizes, costs=costs)
         record.save(comparison.to_json())
         return comparison
 
@@ -281,7 +289,9 @@ class ComparisonJob:
 
         self.check()
         deadline = deadline or Deadline()
-        how = self.how.resolve(self.images, self.runtime)
+        how, *others = self._students()
+        if others:
+            raise StudentError("--budget and --dry-run plan one student: name one --arch.")
         parts, folds = divide(self.images, self.test, self.folds)
         digests = (self.images.digest, self.test and self.test.digest)
         depends = (*digests, folds, self.seeds, how, deadline.budget)
@@ -311,10 +321,27 @@ class ComparisonJob:
             rankings[fold] = self.ranker(images, how.zoo or "builtin", runtime).run()
         return prepare_teachers(how, images, runtime, ranking=rankings.get(fold))
 
-    def _fingerprint(self, how: Distillation, folds: int) -> str:
-        """SHA-256 of what the results depend on; a start of the Hub is downloaded for it."""
-        start = find_start(how.start, how.arch).fetch(self.runtime.progress)
+    def _students(self) -> list[Distillation]:
+        """The distillation of each architecture, resolved."""
+        hows = [replace(self.how, arch=arch) for arch in self.archs or [self.how.arch]]
+        resolved = [how.resolve(self.images, self.runtime) for how in hows]
+        return [*{how.arch: how for how in resolved}.values()]
+
+    def _name(self, how: Distillation, method: Method) -> str:
+        """Of a row: its method, and the student where there are several."""
+        return f"{method} {how.arch}" if len(self.archs) > 1 else method
+
+    def _cost(self, how: Distillation) -> Cost:
+        """Milliseconds and megabytes of a student, measured once."""
+        student = summarize_student(how.arch, how.size, {}, cache=self.runtime.cache)
+        return Cost(how.arch, student.milliseconds, student.bytes / 1e6)
+
+    def _fingerprint(self, hows: Sequence[Distillation], folds: int) -> str:
+        """SHA-256 of what the results depend on; starts of the Hub are downloaded for it."""
         tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
-        numbers = (how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,
-                   how.power, sorted(how.shares.items()), self.runtime.seed)  # fmt: skip
-        return hashlib.sha256(repr((tasks, folds, numbers)).encode()).hexdigest()
+        numbers: list[object] = []
+        for how in hows:
+            start = find_start(how.start, how.arch).fetch(self.runtime.progress)
+            numbers += [how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,
+                        how.power, sorted(how.shares.items()), self.runtime.seed]  # fmt: skip
+        return hashlib.sha256(repr((tasks, folds, tuple(numbers))).encode()).hexdigest()

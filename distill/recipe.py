@@ -32,6 +32,8 @@ class Recipe:
     Attributes:
         updates: optimizer steps (ours); 0 fits the head alone, in closed form.
         labeled_batch: labeled images per update (ours).
+        class_balance: how far the classes of labeled images are drawn alike, 0..1: an image of a
+            class with n labels is drawn n^-class_balance times as often (ours).
         unlabeled_batch: target images per update for the losses that need no label (ours).
         learning_rate: peak learning rate of AdamW (ours).
         weight_decay: of AdamW, for weight matrices only (ours).
@@ -66,6 +68,7 @@ class Recipe:
 
     updates: int = 200
     labeled_batch: int = 32
+    class_balance: float = 0.5
     unlabeled_batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -90,6 +93,7 @@ class Recipe:
         bounds: dict[str, tuple[float, float]] = {
             "updates": (0, inf),
             "labeled_batch": (2, inf),
+            "class_balance": (0, 1),
             "unlabeled_batch": (2, inf),
             "learning_rate": (0, 1),
             "weight_decay": (0, 10),

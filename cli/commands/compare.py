@@ -9,7 +9,6 @@ import typer
 
 from cli import tables, terminal
 from cli.options import (
-    Arch,
     Budget,
     Compared,
     Device,
@@ -58,7 +57,12 @@ def compare(
     zoo: RankedZoo = "builtin",
     license: Licensed = None,
     objective: TrainedIn = Objective.TARGET,
-    arch: Arch = "auto",
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Student, as for `zoo distill`; repeat it to weigh milliseconds and megabytes."
+        ),
+    ] = None,
     start: Start = "auto",
     unlabeled: Unlabeled = None,
     labels: Labels = None,
@@ -92,7 +96,7 @@ def compare(
     from selection import ranker
 
     how = Distillation(
-        objective=objective.value, zoo=licensed_zoo(zoo, license), arch=arch, start=start,
+        objective=objective.value, zoo=licensed_zoo(zoo, license), start=start,
         image_size=image_size or None, recipe=recipe,
     )  # fmt: skip
     with terminal.runtime(device, seed) as runtime:
@@ -101,6 +105,7 @@ def compare(
             images,
             how,
             methods=[name for name in METHODS if not method or name in method],
+            archs=arch or ["auto"],
             ranker=ranker,
             test=load_test(test, images, runtime),
             folds=folds,

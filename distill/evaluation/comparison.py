@@ -19,9 +19,29 @@ from zoo.statistics import two_sided, wilson
 FORMAT = 1
 SIGNIFICANCE = 0.05
 """Probability that any difference of a comparison is called significant where there is none."""
+CLOSE = 0.01
+"""Accuracy that a faster student may lack to be recommended, if it is not significantly worse."""
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the students of an architecture cost.
+
+    Attributes:
+        arch: timm's name.
+        milliseconds: for one image on one thread of this machine's CPU.
+        megabytes: of the saved weights.
+    """
+
+    arch: str
+    milliseconds: float
+    megabytes: float
+
+    def __str__(self) -> str:
+        return f"{self.milliseconds:.1f} ms and {self.megabytes:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -29,7 +49,7 @@ class Standing:
     """The result of one method on the images that all methods were tested on.
 
     Attributes:
-        method: its name.
+        method: its name, with the student's where there are several students.
         accuracy: mean over the seeds, 0..1.
         low, high: ends of its 95 % interval: Wilson's, of as many images as have its variance.
         behind: accuracy of the best method minus its own.
@@ -37,6 +57,7 @@ class Standing:
             pairs of methods; 1 for the best.
         seconds: training time, all its students together.
         seed_deviation: standard deviation of a student's accuracy over seeds; None for one seed.
+        cost: of its students; None if it was not measured.
     """
 
     method: str
@@ -47,6 +68,7 @@ class Standing:
     chance: float
     seconds: float
     seed_deviation: float | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +93,22 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as `zoo compare --json` shows it."""
-        return {"format": FORMAT, "best": self.best, "verdict": self.verdict, **asdict(self)}
+        words = {"best": self.best, "recommended": self.recommended, "verdict": self.verdict}
+        return {"format": FORMAT, **words, **asdict(self)}
 
     @property
     def best(self) -> str:
         """The most accurate method."""
         return self.standings[0].method
+
+    @property
+    def recommended(self) -> str:
+        """The method to ship: of the fastest student that is hardly worse than the best one.
+
+        It lacks at most `CLOSE` of the best accuracy, and not significantly.
+        """
+        close = [s for s in self.standings if s.behind <= CLOSE and s.chance >= SIGNIFICANCE]
+        return min(close, key=lambda s: s.cost.milliseconds if s.cost else 0.0).method
 
     @property
     def verdict(self) -> str:
@@ -90,6 +122,7 @@ class Comparison:
             parts.append(f"Significantly better than {', '.join(beaten)} points.")
         if tied:
             parts.append(f"Ahead of {', '.join(tied)} points, which is not significant.")
+        parts += self._weigh_costs()
         if others and self.seeds == 1:
             parts.append(
                 "With one seed this holds for these students: another seed may order the methods "
@@ -97,8 +130,27 @@ class Comparison:
             )
         return " ".join(parts)
 
+    def _weigh_costs(self) -> list[str]:
+        """What the best student costs, and what a faster one lacks; nothing for one kind of it."""
+        best, faster = self.standings[0].cost, dict[str, Standing]()
+        for row in self.standings:  # the first of an architecture is its most accurate
+            if best and row.cost and row.cost.milliseconds < best.milliseconds:
+                faster.setdefault(row.cost.arch, row)
+        parts = [
+            f"{row.method} needs {row.cost} instead of {best}, for {100 * row.behind:.1f} points."
+            for row in faster.values()
+        ]
+        if parts and self.recommended != self.best:
+            parts.append(f"Ship {self.recommended}: it is faster and hardly worse.")
+        return parts
 
-def compare(correct: Mapping[str, tuple[Bools, float]], *, folds: Sequence[int] = ()) -> Comparison:
+
+def compare(
+    correct: Mapping[str, tuple[Bools, float]],
+    *,
+    folds: Sequence[int] = (),
+    costs: Mapping[str, Cost] | None = None,
+) -> Comparison:
     """Order methods by accuracy and test each against the best.
 
     Args:
@@ -107,6 +159,7 @@ def compare(correct: Mapping[str, tuple[Bools, float]], *, folds: Sequence[int] 
             methods the first is the best, so put the simplest first.
         folds: images of each fold of the cross-validation, one fold after the other; empty for
             held-out images.
+        costs: of the students, by method.
     """
     hits = {name: np.atleast_2d(rows).astype(np.float64) for name, (rows, _) in correct.items()}
     best = max(hits, key=lambda name: hits[name].sum())
@@ -126,6 +179,7 @@ def compare(correct: Mapping[str, tuple[Bools, float]], *, folds: Sequence[int] 
                 chance=1.0 if name == best else chances[frozenset((name, best))],
                 seconds=correct[name][1],
                 seed_deviation=deviation,
+                cost=(costs or {}).get(name),
             )
         )  # fmt: skip
     order = sorted(standings, key=lambda standing: (standing.behind, standing.method != best))

@@ -48,13 +48,13 @@ class Batches:
         self.strong = strong
         self.unlabeled_batch = recipe.unlabeled_batch if unlabeled else 0
         self.labeled_rows = torch.nonzero(labels >= 0).flatten()
+        self.turns = repeat_rare(labels, recipe.class_balance)
 
     def __getitem__(self, step: int) -> Batch:
         """Batch of update `step`, from 0."""
         recipe = self.recipe
         generator = make_generator(recipe.seed, VIEWS, step)
-        drawn = self._draw(len(self.labeled_rows), recipe.labeled_batch, step, LABELED)
-        labeled = self.labeled_rows[drawn]
+        labeled = self.turns[self._draw(len(self.turns), recipe.labeled_batch, step, LABELED)]
         rows = self._draw(len(self.pixels), self.unlabeled_batch, step, UNLABELED)
         images = self.views(torch.cat([labeled, rows]), len(labeled), generator)
         return Batch(images, self.labels[labeled], rows, step)
@@ -90,6 +90,28 @@ class Batches:
             for turn in range(first, last + 1)
         ]
         return torch.cat(shuffles)[places - first * size]
+
+
+def repeat_rare(labels: Tensor, balance: float) -> Tensor:
+    """Rows of the labeled images, those of rare classes several times.
+
+    Args:
+        labels: [N], -1 for unknown.
+        balance: an image of a class with n labels comes (largest n / n)^balance times, rounded: at
+            0 all come once, at 1 all classes have about as many rows.
+    """
+    rows = torch.nonzero(labels >= 0).flatten()
+    if not len(rows):
+        return rows
+    counts = torch.bincount(labels[rows])
+    times = (counts.max() / counts[labels[rows]]) ** balance
+    return rows.repeat_interleave(times.round().long())
+
+
+def log_prior(labels: Tensor, classes: int, balance: float) -> Tensor:
+    """Logarithm of how often each class is drawn against the most frequent one, [C]; 0 if never."""
+    counts = torch.bincount(labels[repeat_rare(labels, balance)], minlength=classes)
+    return torch.where(counts > 0, counts / counts.max(), 1.0).log()
 
 
 def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from distill.training.targets import SoftLabels, Targets
 from zoo.errors import StudentError
 from zoo.features.inference import in_batches, to_input
 from zoo.features.linear_probe import (
+    fit_offsets,
     fit_ridge,
     fit_soft_ridge,
     fit_temperature,
@@ -62,7 +63,8 @@ def initialize_head(
     if soft is None:
         scores, strength = ridge_leave_one_out(features, names)
         weights, intercept = fit_ridge(features, names, strength)
-        wanted = np.eye(len(intercept))[names]
+        offsets, wanted = fit_offsets(scores, names), names
+        scores, intercept = scores + offsets, intercept + offsets
     else:
         wanted = soft[rows]
         wanted[: len(known)] = np.eye(wanted.shape[1])[names]

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill.network import find_head
 from distill.recipe import Objective, Recipe
 from distill.student import Student, choose_image_size, create_student, student_preprocessing
 from distill.training.accumulation import GradientAccumulation
-from distill.training.batches import Batch, Batches
+from distill.training.batches import Batch, Batches, log_prior
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.convolutions import fast_convolutions
 from distill.training.freezing import FrozenBatches, find_frozen_part, run_frozen_part
@@ -177,7 +178,8 @@ def fit(
     if pretrained or not recipe.updates:
         with fast_convolutions(student):
             initialize_head(student, pixels, labels, targets, preprocessing, device)
-    losses = make_losses(recipe, targets, device)
+    prior = log_prior(labels, len(find_head(student.network).weight), recipe.class_balance)
+    losses = make_losses(recipe, targets, device, prior)
     strong = not losses.keys().isdisjoint({"agreement", "fixmatch"})
     batches = Batches(pixels, labels, recipe, unlabeled=len(losses) > 1, strong=strong)
     part = find_frozen_part(student, recipe, pixels, preprocessing, device) if pretrained else None

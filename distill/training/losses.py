@@ -79,12 +79,21 @@ def _pseudo_label_loss(logits: Tensor, strong: Tensor, threshold: float) -> Tens
 
 
 def make_losses(
-    recipe: Recipe, targets: Targets | None, device: torch.device
+    recipe: Recipe, targets: Targets | None, device: torch.device, prior: Tensor
 ) -> dict[str, tuple[Weight, Loss]]:
-    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distill + L_pseudo."""
+    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distill + L_pseudo.
+
+    Args:
+        recipe: weights and thresholds.
+        targets: of the distillation, if any.
+        device: of the student.
+        prior: [C], logarithm of how often each class is drawn; L_lab has it added to the logits
+            (logit adjustment, Menon et al., ICLR 2021), so that rare classes count as others.
+    """
+    prior = prior.to(device)
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.classify(phi[: len(batch.labels)])
+        logits = student.classify(phi[: len(batch.labels)]) + prior
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
     def fixmatch(student: Student, phi: Tensor, batch: Batch) -> Tensor:

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from distill.recipe import Objective
 from zoo.errors import ZooError
-from zoo.features.linear_probe import fit_ridge, fit_temperature, ridge_leave_one_out, standardize
-from zoo.features.self_training import self_train, self_train_left_out, softmax
+from zoo.features.linear_probe import (
+    fit_offsets,
+    fit_ridge,
+    fit_temperature,
+    ridge_leave_one_out,
+    softmax,
+    standardize,
+)
+from zoo.features.self_training import self_train, self_train_left_out
 from zoo.features.store import Features
 from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array
@@ -208,7 +215,8 @@ def soft_labels(
     sum_s alpha_s K_s, K_s the cosine of two images in teacher s's features, which are
     standardized over all N images. It learns from the unlabeled images too, by `self_train`,
     unless its balanced accuracy is lower then. That, regularization and temperature are chosen by
-    cross-validation on the labeled images, which leaves out the same number of each class.
+    cross-validation on the labeled images, which leaves out the same number of each class; so are
+    offsets of the classes where they differ in how many labels they have (`fit_offsets`).
     """
     known = np.flatnonzero(labels >= 0)
     names, classes = labels[known], int(labels.max()) + 1
@@ -217,13 +225,17 @@ def soft_labels(
     kernel = _kernel(features, shares, landmarks)
     rows = _coordinates(kernel[:, : len(known)], known)
     left_out, strength = ridge_leave_one_out(rows[known], names)
+    offsets = fit_offsets(left_out, names)
     weights, intercept = fit_ridge(rows[known], names, strength)
-    scores = rows @ weights + intercept
+    left_out, scores = left_out + offsets, rows @ weights + intercept + offsets
     if len(others):
         rows = _coordinates(kernel, landmarks, DIRECTIONS)
-        again = self_train_left_out(rows, labels, classes, strength)
+        again = self_train_left_out(rows, labels, classes, strength, offsets)
+        further = fit_offsets(again, names)
+        again += further
         if _balanced_accuracy(again, names) >= _balanced_accuracy(left_out, names):
-            left_out, scores = again, self_train(rows, labels, classes, strength)
+            scores = self_train(rows, labels, classes, strength, offsets) + further
+            left_out = again
     # a probability of 0 would veto a class in the product of experts of `agreement_loss`
     probabilities = softmax(scores / fit_temperature(left_out, names)).clip(min=FLOOR)
     probabilities /= probabilities.sum(axis=1, keepdims=True)

@@ -2,13 +2,13 @@
 
 python -m tests.benchmarks.leave_one_out --data TUNING, where TUNING is a folder by make_tuning.py.
 The teacher that is called like the task is left out of it. Accuracy is that on the images of
-TASK/train whose labels were hidden, in %; shares are made by `selection.rank`. A line a task also
-has the accuracy without self-training, of ridge regression on the labels alone.
+TASK/train whose labels were hidden, in %; shares are made by `selection.rank`, and those of the
+others grow in proportion where one is left out. A line a task also has the accuracy without
+self-training, of ridge regression on the labels alone.
 """
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from distill.training import targets
 from distill.training.targets import soft_labels
 from selection import rank
-from selection.scoring import ScoreStore
+from selection.shares import normalize
 from zoo import extract_features, list_cards, read_images
 from zoo.features.controls import extract_controls
 
@@ -47,19 +47,18 @@ def measure(folder, labels, draws):
     found, shared = [], dict.fromkeys(features, 0.0)
     for seed in range(draws):
         known = images.keep_labels(labels, seed).labels
-        with TemporaryDirectory() as place:
-            store, row = ScoreStore(Path(place)), {}
-            for out in ("", *features):
-                some = {name: each for name, each in features.items() if name != out}
-                ranking = rank(some, known, metric=METRIC, controls=controls, store=store)
-                shares = ranking.weights()
-                row[out] = accuracy(some, shares, known, images.labels)
-                if not out:
-                    wrong = np.zeros((np.count_nonzero(known >= 0), len(images.classes)))
-                    with patch.object(targets, "self_train_left_out", lambda *_: wrong):  # noqa: B023
-                        row[RIDGE] = accuracy(some, shares, known, images.labels)
-                    for name, share in shares.items():
-                        shared[name] += share / draws
+        shares = rank(features, known, metric=METRIC, controls=controls).weights()
+        row = {"": accuracy(features, shares, known, images.labels)}
+        wrong = np.zeros((np.count_nonzero(known >= 0), len(images.classes)))
+        with patch.object(targets, "self_train_left_out", lambda *_: wrong):  # noqa: B023
+            row[RIDGE] = accuracy(features, shares, known, images.labels)
+        for out in features:
+            others = {name: share for name, share in shares.items() if name != out}
+            alike = len(others) == len(shares)
+            row[out] = (
+                row[""] if alike else accuracy(features, normalize(others), known, images.labels)
+            )
+            shared[out] += shares.get(out, 0.0) / draws
         found.append(row)
     return found, shared
 

@@ -8,7 +8,20 @@ import numpy as np
 
 from zoo.system.files import write_atomic
 
-ORDER = ("transfer", "fixmatch", "random", "equal", "nearest", "weighted", "default")
+ORDER = (
+    "transfer",
+    "fixmatch",
+    "probe",
+    "random",
+    "equal",
+    "nearest",
+    "weighted",
+    "generic",
+    "pseudo",
+    "feature",
+    "default",
+    "ceiling",
+)
 MAIN = "mobilenetv3_small_100"
 BUDGETS = (4, 10)
 """Labels per class over which the means are taken."""
@@ -115,12 +128,12 @@ def print_variants(found):
     print("|---|---|---|---|---|---|")
     for variant in variants:
         rows = [[*row.values()] for row in found[variant].values()]
-        base = "default" if variant == "probe" else re.split("[:@]|_less", variant)[0]
+        base = re.split("[:@]|_less", variant)[0]
         cells = [compare(found, variant, other) for other in (base, "transfer", "fixmatch")]
         print(f"| {variant} | {sum(map(len, rows))} | {mean_of(rows):.1f} | {' | '.join(cells)} |")
 
 
-def show(cells, *, save=None, plot=None):
+def show(cells, *, regime="real", save=None, plot=None):
     """Print every table that the cells fill; write them and the means; draw them."""
     for arch in sorted({key.split("/")[0] for key in cells}, reverse=True):
         budgets = sorted({int(key.split("/")[2]) for key in cells if key.startswith(arch)})
@@ -135,7 +148,7 @@ def show(cells, *, save=None, plot=None):
             print_variants(every)
     seconds = defaultdict(list)
     for key, cell in cells.items():
-        if key.split("/")[-1] in ORDER:
+        if key.split("/")[-1] in ORDER and "seconds" in cell:
             seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
     print("\n| student | method | median seconds of training | cells |\n|---|---|---|---|")
     for (arch, method), values in sorted(seconds.items()):
@@ -145,7 +158,9 @@ def show(cells, *, save=None, plot=None):
         rows = {method: [[*row.values()] for row in found[method].values() if row]
                 for method in ORDER if method in found}  # fmt: skip
         means = {method: round(mean_of(each), 2) for method, each in rows.items() if each}
-        write_atomic(save, json.dumps({"means": means, "cells": cells}, indent=1) + "\n")
+        document = json.loads(save.read_text()) if save.exists() else {}
+        document[regime] = {"means": means, "cells": cells}
+        write_atomic(save, json.dumps(document, indent=1) + "\n")
     if plot:
         draw(complete(gather(cells, MAIN, BUDGETS)), plot)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import paper_tables
-from tests.benchmarks.paper import METHODS, parse, path_of, shares_of, unpack
+from tests.benchmarks.paper import GENERIC, METHODS, parse, path_of, shares_of, unpack
 from tests.benchmarks.paper_tables import complete, gather, interval, paired, show
 from tests.support.scoring_tasks import make_ranking
 
@@ -50,7 +50,8 @@ def test_who_teaches_follows_from_the_name():
     def shares(method, power=None):
         return shares_of(method, PARC, RANKING, np.random.default_rng(0), power)
 
-    assert shares("transfer") == shares("fixmatch") == {}
+    assert shares("transfer") == shares("fixmatch") == shares("probe") == shares("feature") == {}
+    assert shares("generic") == {GENERIC: 1.0}
     assert shares("equal") == pytest.approx(dict.fromkeys(PARC, 1 / 3))
     assert shares("nearest") == {"ant": 1.0}
     assert shares("weighted") == pytest.approx({"ant": 4096 / 4097, "bee": 1 / 4097})
@@ -59,7 +60,7 @@ def test_who_teaches_follows_from_the_name():
     (name,) = shares("random")
     assert name in PARC
     ours = RANKING.weights()
-    assert shares("default") == ours
+    assert shares("default") == shares("pseudo") == shares("ceiling") == ours
     best = RANKING.nearest()
     less = shares("default_less_best")
     assert less.keys() == ours.keys() - {best}
@@ -84,17 +85,22 @@ def test_the_tables_name_every_method_and_the_file_holds_means_and_cells(tmp_pat
     assert "| over transfer |  | +1.0 (+1.0 to +1.0), 2 of 2 |" in out
     assert "4 and 10 labels per class, 2 seeds" in out
     document = json.loads((tmp_path / "paper.json").read_text())
-    assert list(document["means"]) == list(METHODS)
-    assert document["means"]["transfer"] == pytest.approx(55.5)
-    assert document["cells"] == every
+    assert list(document["real"]["means"]) == list(METHODS)
+    assert document["real"]["means"]["transfer"] == pytest.approx(55.5)
+    assert document["real"]["cells"] == every
+    show(cells(transfer=0.4), regime="small", save=tmp_path / "paper.json")
+    document = json.loads((tmp_path / "paper.json").read_text())
+    assert document["small"]["means"] == {"transfer": pytest.approx(45.5)}
+    assert document["real"]["cells"] == every
 
 
 def test_cells_that_were_saved_are_known_to_the_next_run(tmp_path):
     every = cells(transfer=0.5)
-    options = SimpleNamespace(out=tmp_path / "cells", save=tmp_path / "paper.json")
-    options.out.mkdir()
+    options = SimpleNamespace(out=tmp_path, save=tmp_path / "paper.json", regime="real")
+    folder = tmp_path / "real"
+    folder.mkdir()
     unpack(options)
-    assert not [*options.out.iterdir()]
+    assert not [*folder.iterdir()]
     show(every, save=options.save)
     (known, *others) = every
     path_of(known, options).write_text("newer")
@@ -122,7 +128,7 @@ def test_a_variant_meets_the_same_method_in_the_cells_that_both_have(capsys):
         if "/10/0/" in key
     }
     for name, base in {"default@weak": "default", "weighted_less_best": "weighted",
-                       "default:power=0": "default", "probe": "default"}.items():  # fmt: skip
+                       "default:power=0": "default"}.items():  # fmt: skip
         every |= {
             key.replace(f"/{base}", f"/{name}"): value
             for key, value in some.items()
@@ -133,6 +139,4 @@ def test_a_variant_meets_the_same_method_in_the_cells_that_both_have(capsys):
     lost = "-2.0 (-2.0 to -2.0), 0 of 2"
     assert f"| default@weak | 2 | 73.0 | {lost} | +18.0 (" in out
     assert f"| weighted_less_best | 2 | 63.0 | {lost} | +8.0 (" in out
-    assert f"| probe | 2 | 73.0 | {lost} |" in out
     assert "| default:power=0 | 2 |" in out
-    assert "probe" not in out.split("| variant |")[0]

@@ -150,3 +150,17 @@ def test_mistakes_are_one_line_and_leave_the_file_alone(compare, imgs):
     assert "could not be saved" in compare("--save", "no/where.json").mistake
     assert compare("--folds", 2).code == 2
     assert compare("--method", "magic").code == 2
+
+
+def test_several_students_are_compared_with_what_they_cost(command, imgs, test_imgs, toy_zoo):
+    words = ("--target", imgs, "--test", test_imgs, "--method", "transfer", *TINY, *ONE)
+    ran = command("compare", *words, "--arch", "test_efficientnet", "--json")
+    assert ran.code == 0, ran.err
+    rows = {row["method"]: row["cost"] for row in ran.json["standings"]}
+    assert rows.keys() == {"transfer test_resnet", "transfer test_efficientnet"}
+    assert rows["transfer test_resnet"]["arch"] == "test_resnet"
+    assert all(cost["milliseconds"] > 0 < cost["megabytes"] for cost in rows.values())
+    assert ran.json["recommended"] in rows
+    refused = command("compare", *words, "--arch", "test_efficientnet", "--dry-run")
+    assert refused.code == 1
+    assert "name one --arch" in refused.err

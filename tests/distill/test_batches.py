@@ -9,7 +9,14 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from distill.recipe import Recipe
 from distill.training import batches as module
-from distill.training.batches import OPERATIONS, Batches, strong_view, weak_view
+from distill.training.batches import (
+    OPERATIONS,
+    Batches,
+    log_prior,
+    repeat_rare,
+    strong_view,
+    weak_view,
+)
 
 RECIPE = Recipe(updates=9, labeled_batch=4, unlabeled_batch=6, seed=3)
 STILL = replace(RECIPE, min_area=1.0, color=0.0, flip=False)
@@ -71,6 +78,27 @@ def test_every_labeled_image_comes_once_before_any_comes_again():
     assert labels == LABELS[seen].tolist()
     labeled = [0, 1, 3, 5, 6, 8, 9]
     assert all(sorted(seen[k : k + 7]) == labeled for k in range(0, 28, 7))
+
+
+def test_images_of_rare_classes_come_more_often():
+    labels = torch.tensor([0] * 18 + [1] * 2 + [-1] * 5)
+
+    def drawn(balance):
+        return Counter(labels[repeat_rare(labels, balance)].tolist())
+
+    assert drawn(0.0) == {0: 18, 1: 2}
+    assert drawn(0.5) == {0: 18, 1: 6}
+    assert drawn(1.0) == {0: 18, 1: 18}
+    recipe = replace(STILL, class_balance=1.0, labeled_batch=18)
+    batches = Batches(noise(25), labels, recipe, unlabeled=False, strong=False)
+    assert torch.cat([batches[step].labels for step in range(2)]).sum() == 18
+
+
+def test_the_prior_is_that_of_the_images_drawn():
+    labels = torch.tensor([0] * 18 + [1] * 2 + [-1] * 5)
+    assert log_prior(labels, 2, 0.5).exp().tolist() == pytest.approx([1, 1 / 3])
+    assert log_prior(labels, 2, 1.0).tolist() == [0, 0]
+    assert log_prior(torch.tensor([0, 1, -1]), 3, 0.5).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from distill.evaluation.comparison import SIGNIFICANCE, compare, find_variance, mcnemar, split
+from distill.evaluation.comparison import (
+    SIGNIFICANCE,
+    Cost,
+    compare,
+    find_variance,
+    mcnemar,
+    split,
+)
 from tests.benchmarks.verdicts import draw
 from zoo.errors import ImagesError
 from zoo.images.folder import read_images
@@ -148,3 +155,24 @@ def test_methods_of_several_seeds_are_called_methods_and_show_their_deviation():
     assert first.seed_deviation == pytest.approx(good.mean(axis=1).std(ddof=1))
     assert first.low < first.accuracy < first.high
     assert first.accuracy == pytest.approx(good.mean())
+
+
+@pytest.mark.parametrize(("lost", "recommended"), [(1, "probe small"), (8, "probe large")])
+def test_a_faster_student_is_recommended_where_it_is_hardly_worse(lost, recommended):
+    right = answers(0, 0.9)
+    fewer = right.copy()
+    fewer[np.flatnonzero(right)[:lost]] = False
+    costs = {"probe small": Cost("small", 2.0, 3.0), "probe large": Cost("large", 9.0, 7.5)}
+    shown = compare({"probe small": (fewer, 1.0), "probe large": (right, 1.0)}, costs=costs)
+    assert (shown.best, shown.recommended) == ("probe large", recommended)
+    assert "probe small needs 2.0 ms and 3.0 MB instead of 9.0 ms and 7.5 MB, for" in shown.verdict
+    assert ("Ship probe small" in shown.verdict) == (lost == 1)
+    assert shown.to_json()["standings"][0]["cost"]["megabytes"] == 7.5
+
+
+def test_one_kind_of_student_has_nothing_to_weigh():
+    costs = dict.fromkeys(("probe", "transfer"), Cost("small", 2.0, 3.0))
+    found = {"probe": (answers(0, 0.9), 1.0), "transfer": (answers(0, 0.5), 1.0)}
+    shown = compare(found, costs=costs)
+    assert shown.recommended == shown.best == "probe"
+    assert " ms" not in shown.verdict

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from distill.recipe import Recipe
+from distill.student import create_student
+from distill.training.batches import Batch
 from distill.training.losses import fixmatch_loss, label_loss, make_losses, source_loss
 from distill.training.targets import SoftLabels, SourceProbabilities, SourceTargets
 
@@ -97,7 +99,7 @@ def test_the_fixmatch_loss_has_no_gradient_through_the_weak_views():
 
 
 def weights_of(targets, at, **numbers):
-    terms = make_losses(Recipe(**numbers), targets, torch.device("cpu"))
+    terms = make_losses(Recipe(**numbers), targets, torch.device("cpu"), torch.zeros(3))
     return {name: weight(at) for name, (weight, _) in terms.items()}
 
 
@@ -108,6 +110,17 @@ def test_soft_labels_decay_while_labels_and_pseudo_labels_keep_their_weight():
     assert weights_of(soft, 1.0) == {**kept, "target": 0.0}
     assert weights_of(soft, 0.5, soft_label_decay=0.4)["target"] == pytest.approx(0.4)
     assert weights_of(soft, 0.5, pseudo_label_weight=0) == {"labels": 0.5, "target": 0.25}
+
+
+def test_the_label_loss_demands_more_of_rare_classes():
+    student = create_student("mobilenetv3_small_050", 3, start="random", image_size=32)
+    batch = Batch(torch.zeros(2, 3, 32, 32), torch.tensor([0, 2]), torch.empty(0).long(), 0)
+    phi = student.embed(batch.images)
+    prior = torch.tensor([0.0, -1.0, -2.0])
+    _, loss = make_losses(Recipe(), None, torch.device("cpu"), prior)["labels"]
+    logits = (student.classify(phi) + prior).detach()
+    expected = -np.mean([log(chances(logits[0])[0]), log(chances(logits[1])[2])])
+    assert float(loss(student, phi, batch).detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_teachers_there_are_labels_only_and_the_source_loss_never_decays():

@@ -9,6 +9,7 @@ from distill.recipe import Recipe
 OUTSIDE = {
     "updates": (-1,),
     "labeled_batch": (1,),
+    "class_balance": (-0.1, 1.1),
     "unlabeled_batch": (1,),
     "learning_rate": (-0.1, 1.1),
     "weight_decay": (-0.1, 11),

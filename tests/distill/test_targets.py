@@ -82,6 +82,23 @@ def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths, mon
     assert told.accuracy == pytest.approx((left_out[strength].argmax(1) == truth[known]).mean())
 
 
+def test_soft_labels_find_the_images_of_a_class_with_few_labels(monkeypatch):
+    truth = np.arange(400) % 2
+    labels = np.where(np.arange(400) < 80, truth, -1)
+    labels[np.flatnonzero(labels == 1)[3:]] = -1
+    features = draw_features(truth, (30, 20), signal=0.45)
+
+    def recalls():
+        found = soft_labels(features, SHARES, labels).probabilities.argmax(1).numpy()
+        return [(found == truth)[(labels < 0) & (truth == label)].mean() for label in (0, 1)]
+
+    common, rare = recalls()
+    monkeypatch.setattr(module, "fit_offsets", lambda scores, _: np.zeros(scores.shape[1]))
+    plain_common, plain_rare = recalls()
+    assert rare > plain_rare + 0.5
+    assert common + rare > plain_common + plain_rare + 0.5
+
+
 def test_the_temperature_is_the_likeliest():
     rng = np.random.default_rng(1)
     for scale in (0.05, 1.0, 5.0):

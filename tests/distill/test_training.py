@@ -61,6 +61,7 @@ def test_one_update_is_the_formula(images, features):
 CHANGES = {
     "updates": 5,
     "labeled_batch": 5,
+    "class_balance": 1.0,
     "unlabeled_batch": 5,
     "learning_rate": 1e-2,
     "weight_decay": 5.0,

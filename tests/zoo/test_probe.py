@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from zoo.features.linear_probe import assign_folds, fit_ridge, ridge_leave_one_out, standardize
+from zoo.features import linear_probe
+from zoo.features.linear_probe import (
+    assign_folds,
+    fit_offsets,
+    fit_ridge,
+    fit_temperature,
+    ridge_leave_one_out,
+    standardize,
+)
 
 
 def draw_task(seed, images, width, classes, signal=1.0):
@@ -103,3 +112,41 @@ def test_a_constant_column_becomes_zero_not_noise():
     assert rows[:, 0].mean() != 0.1
     assert (standardize(rows)[:, 0] == 0).all()
     assert standardize(rows)[:, 1].std() == pytest.approx(1)
+
+
+def unbalanced(counts=(90, 30, 12), seed=0):
+    """Scores that are lower for classes with few labels, and the labels."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(scale=0.2, size=(len(labels), len(counts)))
+    scores[np.arange(len(labels)), labels] += 0.3
+    return scores + np.log(counts) / 4, labels
+
+
+def test_offsets_give_rare_classes_as_much_probability_as_their_labels_have(monkeypatch):
+    monkeypatch.setattr(linear_probe, "OFFSET_SHRINKAGE", 0.0)
+    monkeypatch.setattr(linear_probe, "OFFSET_ROUNDS", 1)
+    scores, labels = unbalanced()
+    offsets = fit_offsets(scores, labels)
+    chances = softmax((scores + offsets) / fit_temperature(scores, labels), axis=1)
+    mean = np.mean([chances[labels == label].mean(axis=0) for label in range(3)], axis=0)
+    assert np.allclose(mean, 1 / 3, atol=1e-3)
+    assert offsets[0] < offsets[1] < offsets[2]
+
+
+def test_offsets_are_shrunk_where_they_say_little():
+    scores, labels = unbalanced()
+    assert 0.1 < np.ptp(fit_offsets(scores, labels)) < 0.515
+
+
+def test_classes_with_equally_many_labels_have_no_offsets():
+    scores, labels = unbalanced((8, 8, 8))
+    assert not fit_offsets(scores, labels).any()
+    lone = np.array([0, 0, 0, 1])  # nothing is known of the other class
+    assert not fit_offsets(scores[:4], lone).any()
+
+
+def test_a_class_with_a_single_label_has_the_offset_of_the_rarest_other():
+    scores, labels = unbalanced((30, 10, 1))
+    offsets = fit_offsets(scores, labels)
+    assert offsets[2] == offsets[1] > offsets[0]

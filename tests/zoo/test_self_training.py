@@ -116,7 +116,7 @@ def test_where_self_training_is_worse_by_cross_validation_the_probe_stays(monkey
     expected = without(features, labels, truth)
     answers = {"left out": 0}
 
-    def worse(_rows, labels, classes, _strength):
+    def worse(_rows, labels, classes, *_):
         answers["left out"] += 1
         return -np.eye(classes)[labels[labels >= 0]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features.linear_probe import assign_folds
+from zoo.features.linear_probe import assign_folds, softmax
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,13 @@ MOST_UNLABELED = 5000
 """Unlabeled images to learn from."""
 
 
-def self_train(rows: Floats, labels: NDArray[np.int64], classes: int, strength: float) -> Floats:
+def self_train(
+    rows: Floats,
+    labels: NDArray[np.int64],
+    classes: int,
+    strength: float,
+    offsets: Floats | None = None,
+) -> Floats:
     """Scores of every image by ridge regression that is refitted to its own predictions.
 
     Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee,
@@ -39,6 +45,7 @@ def self_train(rows: Floats, labels: NDArray[np.int64], classes: int, strength: 
         labels: [N], -1 for unlabeled.
         classes: C.
         strength: of the first fit, as `fit_weighted_ridge` takes it.
+        offsets: [C], added to the scores of the first fit, see `fit_offsets`.
 
     Returns:
         Scores [N, C].
@@ -53,6 +60,7 @@ def self_train(rows: Floats, labels: NDArray[np.int64], classes: int, strength: 
     used = np.concatenate([known, others[:MOST_UNLABELED]])
     truth = np.eye(classes)[labels[known]]
     weights, intercept = fit_weighted_ridge(rows[known], truth, np.ones(len(known)), strength)
+    intercept = intercept + (0 if offsets is None else offsets)
     for _ in range(ROUNDS):
         targets = softmax((rows[used] @ weights + intercept) / TEMPERATURE)
         importance = targets.max(axis=1) ** 2
@@ -62,9 +70,13 @@ def self_train(rows: Floats, labels: NDArray[np.int64], classes: int, strength: 
 
 
 def self_train_left_out(
-    rows: Floats, labels: NDArray[np.int64], classes: int, strength: float
+    rows: Floats,
+    labels: NDArray[np.int64],
+    classes: int,
+    strength: float,
+    offsets: Floats | None = None,
 ) -> Floats:
-    """Scores [L, C] of each labeled image by self-training that did not know its label.
+    """Scores [L, C] of each labeled image by `self_train` that did not know its label.
 
     `FOLDS` folds at most; each hides as many images of every class.
     """
@@ -75,7 +87,7 @@ def self_train_left_out(
     for group in groups:
         hidden = labels.copy()
         hidden[known[group]] = -1
-        scores[group] = self_train(rows, hidden, classes, strength)[known[group]]
+        scores[group] = self_train(rows, hidden, classes, strength, offsets)[known[group]]
     return scores
 
 
@@ -101,9 +113,3 @@ def fit_weighted_ridge(
     ridge = strength * np.trace(gram) / len(rows)
     weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), scaled.T @ wanted)
     return weights, target_mean - row_mean @ weights
-
-
-def softmax(logits: Floats) -> Floats:
-    """Probabilities [N, C] of logits [N, C]."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
