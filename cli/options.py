@@ -15,7 +15,10 @@ import typer
 from distill.recipe import Recipe
 from zoo.system.timing import parse_duration
 
-_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabeled.")
+_TARGET = typer.Option(
+    help="Folder of images: sub-folders are classes, loose ones unlabeled. Or "
+    "hf://datasets/OWNER/NAME:SPLIT, which is fetched once."
+)
 Target = Annotated[Path | None, _TARGET]
 RequiredTarget = Annotated[Path, _TARGET]
 Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]

@@ -26,6 +26,7 @@ ONLY_IN = {
     "ai_edge_litert": {"distill/export/litert_file.py"},
     "ai_edge_quantizer": {"distill/export/litert_file.py"},
     "coremltools": {"distill/export/coreml_file.py"},
+    "datasets": {"zoo/images/dataset.py"},
     "executorch": {"distill/export/executorch_file.py"},
     "litert_torch": {"distill/export/litert_file.py"},
     "mlflow": {"distill/training/tracking.py"},

@@ -106,7 +106,7 @@ def test_a_package_of_coreml_takes_an_image(network, tmp_path):
 @pytest.mark.parametrize("mode", ["center", "squash"])
 @pytest.mark.parametrize("keep", [1.0, 0.875])
 def test_resizing_inside_is_pillows_but_for_ties_of_rounding(interpolation, mode, keep):
-    look = Preprocessing(16, (0.0,) * 3, (1.0,) * 3, interpolation, keep, mode)
+    look = Preprocessing(16, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation, keep, mode)
     draw = np.random.default_rng(3)
     for height, width in ((41, 31), (9, 5), (97, 33), (16, 16), (7, 90)):
         pixels = draw.integers(0, 256, (height, width, 3), dtype=np.uint8)
