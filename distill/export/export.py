@@ -379,7 +379,9 @@ class _Check:
         weights = (student / WEIGHTS_FILE).stat().st_size
         rows = list[Runtime]()
         with one_thread():
-            entries = [("torch", "float32", weights, self.reference)]
+            entries: list[tuple[str, str, int, Predictor | None]] = [
+                ("torch", "float32", weights, self.reference)
+            ]
             for precision, file in files.items():
                 size = sum(each.stat().st_size for each in file.parent.rglob("*") if each.is_file())
                 predictor = self.kind.load(file) if self.kind.load else None

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.hub_server import HubServer
 from tests.support.toys import COLORS, paint
 from zoo.errors import ImagesError
 from zoo.images import dataset
 from zoo.images.dataset import fetch_dataset, is_dataset, load_rows, save_dataset
 from zoo.images.source import ImageSource
 from zoo.system.runtime import Runtime
+
+ROOT = Path(__file__).parents[2]
 
 
 def encode(color, kind="PNG"):
@@ -100,3 +105,28 @@ def test_what_is_no_address_is_a_folder_or_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImagesError, match=r"pip install 'source-zoo\[datasets\]'"):
         fetch_dataset(Path("hf://datasets/a/b"), Runtime())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_hub_serves_it_to_the_real_library_once(hub, tmp_path):
+    (tmp_path / "hub" / "birds").mkdir(parents=True)
+    (tmp_path / "parquet").rename(tmp_path / "hub" / "birds" / "tiny")
+    code = (
+        "from pathlib import Path; from zoo.images.source import ImageSource\n"
+        "from zoo.system.runtime import Runtime\n"
+        "images = ImageSource(Path('hf://datasets/birds/tiny:test')).read(Runtime())\n"
+        "print(len(images), images.labeled)"
+    )
+    with HubServer(tmp_path / "hub") as server:
+        home = server.environment(tmp_path / "home") | {
+            "SOURCE_ZOO_CACHE": str(tmp_path / "mine"),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        }
+        words = [sys.executable, "-W", "ignore", "-c", code]
+        first = subprocess.run(words, env=home, capture_output=True, text=True)
+        asked = len(server.requests)
+        second = subprocess.run(words, env=home, capture_output=True, text=True)
+    assert (first.stdout, first.stderr) == ("6 6\n", "")
+    assert second.stdout == "6 6\n"
+    assert any("/datasets/birds/tiny/resolve/" in path for _, path in server.requests)
+    assert len(server.requests) == asked

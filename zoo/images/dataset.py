@@ -63,6 +63,7 @@ def load_rows(path: str, split: str) -> Any:
         import datasets  # type: ignore
     except ImportError as error:
         raise ImagesError("hf:// needs datasets: pip install 'source-zoo[datasets]'.") from error
+    datasets.disable_progress_bars()
     try:
         return datasets.load_dataset(path, split=split)
     except Exception as error:  # of the network, the Hub, pyarrow, the split
