@@ -15,7 +15,10 @@ import typer
 from distill.recipe import Recipe
 from zoo.system.timing import parse_duration
 
-_TARGET = typer.Option(help="Folder of images: sub-folders are classes, loose ones unlabeled.")
+_TARGET = typer.Option(
+    help="Folder of images: sub-folders are classes, loose ones unlabeled. Or "
+    "hf://datasets/OWNER/NAME:SPLIT, which is fetched once."
+)
 Target = Annotated[Path | None, _TARGET]
 RequiredTarget = Annotated[Path, _TARGET]
 Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]
@@ -153,6 +156,35 @@ TensorBoard = Annotated[
         metavar="FOLDER", help="Also write the losses there for TensorBoard, while it runs."
     ),
 ]
+WandB = Annotated[
+    str | None,
+    typer.Option("--wandb", metavar="PROJECT", help="Also send the losses to Weights & Biases."),
+]
+MLflow = Annotated[
+    str | None,
+    typer.Option("--mlflow", metavar="EXPERIMENT", help="Also send the losses to MLflow."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--lr", min=0, max=1, show_default="0.001", help="Peak learning rate of AdamW."),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        show_default="32",
+        help="Labeled images in an update; twice as many for the losses without labels.",
+    ),
+]
+RankingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ranking",
+        metavar="FILE",
+        show_default="ranking.json",
+        help="A ranking of `zoo rank --save FILE`.",
+    ),
+]
 Test = Annotated[Path | None, typer.Option(help="Folder of held-out labeled images to test on.")]
 
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
@@ -164,6 +196,20 @@ RankedZoo = Annotated[
 ]
 AnyZoo = Annotated[str, typer.Option(help=ZOO)]
 Domain = Annotated[str | None, typer.Option(help="Only teachers whose domain has this in it.")]
+
+
+class License(StrEnum):
+    """A kind of license."""
+
+    PERMISSIVE = "permissive"
+
+
+Licensed = Annotated[
+    License | None,
+    typer.Option(
+        "--license", help="Only teachers whose weights and training data have such a license."
+    ),
+]
 
 
 class Baseline(StrEnum):
@@ -197,11 +243,23 @@ class Compared(StrEnum):
     PROBE = "probe"
 
 
-def read_recipe(budget: float | None, updates: int | None, flip: bool, seed: int) -> Recipe:
+def read_recipe(
+    budget: float | None,
+    updates: int | None,
+    flip: bool,
+    seed: int,
+    *,
+    rate: float | None = None,
+    batch: int | None = None,
+) -> Recipe:
     """The recipe given by the options; a budget chooses the updates."""
     if budget and updates is not None:
         raise typer.BadParameter("--budget chooses the updates: leave out --updates")
     recipe = Recipe(flip=flip, seed=seed)
+    if rate is not None:
+        recipe = replace(recipe, learning_rate=rate)
+    if batch is not None:
+        recipe = replace(recipe, labeled_batch=batch, unlabeled_batch=2 * batch)
     return recipe if updates is None else replace(recipe, updates=updates)
 
 

@@ -155,7 +155,8 @@ def teacher_table(cards: Sequence[TeacherCard]) -> None:
         details = (accuracy, card.data, card.network.partition(".")[0]) if wide else ()
         size = f"{card.bytes / 1e6:.0f} MB" if card.bytes >= 1e7 else f"{card.bytes / 1e6:.1f} MB"
         classes = str(card.classes or "-")
-        rows.append((card.name, card.domain, classes, size, card.license, *details, _place(card)))
+        license = f"{card.license}; data: {card.data_license}"
+        rows.append((card.name, card.domain, classes, size, license, *details, _place(card)))
     terminal.show_rows(
         ["name", "domain~", "classes>", "size>", "license~", *more, ""], rows, fold=True
     )
@@ -314,32 +315,31 @@ def verdict(reports: Sequence[Report]) -> None:
 
 
 def export_lines(exported: Exported) -> None:
-    """Cost of each runtime, then how far the file is from the student."""
-    terminal.show_rows(
-        ["runtime", "precision", "ms, median>", "ms, 95 %>", "MB>"],
-        [
-            (
-                row.name,
-                row.precision,
-                f"{row.latency.median:.2f}",
-                f"{row.latency.p95:.2f}",
-                f"{row.bytes / 1e6:.2f}",
-            )
-            for row in exported.runtimes
-        ],
-    )
+    """Cost and accuracy of each runtime, then how far the file is from the student."""
+    columns = ["runtime", "precision", "ms, median>", "ms, 95 %>", "MB>"]
+    rows: list[tuple[str, ...]] = []
+    for row in exported.runtimes:
+        times = (row.latency.median, row.latency.p95) if row.latency else ()
+        cells = [f"{time:.2f}" for time in times] or ["", ""]
+        accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
+        rows.append((row.name, row.precision, *cells, f"{row.bytes / 1e6:.2f}", accuracy))
+    if not exported.labeled:
+        rows = [row[:-1] for row in rows]
+    terminal.show_rows([*columns, *(["accuracy>"] if exported.labeled else [])], rows)
     terminal.say("One image at a time on one thread of this machine, without reading the file.")
-    agreed = ""
-    if exported.agreement is not None:
-        agreed = f"; the top class is the same for {exported.agreement:.1%} of the images"
+    if exported.labeled:
+        terminal.say(f"Accuracy on {exported.labeled} labeled images.")
     where = f"{exported.images} images" if exported.images else "random images"
-    gap = f"a probability differs by up to {exported.difference:.1e}"
-    terminal.say(f"Against torch on {where}: {gap}{agreed}.")
-    if exported.accuracy is not None:
-        terminal.say(
-            f"Accuracy on the {exported.labeled} labeled of them: {exported.accuracy:.1%}, torch "
-            f"{exported.torch_accuracy:.1%}."
-        )
+    if exported.difference is None:
+        terminal.say(f"Not compared: nothing on this machine runs {exported.runtimes[-1].name}.")
+    else:
+        agreed = ""
+        if exported.agreement is not None:
+            agreed = f"; the top class is the same for {exported.agreement:.1%} of the images"
+        gap = f"a probability differs by up to {exported.difference:.1e}"
+        terminal.say(f"Against torch on {where}: {gap}{agreed}.")
+    if exported.resized is not None:
+        terminal.say(f"Resizing inside changes a probability by up to {exported.resized:.1e}.")
     terminal.say(f"Saved as {exported.path}: uint8 pixels in, probabilities out.")
 
 

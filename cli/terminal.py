@@ -10,15 +10,26 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
+from zoo.system import timing
 from zoo.system.runtime import Runtime
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -36,6 +47,20 @@ _SPELLED = {
     code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029, *_BIDI)
 }
 _stop_requested = False
+
+EVERY = 30.0
+"""Seconds between two lines of progress where stderr is no terminal."""
+
+
+@dataclass
+class Verbosity:
+    """What is printed on stderr beside errors: nothing (`-q`), progress and warnings, or more."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+state = Verbosity()
 
 
 def one_line(text: str) -> str:
@@ -94,8 +119,8 @@ def say(*columns: str) -> None:
 
 
 def note(text: str) -> None:
-    """A line on stderr; nothing for an empty text."""
-    if text:
+    """A line on stderr; nothing for an empty text, or with `-q`."""
+    if text and not state.quiet:
         err.print(one_line(text))
 
 
@@ -104,25 +129,64 @@ def complain(text: str) -> None:
     print(one_line(text), file=sys.stderr)
 
 
+class RateColumn(ProgressColumn):
+    """How many images, updates (...) a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of a piece of work, empty until it is known."""
+        return Text(f"{task.speed:.3g}/s" if task.speed else "")
+
+
+class ProgressLines:
+    """Progress of one piece of work as lines on stderr, where no bar can be shown.
+
+    A line every `EVERY` seconds; with `-v` another one at the end.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.first = what, 0
+        self.began = self.last = timing.clock()
+        self.started = self.ended = False
+
+    def show(self, done: int, total: int) -> None:
+        """Take note of the progress, and print a line if it is time."""
+        now = timing.clock()
+        if not self.started:  # what an earlier run did costs no time now
+            self.started, self.first = True, max(0, done - 1)
+        rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
+        speed = f", {rate:.3g}/s" if rate else ""
+        if done >= total:
+            if state.verbose and not self.ended:
+                took = timing.format_duration(now - self.began)
+                note(f"{self.what}: {done} in {took}{speed}.")
+            self.ended = True
+        elif not err.is_terminal and now - self.last >= EVERY:
+            self.last = now
+            left = f", {timing.format_duration((total - done) / rate)} left" if rate else ""
+            note(f"{self.what}: {done} of {total} ({done / total:.0%}){speed}{left}.")
+
+
 @contextmanager
 def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
-    """A runtime with progress bars on stderr, gone at the end, and warnings shown once each."""
+    """A runtime with progress on stderr, bars or lines, and warnings shown once each."""
     bars = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeRemainingColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
+        disable=state.quiet or not err.is_terminal,
     )
     shown: set[str] = set()
 
     def add(what: str):
-        line = bars.add_task(one_line(what), total=None)
+        bar, lines = bars.add_task(one_line(what), total=None), ProgressLines(what)
 
         def progress(done: int, total: int) -> None:
-            bars.update(line, completed=done, total=total)
+            bars.update(bar, completed=done, total=total)
+            lines.show(done, total)
             stop_if_requested()
 
         return progress

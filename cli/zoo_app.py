@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.commands import check, compare, demo, distill, rank, student, teachers
+from cli.commands import cache, check, compare, demo, distill, rank, student, teachers
 from zoo import __version__
 from zoo.errors import ZooError, first_line
 from zoo.system.distributed import is_first_process
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: the same at any width, copied into docs/cli.md
 )
-for group in (teachers, check, rank, distill, compare, student, demo):
+for group in (teachers, check, rank, distill, compare, student, demo, cache):
     app.add_typer(group.app)
 
 
@@ -39,9 +39,18 @@ def options(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no warnings: zoo -q rank ...")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also what each step took: zoo -v rank ...")
+    ] = False,
 ) -> None:
     """Find the teachers closest to your images and distill them into a small student."""
     del version
+    if quiet and verbose:
+        raise typer.BadParameter("choose one of --quiet and --verbose")
+    terminal.state.quiet, terminal.state.verbose = quiet, verbose
 
 
 def main() -> None:

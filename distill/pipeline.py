@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from distill.recipe import Distillation
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
+from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from distill.evaluation.rejection import Rejection
     from distill.report.report import Report
     from distill.training.loop import Trained
-    from distill.training.tensorboard import Record
+    from distill.training.tracking import Record
 
 SAVING = Step("save student", 1, "students", 1.5)
 """The student, its report and its page."""
@@ -40,7 +41,7 @@ def distill_images(
     save: str | Path = "student",
     overwrite: bool = False,
     calibrate: bool = False,
-    tensorboard: Path | None = None,
+    tracking: Tracking | None = None,
     command: str = "",
     runtime: Runtime | None = None,
 ) -> Report:
@@ -56,7 +57,7 @@ def distill_images(
         overwrite: whether a student in that folder may be replaced.
         calibrate: divide the student's logits by a temperature that three more students, of
             a cross-validation, choose.
-        tensorboard: folder for the losses as TensorBoard shows them.
+        tracking: who is told of the losses: TensorBoard, W&B, MLflow or a function.
         command: command line to state in the report.
         runtime: device, cache, progress and processes.
 
@@ -81,7 +82,7 @@ def distill_images(
         save=Path(save),
         overwrite=overwrite,
         calibrate=calibrate,
-        tensorboard=tensorboard,
+        tracking=tracking or Tracking(),
         command=command,
         messages=messages,
         runtime=runtime,
@@ -106,7 +107,7 @@ class DistillationJob:
     save: Path = Path("student")
     overwrite: bool = False
     calibrate: bool = False
-    tensorboard: Path | None = None
+    tracking: Tracking = field(default_factory=Tracking)
     command: str = ""
     messages: Sequence[str] = ()
     runtime: Runtime = field(default_factory=Runtime)
@@ -119,16 +120,15 @@ class DistillationJob:
                 too few labels to calibrate.
         """
         from distill.report.student_folder import check_folder
-        from distill.training.tensorboard import check_extra
 
         places = [*source_of(self.images).folders, *([self.test.root] if self.test else [])]
         check_output(self.save, places)
         check_folder(self.save, overwrite=self.overwrite)
         if self.calibrate:
             self._folds()
-        if self.tensorboard:
-            check_extra()
-            check_output(self.tensorboard, places, "--tensorboard")
+        self.tracking.check()
+        if self.tracking.tensorboard:
+            check_output(self.tracking.tensorboard, places, "--tensorboard")
 
     def run(self, plan: TrainingPlan | None = None) -> Report:
         """Train, test and save the student; see `distill_images`.
@@ -138,7 +138,7 @@ class DistillationJob:
         """
         from distill.calibration import divide_logits
         from distill.report.student_folder import check_folder, save_student
-        from distill.training.tensorboard import event_file
+        from distill.training.tracking import open_trackers
 
         self.check()
         messages = [*self.messages]
@@ -148,7 +148,9 @@ class DistillationJob:
         find_start(how.start, how.arch).fetch(runtime.progress)
         with (
             runtime.join() as joined,
-            event_file(self.tensorboard if joined.processes.is_first else None) as record,
+            open_trackers(
+                self.tracking if joined.processes.is_first else Tracking(), describe_run(how)
+            ) as record,
         ):
             teachers = prepare_teachers(
                 how, self.images, joined, ranking=self.ranking, ranker=self.ranker
@@ -168,9 +170,14 @@ class DistillationJob:
             return report
         check_folder(self.save, overwrite=self.overwrite)  # another run may have come first
         ranking = teachers.ranking.to_json() if teachers.ranking else None
-        rejection = self._measure_rejection(trained)
         warning = save_student(
-            trained, report, self.save, cards=teachers.cards, ranking=ranking, rejection=rejection
+            trained,
+            report,
+            self.save,
+            cards=teachers.cards,
+            ranking=ranking,
+            rejection=self._measure_rejection(trained),
+            images=self.images,
         )
         if plan:
             plan.saved.delete()
@@ -290,6 +297,12 @@ class DistillationJob:
             saved=SavedChoice.of(self.runtime.cache, *depends),
             ending=[SAVING],
         )
+
+
+def describe_run(how: Distillation) -> dict[str, str | float]:
+    """Settings of a run by name, for trackers."""
+    recipe = {name: value for name, value in asdict(how.recipe).items() if value is not None}
+    return {"method": how.method, "arch": how.arch, "image_size": how.size, **recipe}
 
 
 def source_of(images: Images) -> ImageSource:

@@ -25,6 +25,7 @@ from zoo.features.store import Features
 from zoo.hub.pull import pull_missing
 from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
 from zoo.images.source import ImageSource, load_images
+from zoo.images.trained_on import count_trained_on
 from zoo.system import timing
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step
@@ -159,6 +160,7 @@ class RankingJob:
             store=ScoreStore(runtime.cache / "scores"),
             progress=runtime.progress("scoring teachers"),
         )
+        ranking = self._without_trained(ranking, cards)
         source = self.images.source or ImageSource(self.images.root)
         return replace(
             ranking,
@@ -172,6 +174,27 @@ class RankingJob:
             digest=self.images.digest,
             forward_passes=outputs.forward_passes,
         )
+
+    def _without_trained(self, ranking: Ranking, cards: Sequence[TeacherCard]) -> Ranking:
+        """No shares for teachers that were trained on these images, if others have some."""
+        found = {card.name: count_trained_on(self.images, card.folder) for card in cards}
+        seen = {name: count for name, count in found.items() if count}
+        shares = {row.name: 0.0 if row.name in seen else row.share for row in ranking.teachers}
+        total = sum(shares.values())
+        for name, count in seen.items():
+            self.runtime.warn(
+                f"{name} was trained on {count} of the {self.images.labeled} labeled images: its "
+                "score is too high"
+                + (
+                    f", and it has no share (--teacher {name}=1 uses it)."
+                    if total
+                    else ", and all shares are such teachers'."
+                )
+            )
+        if not (seen and total):
+            return ranking
+        rows = (replace(row, share=shares[row.name] / total) for row in ranking.teachers)
+        return replace(ranking, teachers=tuple(rows))
 
     def measure(self, deadline: Deadline) -> RankingWork:
         """What `run` is going to do, at the measured speed of this machine; nothing is fetched."""

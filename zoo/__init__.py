@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.teachers.catalogue import find_card, list_cards
     from zoo.teachers.loading import Teacher, load_teacher
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "FeatureStore",

@@ -17,6 +17,7 @@ from cli.options import (
     Json,
     Labels,
     LabelsPerClass,
+    Licensed,
     Objective,
     RankedZoo,
     RequiredTarget,
@@ -30,6 +31,7 @@ from cli.options import (
     read_recipe,
 )
 from zoo.system.timing import Deadline
+from zoo.teachers.catalogue import licensed_zoo
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -53,6 +55,7 @@ def compare(
         ),
     ] = None,
     zoo: RankedZoo = "builtin",
+    license: Licensed = None,
     objective: TrainedIn = Objective.TARGET,
     arch: Annotated[
         list[str] | None,
@@ -93,8 +96,8 @@ def compare(
     from selection import ranker
 
     how = Distillation(
-        objective=objective.value, zoo=zoo, start=start, image_size=image_size or None,
-        recipe=recipe,
+        objective=objective.value, zoo=licensed_zoo(zoo, license), start=start,
+        image_size=image_size or None, recipe=recipe,
     )  # fmt: skip
     with terminal.runtime(device, seed) as runtime:
         images = source.read(runtime)

@@ -13,6 +13,7 @@ from cli.options import (
     ZOO,
     Arch,
     Baseline,
+    BatchSize,
     Budget,
     Device,
     DryRun,
@@ -20,8 +21,12 @@ from cli.options import (
     Json,
     Labels,
     LabelsPerClass,
+    LearningRate,
+    Licensed,
+    MLflow,
     Objective,
     Power,
+    RankingFile,
     Seed,
     Start,
     StudentSize,
@@ -31,11 +36,13 @@ from cli.options import (
     TrainedIn,
     Unlabeled,
     Updates,
+    WandB,
     command_line,
     read_recipe,
 )
+from zoo.errors import RankingError
 from zoo.system.timing import Deadline
-from zoo.teachers.catalogue import absolute_zoo, find_card, list_cards
+from zoo.teachers.catalogue import absolute_zoo, find_card, licensed_zoo, list_cards
 
 if TYPE_CHECKING:
     from distill.recipe import Method
@@ -50,7 +57,9 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 def distill(
     target: Target = None,
+    ranking: RankingFile = None,
     zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
+    license: Licensed = None,
     weighted: Annotated[
         bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
     ] = False,
@@ -70,6 +79,8 @@ def distill(
     test: Test = None,
     image_size: StudentSize = None,
     updates: Updates = None,
+    lr: LearningRate = None,
+    batch_size: BatchSize = None,
     flip: Flip = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -84,26 +95,28 @@ def distill(
         ),
     ] = False,
     tensorboard: TensorBoard = None,
+    wandb: WandB = None,
+    mlflow: MLflow = None,
     budget: Budget = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Train a small student from your images and the teachers.
 
-    Without --target it continues from ./ranking.json. With it, and no ranking of those images
-    there, the teachers are ranked first.
+    Without --target it continues from ./ranking.json or --ranking FILE. With it, and no ranking
+    of those images there, the teachers are ranked first.
     """
     deadline = Deadline(budget)
     method = choose_method(weighted, nearest, teacher, baseline)
-    if power is not None and (nearest or teacher or baseline):
-        raise typer.BadParameter("--power goes with --weighted")
-    if objective is Objective.SOURCE and baseline:
-        raise typer.BadParameter("--objective needs teachers, and --baseline has none")
-    recipe = read_recipe(budget, updates, flip, seed)
+    if license:
+        zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
+    check_options(method, power, objective, ranking)
+    recipe = read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
     from distill.pipeline import DistillationJob, load_test
     from distill.recipe import RANKED, Distillation
+    from distill.training.tracking import Tracking
     from selection import Ranking, ranker
     from zoo.images.source import ImageSource
 
@@ -113,7 +126,7 @@ def distill(
     )
     source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
     if target is None:
-        source = source_of_ranking(Ranking.load(RANKING_FILE))
+        source = source_of_ranking(Ranking.load(ranking or RANKING_FILE))
     messages: list[str] = []
     with terminal.runtime(device, seed) as runtime:
         collecting = runtime.collect(messages)
@@ -121,13 +134,13 @@ def distill(
         job = DistillationJob(
             images,
             how,
-            ranking=saved_ranking(images, zoo) if method in RANKED else None,
+            ranking=saved_ranking(images, zoo, ranking) if method in RANKED else None,
             ranker=ranker,
             test=load_test(test, images, collecting),
             save=save,
             overwrite=overwrite,
             calibrate=calibrate,
-            tensorboard=tensorboard,
+            tracking=Tracking(tensorboard, wandb, mlflow),
             command=command_line(),
             messages=messages,
             runtime=runtime,
@@ -143,6 +156,22 @@ def distill(
         terminal.print_json(report.summary())
     else:
         tables.report_lines(report)
+
+
+def check_options(
+    method: Method, power: float | None, objective: Objective, ranking: Path | None
+) -> None:
+    """Refuse options that do not go with a method.
+
+    Raises:
+        BadParameter: one does not.
+    """
+    if power is not None and method != "weighted":
+        raise typer.BadParameter("--power goes with --weighted")
+    if ranking and method not in ("weighted", "nearest"):
+        raise typer.BadParameter("--ranking goes with --weighted and --nearest")
+    if objective is Objective.SOURCE and method not in ("weighted", "nearest", "teachers"):
+        raise typer.BadParameter("--objective needs teachers, and --baseline has none")
 
 
 def choose_method(
@@ -173,18 +202,28 @@ def source_of_ranking(ranking: Ranking) -> ImageSource:
     )
 
 
-def saved_ranking(images: Images, zoo: str | None) -> Ranking | None:
+def saved_ranking(images: Images, zoo: str | None, file: Path | None = None) -> Ranking | None:
     """The ranking in ./ranking.json, if it is of these very images and this zoo.
 
+    Args:
+        images: to train on.
+        zoo: that was asked for.
+        file: a ranking that has to fit.
+
     Raises:
-        RankingError: the file cannot be read.
+        RankingError: the file cannot be read, or is of other images or another zoo.
     """
     from selection import Ranking
 
-    saved = Ranking.load(RANKING_FILE) if RANKING_FILE.exists() else None
-    if saved is None or saved.digest != images.digest:
+    path = file or RANKING_FILE
+    if file is None and not path.exists():
         return None
-    return saved if zoo is None or absolute_zoo(zoo) == saved.zoo else None
+    saved = Ranking.load(path)
+    fits = saved.digest == images.digest, zoo is None or absolute_zoo(zoo) == saved.zoo
+    if file and not all(fits):
+        what = "another zoo" if fits[0] else "other images or labels"
+        raise RankingError(f"{file} is a ranking of {what}: run `zoo rank` again, or leave it out.")
+    return saved if all(fits) else None
 
 
 def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:

@@ -15,6 +15,7 @@ from cli.options import (
     Json,
     Labels,
     LabelsPerClass,
+    Licensed,
     MaxUnlabeled,
     Metrics,
     OldProbe,
@@ -29,6 +30,7 @@ from cli.options import (
 from zoo.system.distributed import is_first_process
 from zoo.system.files import check_replaced, saving, write_atomic
 from zoo.system.timing import Deadline
+from zoo.teachers.catalogue import licensed_zoo
 
 if TYPE_CHECKING:
     from selection import Ranking
@@ -41,6 +43,7 @@ app = typer.Typer(rich_markup_mode=None)
 def rank(
     target: RequiredTarget,
     zoo: RankedZoo = "builtin",
+    license: Licensed = None,
     unlabeled: Unlabeled = None,
     labels: Labels = None,
     metric: Metrics = None,
@@ -79,7 +82,7 @@ def rank(
         runtime = plain.collect(messages)
         job = RankingJob(
             source.read(runtime, need_labels=False),
-            zoo=zoo,
+            zoo=licensed_zoo(zoo, license),
             metric=metric,
             power=power,
             top=top,

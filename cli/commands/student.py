@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,27 @@ from zoo.errors import StudentError
 
 if TYPE_CHECKING:
     from distill.export.export import Exported
+    from zoo.images.folder import Images
+    from zoo.system.runtime import Runtime
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+class FileFormat(StrEnum):
+    """A kind of file for a runtime; `distill.export.formats.FORMATS` has the same names."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    LITERT = "litert"
+    EXECUTORCH = "executorch"
+    TORCH = "torch"
+    COREML = "coreml"
+
+
+FILE_FORMATS = (
+    "The kind of file: .onnx, OpenVINO's .xml and .bin, LiteRT's .tflite, ExecuTorch's .pte, .pt2 "
+    "of torch.export or CoreML's .mlpackage."
+)
 
 
 @app.command()
@@ -121,52 +141,64 @@ def predict(
 @app.command()
 def export(
     student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
-    onnx: Annotated[bool, typer.Option("--onnx", help="As an ONNX file.")] = False,
+    file_format: Annotated[
+        FileFormat | None, typer.Option("--format", show_default="onnx", help=FILE_FORMATS)
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="The same as --format onnx.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="In 8 bits, with ranges measured on --target.")
+    ] = False,
+    with_resize: Annotated[
+        bool,
+        typer.Option("--with-resize", help="An ONNX file that takes images of any size."),
     ] = False,
     target: Annotated[
         Path | None,
         typer.Option(help="Folder of images, labeled or not, to compare the file on."),
     ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Folder of held-out labeled images for the accuracy, else --target."),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file; else model.onnx or model.int8.onnx in STUDENT."),
+        typer.Option(help="The file; else model.onnx, model.int8.onnx (...) in STUDENT."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Export a student as one ONNX file; needs source-zoo[export].
+    """Export a student for another runtime.
 
-    Input: pixels, uint8 [B, 3, S, S] of 0 to 255; output: probabilities. The file is
-    written only if it agrees with the student; times are of one image on one thread.
+    Input: pixels, uint8 of 0 to 255; output: probabilities. The file is written only if it
+    agrees with the student, as far as its runtime works here; times are of one image on one
+    thread.
     """
-    if not onnx:
-        raise typer.BadParameter("choose a format: --onnx")
+    if onnx and file_format not in (None, FileFormat.ONNX):
+        raise typer.BadParameter("choose one of --onnx and --format")
+    name = (file_format or FileFormat.ONNX).value
     if int8 and target is None:
         raise typer.BadParameter("--int8 needs --target, images to measure its ranges on")
-    path = out or student / ("model.int8.onnx" if int8 else "model.onnx")
-    check_file(path, overwrite=overwrite)
-    if target is not None:
-        from zoo.images.source import check_output
-
-        check_output(path, [target], "--out")
+    if with_resize and name != "onnx":
+        raise typer.BadParameter("--with-resize goes with --format onnx")
     from distill.export.export import export_student
-    from distill.export.onnx_file import check_extra
-    from zoo.images.folder import read_images
+    from distill.export.formats import check_format
+    from zoo.images.source import check_output
 
-    check_extra()
+    suffix = check_format(name, int8=int8).suffix
+    path = out or student / f"model{'.int8' if int8 else ''}{suffix}"
+    check_file(path, suffix, overwrite=overwrite)
+    if places := [folder for folder in (target, test) if folder is not None]:
+        check_output(path, places, "--out")
     with terminal.runtime() as runtime:
-        images = None
-        if target:
-            images = read_images(target, progress=runtime.progress("reading images"))
-            for message in images.warnings:
-                terminal.note(message)
+        images, held_out = read_folder(target, runtime), read_folder(test, runtime)
         exported = export_student(
             student,
             path,
+            format=name,
             images=images and images.sample(),
+            test=held_out,
             int8=int8,
+            with_resize=with_resize,
             progress=runtime.progress("exporting"),
         )
     terminal.note(tables.export_warning(exported))
@@ -176,15 +208,27 @@ def export(
         tables.export_lines(exported)
 
 
-def check_file(path: Path, *, overwrite: bool) -> None:
-    """Make sure, before any work, that an ONNX file may be written here.
+def read_folder(folder: Path | None, runtime: Runtime) -> Images | None:
+    """The images of a folder, if one is given; its warnings are shown."""
+    if folder is None:
+        return None
+    from zoo.images.folder import read_images
+
+    images = read_images(folder, progress=runtime.progress("reading images"))
+    for message in images.warnings:
+        runtime.warn(message)
+    return images
+
+
+def check_file(path: Path, suffix: str, *, overwrite: bool) -> None:
+    """Make sure, before any work, that a file of this suffix may be written here.
 
     Raises:
         StudentError: its name ends otherwise, or something is there.
     """
-    if path.suffix != ".onnx":
-        raise StudentError(f"{path} does not end in .onnx: choose another --out.")
-    if path.is_dir():
+    if path.suffix != suffix:
+        raise StudentError(f"{path} does not end in {suffix}: choose another --out.")
+    if path.is_dir() and not (path / "Manifest.json").is_file():  # as a package of CoreML has
         raise StudentError(f"{path} is a folder: choose another --out.")
     if path.exists() and not overwrite:
         raise StudentError(f"{path} exists already: pass --overwrite or choose another --out.")
@@ -199,7 +243,9 @@ def summarize_export(exported: Exported) -> dict[str, Any]:
         **asdict(exported),
         "path": str(exported.path),
         "bytes": exported.bytes,
-        "opset": OPSET,
+        "accuracy": exported.accuracy,
+        "torch_accuracy": exported.torch_accuracy,
+        "opset": OPSET if exported.format == "onnx" else None,
         "agrees": exported.agrees,
         "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
     }

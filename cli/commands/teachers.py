@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import tables, terminal
-from cli.options import AnyZoo, Domain, Json
+from cli.options import AnyZoo, Domain, Json, Licensed
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.hub.pull import Pulled, pull_required
 from zoo.hub.pull import pull as pull_teachers
-from zoo.teachers.catalogue import find_card, is_repository, list_cards, select_cards
+from zoo.teachers.catalogue import (
+    find_card,
+    is_repository,
+    licensed_zoo,
+    list_cards,
+    select_cards,
+)
 
 if TYPE_CHECKING:
     from zoo.system.runtime import Runtime
@@ -30,10 +36,11 @@ def list_teachers(
     zoo: AnyZoo = "all",
     domain: Domain = None,
     local: Annotated[bool, typer.Option("--local", help="Only those on this machine.")] = False,
+    license: Licensed = None,
     as_json: Json = False,
 ) -> None:
-    """Show the teachers of the zoo, with license and size."""
-    cards = select_cards(zoo, domain=domain, local=local)
+    """Show the teachers of the zoo, with size and the licenses of weights and data."""
+    cards = select_cards(licensed_zoo(zoo, license), domain=domain, local=local)
     if as_json:
         terminal.print_json([card.summary() for card in cards])
     else:

@@ -1,7 +1,10 @@
-"""export_student: an ONNX file, its parity with torch, and the latency of each runtime."""
+"""export_student: a file for another runtime, its parity with torch, accuracy and latency."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,27 +16,26 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.export.onnx_file import (
-    Predictor,
-    add_metadata,
-    check_extra,
-    convert,
-    draw_noise,
-    onnx_predictor,
-    quantize,
-)
+from distill.export.formats import Format, check_format
+from distill.export.module import Predictor, describe, draw_noise
+from distill.export.onnx_file import add_metadata, load
+from distill.export.resize import add_resize
 from distill.student import WEIGHTS_FILE, load_network
-from zoo.errors import StudentError
+from zoo.errors import StudentError, first_line
 from zoo.features.inference import to_input
-from zoo.images.decoding import decode_images
+from zoo.images.decoding import decode_images, decode_whole, fit_pixels
 from zoo.images.folder import Images
 from zoo.system.devices import to_device
-from zoo.system.files import write_atomic
+from zoo.system.files import atomic_folder
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 
 TOLERANCE = 1e-4
-"""Maximum difference of a probability between torch and ONNX in float32."""
+"""Maximum difference of a probability between torch and a file in float32."""
+RESIZE_TOLERANCE = 1e-2
+"""Maximum difference where the file resizes: a pixel of thousands is rounded the other way."""
+RESIZED = 24
+"""Maximum number of images, evenly spread, on which that is compared."""
 AGREEMENT = 0.95
 """Minimum top-1 agreement of int8 with torch, 0..1; below it there is a warning."""
 
@@ -126,16 +128,18 @@ class Runtime:
     """A runtime of the student and its cost.
 
     Attributes:
-        name: `torch` or `onnxruntime`.
+        name: `torch`, or the runtime of a format.
         precision: `float32` or `int8`.
-        bytes: size of the file.
-        latency: of one image on one thread.
+        bytes: size of the file or files.
+        latency: of one image on one thread; None where nothing here can run the file.
+        accuracy: on the labeled images, 0..1; None without any.
     """
 
     name: str
     precision: str
     bytes: int
-    latency: Latency
+    latency: Latency | None
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,31 +148,42 @@ class Exported:
 
     Attributes:
         path: of the file.
+        format: one of `distill.export.formats.FORMATS`.
         precision: `float32` or `int8`, of the file.
         difference: maximum difference of a probability, 0..1, over random and the given images; for
-            int8 over the given ones alone, which it is calibrated on.
-        images: number of given images.
+            int8 over the given ones alone, which it is calibrated on; None where nothing on this
+            machine can run the file.
+        images: number of images of the comparison.
         agreement: fraction of them with torch's top class, 0..1; None without any.
-        runtimes: torch, onnxruntime in float32, then in int8 if requested.
-        labeled: number of given images with a label of the student's classes.
-        accuracy: of the file on those, 0..1; None without any.
-        torch_accuracy: of torch on the same images.
+        runtimes: torch, the file in float32, then in int8 if requested.
+        labeled: number of labeled images of the student's classes.
+        resized: maximum difference where the file resizes the images itself; None if it does not.
     """
 
     path: Path
+    format: str
     precision: str
-    difference: float
+    difference: float | None
     images: int
     agreement: float | None
     runtimes: tuple[Runtime, ...]
     labeled: int = 0
-    accuracy: float | None = None
-    torch_accuracy: float | None = None
+    resized: float | None = None
 
     @property
     def bytes(self) -> int:
-        """Size of the file."""
+        """Size of the file or files."""
         return self.runtimes[-1].bytes
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of the file on the labeled images, 0..1; None without any."""
+        return self.runtimes[-1].accuracy
+
+    @property
+    def torch_accuracy(self) -> float | None:
+        """Of torch on the same images."""
+        return self.runtimes[0].accuracy
 
     @property
     def agrees(self) -> bool:
@@ -180,84 +195,208 @@ def export_student(
     student: Path,
     path: Path,
     *,
+    format: str = "onnx",
     images: Images | None = None,
+    test: Images | None = None,
     int8: bool = False,
+    with_resize: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
-    """Write a saved student as an ONNX file whose probabilities match those of torch.
+    """Write a saved student for another runtime; its probabilities match those of torch.
+
+    Beside files other than ONNX, which states it inside, `NAME.json` states the classes and the
+    preprocessing.
 
     Args:
         student: folder of the student.
-        path: of the file; an existing file is replaced.
+        path: of the file; an existing one is replaced.
+        format: one of `distill.export.formats.FORMATS`.
         images: for the comparison, labeled or not; at least one for int8.
+        test: held-out labeled images for the accuracy; else those of `images` that have a label.
         int8: quantize weights and activations, calibrated on these images.
+        with_resize: an ONNX file that takes images of any size.
         progress: called after each step.
 
     Raises:
-        StudentError: ONNX is not installed, the student cannot be loaded or exported, the
+        StudentError: a package is not installed, the student cannot be loaded or exported, the
             probabilities differ (nothing is written), or the file cannot be written.
         ImagesError: an image changed since it was read.
+
+    Example:
+        >>> export_student(Path("student"), Path("student/model.onnx")).difference < 1e-4
+        True
     """
-    check_extra()
+    kind = check_format(format, int8=int8)
     if int8 and not images:
         raise ValueError("int8 needs images for calibration")
+    if with_resize and format != "onnx":
+        raise ValueError("only ONNX files resize")
     progress = progress or (lambda *_: None)
     network, labels, preprocessing = load_network(student)
-    size = preprocessing.size
-    files = {"float32": convert(network, preprocessing)}
-    files["float32"] = add_metadata(files["float32"], student, labels, preprocessing)
-    progress(1, 4)
-    reference = torch_predictor(network, preprocessing)
-    parity = _compare(reference, files["float32"], draw_noise(size))
-    difference, agreement = parity.difference, None
-    pixels = np.empty((0, 3, size, size), dtype=np.uint8)
-    if images:
-        pixels = decode_images(images.paths, preprocessing, digests=images.digests)
-        parity = _compare(reference, files["float32"], pixels)
-        difference = float(np.maximum(difference, parity.difference))  # NaN stays
-        agreement = parity.agreement
-    _check_difference(path, difference, TOLERANCE)
-    progress(2, 4)
-    if int8:
-        content = quantize(files["float32"], pixels)
-        files["int8"] = add_metadata(content, student, labels, preprocessing, precision="int8")
-        parity = _compare(reference, files["int8"], pixels)
-        difference, agreement = parity.difference, parity.agreement
-        _check_difference(path, difference, 1.0)
-    progress(3, 4)
-    runtimes = _time_runtimes(student, reference, files, size)
-    progress(4, 4)
-    precision, content = list(files.items())[-1]
+    check = _Check(path, kind, network, labels, preprocessing, images, test)
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"float32": Path(folder, "float32", path.name)}
+        files["float32"].parent.mkdir()
+        _convert(kind, network, preprocessing, files["float32"])
+        progress(1, 4)
+        parity = check.parity(files["float32"], draw_noise(preprocessing.size), check.pixels)
+        check.refuse(parity, TOLERANCE)
+        progress(2, 4)
+        if int8 and kind.quantize:
+            files["int8"] = Path(folder, "int8", path.name)
+            files["int8"].parent.mkdir()
+            kind.quantize(files["float32"], check.pixels, network, preprocessing, files["int8"])
+            parity = check.parity(files["int8"], check.pixels)
+            check.refuse(parity, 1.0)
+        progress(3, 4)
+        precision, file = list(files.items())[-1]
+        resized = None
+        if with_resize:
+            plain = load(file)
+            file.write_bytes(add_resize(file.read_bytes(), preprocessing))
+            resized = check.resized(plain, load(file))
+        shape = "uint8 [B, 3, H, W]" if with_resize else kind.pixels
+        facts = describe(
+            student, labels, preprocessing, precision=precision, resized=with_resize,
+            pixels=shape.format(size=preprocessing.size),
+        )  # fmt: skip
+        if format == "onnx":
+            file.write_bytes(add_metadata(file.read_bytes(), facts))
+        runtimes = check.runtimes(student, files)
+        if format != "onnx":
+            text = json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
+            file.with_name(f"{file.name}.json").write_text(text, encoding="utf-8")
+        _move(file.parent, path)
+        progress(4, 4)
+    agreement = parity.agreement if parity and images else None
+    return Exported(
+        path, format, precision, parity and parity.difference, len(check.pixels), agreement,
+        runtimes, len(check.rows), resized,
+    )  # fmt: skip
+
+
+def _convert(kind: Format, network: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content)
+        kind.convert(network, preprocessing, path)
+    except StudentError:
+        raise
+    except Exception as error:  # converters raise many types for one of timm's networks
+        raise StudentError(
+            f"{kind.runtime}'s converter cannot export this network ({first_line(error)}): update "
+            "it and torch, or use --format onnx."
+        ) from error
+
+
+def _move(folder: Path, path: Path) -> None:
+    """Put the finished files of a folder where `path` is.
+
+    Raises:
+        StudentError: they cannot be written.
+    """
+    try:
+        with atomic_folder(path.parent) as part:
+            shutil.copytree(folder, part, dirs_exist_ok=True)
+            if path.is_dir():  # a package of CoreML: a folder does not replace a folder
+                shutil.rmtree(path)
     except OSError as error:
         raise StudentError(
             f"{path} cannot be written: {error.strerror or error}. Choose another --out."
         ) from error
-    accuracy = _measure_accuracy((onnx_predictor(content), reference), images, pixels, labels)
-    return Exported(path, precision, difference, len(pixels), agreement, runtimes, *accuracy)
 
 
-def _measure_accuracy(
-    predictors: tuple[Predictor, Predictor],
-    images: Images | None,
-    pixels: NDArray[np.uint8],
-    classes: Sequence[str],
-) -> tuple[int, float | None, float | None]:
-    """Number of images of the student's classes, and the accuracy of two networks on them."""
-    place = {name: index for index, name in enumerate(classes)}
-    names = images.classes if images else ()
-    known = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)
-    labels = known[images.labels] if images else known[:0]
-    rows = np.flatnonzero(labels >= 0)
-    if not len(rows):
-        return 0, None, None
-    file, torch_own = (
-        float((predict_batches(each, pixels[rows]).argmax(axis=1) == labels[rows]).mean())
-        for each in predictors
-    )
-    return len(rows), file, torch_own
+class _Check:
+    """What a file is compared with: torch, on decoded images.
+
+    Attributes:
+        pixels: [N, 3, S, S] of the images of the comparison, N may be 0.
+        rows: of the labeled images, those of the student's classes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Format,
+        network: nn.Module,
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        images: Images | None,
+        test: Images | None,
+    ) -> None:
+        self.path, self.kind, self.images = path, kind, images
+        self.preprocessing, size = preprocessing, preprocessing.size
+        self.reference = torch_predictor(network, preprocessing)
+        self.pixels = np.empty((0, 3, size, size), dtype=np.uint8)
+        if images:
+            self.pixels = decode_images(images.paths, preprocessing, digests=images.digests)
+        self.test_pixels, labeled = self.pixels, images
+        if test:
+            labeled = test
+            self.test_pixels = decode_images(test.paths, preprocessing, digests=test.digests)
+        place = {name: index for index, name in enumerate(classes)}
+        names = labeled.classes if labeled else ()
+        known = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)
+        self.labels = known[labeled.labels] if labeled else known[:0]
+        self.rows = np.flatnonzero(self.labels >= 0)
+
+    def parity(self, file: Path, *sets: NDArray[np.uint8]) -> Parity | None:
+        """Parity over sets of pixels; the agreement is that of the last one that has any."""
+        if self.kind.load is None:
+            return None
+        predictor, found = self.kind.load(file), list[Parity]()
+        for pixels in sets:
+            if len(pixels):
+                outputs = predict_batches(predictor, pixels, batch=5)
+                found.append(measure_parity(predict_batches(self.reference, pixels), outputs))
+        largest = float(np.maximum.reduce([each.difference for each in found]))  # NaN stays
+        return Parity(largest, found[-1].agreement)
+
+    def refuse(self, parity: Parity | None, limit: float) -> None:
+        """Raise a StudentError if a difference is above a limit, or not a number."""
+        if parity and not parity.difference <= limit:
+            raise StudentError(
+                f"{self.path} is not written: {self.kind.runtime}'s probabilities differ from "
+                f"torch's by up to {parity.difference:.1e}, more than {limit:.0e}. Update torch "
+                f"and {self.kind.runtime}, or use the student's folder."
+            )
+
+    def resized(self, plain: Predictor, resizing: Predictor) -> float:
+        """Maximum difference of a file and one that resizes, on some of these images and noise."""
+        count = len(self.images) if self.images else 0
+        rows = np.unique(np.linspace(0, count - 1, RESIZED).round().astype(np.int64))
+        noise = draw_noise(97)
+        whole = [noise[-1], noise[-2, :, :70], noise[-3, :, :, :33]]
+        if self.images:
+            whole += [decode_whole(self.images.paths[row]) for row in rows]
+        fitted = np.stack([fit_pixels(pixels, self.preprocessing) for pixels in whole])
+        found = np.concatenate([resizing(pixels[None]) for pixels in whole])
+        parity = measure_parity(predict_batches(plain, fitted), found)
+        self.refuse(parity, RESIZE_TOLERANCE)
+        return parity.difference
+
+    def runtimes(self, student: Path, files: Mapping[str, Path]) -> tuple[Runtime, ...]:
+        """Size, latency and accuracy of torch and of each file, by precision."""
+        image = draw_noise(self.preprocessing.size)[-1:]
+        weights = (student / WEIGHTS_FILE).stat().st_size
+        rows = list[Runtime]()
+        with one_thread():
+            entries: list[tuple[str, str, int, Predictor | None]] = [
+                ("torch", "float32", weights, self.reference)
+            ]
+            for precision, file in files.items():
+                size = sum(each.stat().st_size for each in file.parent.rglob("*") if each.is_file())
+                predictor = self.kind.load(file) if self.kind.load else None
+                entries.append((self.kind.runtime, precision, size, predictor))
+            for name, precision, size, predictor in entries:
+                latency = measure_latency(predictor, image) if predictor else None
+                accuracy = self._accuracy(predictor) if predictor else None
+                rows.append(Runtime(name, precision, size, latency, accuracy))
+        return tuple(rows)
+
+    def _accuracy(self, predictor: Predictor) -> float | None:
+        if not len(self.rows):
+            return None
+        found = predict_batches(predictor, self.test_pixels[self.rows]).argmax(axis=1)
+        return float((found == self.labels[self.rows]).mean())
 
 
 def torch_predictor(network: nn.Module, preprocessing: Preprocessing) -> Predictor:
@@ -271,34 +410,6 @@ def torch_predictor(network: nn.Module, preprocessing: Preprocessing) -> Predict
             return network(inputs).softmax(dim=1).numpy()
 
     return predict
-
-
-def _check_difference(path: Path, difference: float, limit: float) -> None:
-    if not difference <= limit:  # NaN is refused too
-        raise StudentError(
-            f"{path} is not written: onnxruntime's probabilities differ from torch's by up to "
-            f"{difference:.1e}, more than {limit:.0e}. Update torch, onnx and onnxruntime, or use "
-            "the student's folder."
-        )
-
-
-def _compare(reference: Predictor, content: bytes, pixels: NDArray[np.uint8]) -> Parity:
-    """Parity of torch and an ONNX file, with different batch sizes."""
-    outputs = predict_batches(onnx_predictor(content), pixels, batch=5)
-    return measure_parity(predict_batches(reference, pixels), outputs)
-
-
-def _time_runtimes(
-    student: Path, reference: Predictor, files: Mapping[str, bytes], size: int
-) -> tuple[Runtime, ...]:
-    image = draw_noise(size)[-1:]
-    weights = (student / WEIGHTS_FILE).stat().st_size
-    with one_thread():
-        rows = [Runtime("torch", "float32", weights, measure_latency(reference, image))]
-        for precision, content in files.items():
-            latency = measure_latency(onnx_predictor(content), image)
-            rows.append(Runtime("onnxruntime", precision, len(content), latency))
-    return tuple(rows)
 
 
 @contextmanager

@@ -1,79 +1,35 @@
 """The ONNX file of a student, uint8 pixels to class probabilities: conversion, int8, inference.
 
 Normalization and softmax are part of the file, so that they cannot be left out, done twice or done
-with other constants. Resize and crop are not, as ONNX resizes differently from Pillow: the metadata
-describe them.
+with other constants. Resize and crop are so only where `distill.export.resize` adds them.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from distill.student import WEIGHTS_FILE
-from zoo import __version__
+from distill.export.module import (
+    INPUT,
+    OUTPUT,
+    ExportModule,
+    Predictor,
+    calibration_rows,
+    draw_noise,
+    silence,
+)
 from zoo.errors import StudentError, first_line
-from zoo.teachers.card import Preprocessing, sha256_of
-from zoo.teachers.config import read_layout
+from zoo.teachers.card import Preprocessing
 
 OPSET = 18
 """ONNX operator set: the lowest that torch's exporter writes natively."""
-INPUT, OUTPUT = "pixels", "probabilities"
-CALIBRATION = 128
-"""Maximum number of images for the calibration of int8."""
-
-
-Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""A network in a runtime: pixels [B, 3, S, S] to class probabilities [B, C]."""
-
-
-class ExportModule(nn.Module):
-    """A network with normalization before and softmax after it."""
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        mean, std = (
-            torch.tensor(values, dtype=torch.float64)[:, None, None]
-            for values in (preprocessing.mean, preprocessing.std)
-        )
-        self.scale: Tensor
-        self.shift: Tensor
-        self.network = network
-        self.swap = preprocessing.channels == "bgr"
-        self.register_buffer("scale", (1 / (255 * std)).float())
-        self.register_buffer("shift", (-mean / std).float())
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """RGB pixels [B, 3, S, S] uint8 to probabilities [B, C]."""
-        ordered = pixels.flip(1) if self.swap else pixels
-        return self.network(ordered.float() * self.scale + self.shift).softmax(dim=1)
-
-
-def check_extra() -> None:
-    """Check that the packages of the extra `export` are installed.
-
-    Raises:
-        StudentError: one is not.
-    """
-    try:
-        for name in ("onnx", "onnxruntime", "onnxscript"):  # the last for torch's exporter
-            import_module(name)
-    except ImportError as error:
-        raise StudentError(
-            f"The export needs {error.name or 'onnx'}: pip install 'source-zoo[export]'."
-        ) from error
 
 
 def convert(network: nn.Module, preprocessing: Preprocessing) -> bytes:
@@ -85,7 +41,7 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> bytes:
     size = preprocessing.size
     example = torch.from_numpy(draw_noise(size, 2))
     try:
-        with _silence(), torch.no_grad():
+        with silence(), torch.no_grad():
             program: Any = torch.onnx.export(
                 ExportModule(network, preprocessing).eval(),
                 (example,),
@@ -104,40 +60,10 @@ def convert(network: nn.Module, preprocessing: Preprocessing) -> bytes:
         ) from error
 
 
-def add_metadata(
-    content: bytes,
-    student: Path,
-    labels: Sequence[str],
-    preprocessing: Preprocessing,
-    *,
-    precision: str = "float32",
-) -> bytes:
-    """Add metadata to an ONNX file: classes, preprocessing, license, origin."""
+def add_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
+    """Add what a file states about itself, see `distill.export.module.describe`."""
     import onnx
 
-    layout = read_layout(student)
-    size = preprocessing.size
-    facts: Mapping[str, Any] = {
-        "classes": list(labels),
-        "input": f"{INPUT}: uint8 [B, 3, {size}, {size}] of 0..255, RGB; "
-        "resized and cropped, not normalized: mean and std are applied inside",
-        "output": f"{OUTPUT}: float32 [B, {len(labels)}]; softmax is applied inside",
-        "image_size": size,
-        "interpolation": preprocessing.interpolation,
-        "crop_pct": preprocessing.crop_pct,
-        "crop_mode": preprocessing.crop_mode,
-        "orientation": "turned as EXIF says, before anything else",
-        "alpha": "transparent pixels are laid on white",
-        "bit_depth": "gray of 16 bits: value * 255 / 65535, rounded down",
-        "temperature": 1.0,
-        "mean": list(preprocessing.mean),
-        "std": list(preprocessing.std),
-        "precision": precision,
-        "architecture": layout.network,
-        "license": layout.license,
-        "weights_sha256": sha256_of(student / WEIGHTS_FILE),
-        "source_zoo": __version__,
-    }
     model = onnx.load_from_string(content)
     texts = {
         name: fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False)
@@ -158,7 +84,7 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    rows = np.unique(np.linspace(0, len(pixels) - 1, CALIBRATION).round().astype(int))
+    rows = calibration_rows(len(pixels))
 
     class Reader(quantization.CalibrationDataReader):
         """One image at a time."""
@@ -170,7 +96,7 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
             row = next(self.remaining, None)
             return None if row is None else {INPUT: pixels[[row]]}
 
-    with tempfile.TemporaryDirectory() as folder, _silence():
+    with tempfile.TemporaryDirectory() as folder, silence():
         original, prepared, quantized = (str(Path(folder, name)) for name in "abc")
         Path(original).write_bytes(content)
         quant_pre_process(original, prepared, skip_symbolic_shape=True)
@@ -182,6 +108,9 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
             # in 8 bits the probabilities would not even sum to 1
             nodes_to_exclude=[node.name for node in nodes if OUTPUT in node.output],
             per_channel=True,
+            reduce_range=True,  # 7 bits for weights: CPUs without VNNI add up 8 with overflow
+            # the mean of the images' extremes: one odd image would set the range of all
+            extra_options={"CalibMovingAverage": True},
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
@@ -199,22 +128,23 @@ def onnx_predictor(content: bytes) -> Predictor:
     return lambda pixels: session.run([OUTPUT], {INPUT: pixels})[0]  # pyright: ignore
 
 
-def draw_noise(size: int, count: int = 8) -> NDArray[np.uint8]:
-    """Fixed random images [count, 3, size, size], from uniform gray to full noise."""
-    draw = np.random.default_rng(0)
-    spread = np.linspace(0, 1, count)[:, None, None, None]
-    noise = draw.integers(-128, 128, (count, 3, size, size))
-    return (128 + spread * noise).astype(np.uint8)
+def write(network: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
+    """Write a network as an ONNX file in float32."""
+    path.write_bytes(convert(network, preprocessing))
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Suppress the exporters' warnings and logs, which the user cannot act on."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+def write_int8(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    quantized: Path,
+) -> None:
+    """Write an ONNX file in float32 as another in int8; network and preprocessing are not used."""
+    del network, preprocessing
+    quantized.write_bytes(quantize(path.read_bytes(), pixels))
+
+
+def load(path: Path) -> Predictor:
+    """An ONNX file on one CPU thread."""
+    return onnx_predictor(path.read_bytes())

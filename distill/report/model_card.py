@@ -1,78 +1,26 @@
 """The model card (README.md) of a saved student, and its license.
 
 The license is never more permissive than those of the teachers and their data. To support another
-license, add a line to `KINDS` where it belongs.
+license, add a line to `zoo.teachers.licenses.KINDS` where it belongs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from distill.report.report import Report
 from distill.report.student_page import soft_label_summary
 from zoo.errors import TeacherBroken
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import BUILTIN
-from zoo.teachers.model_card import USAGE, escape_markdown, set_license
+from zoo.teachers.licenses import PERMISSIVE, UNKNOWN, Claim, card_claims, strictness
+from zoo.teachers.model_card import USAGE, add_entries, escape_markdown, set_license
 from zoo.teachers.starts import Start
 
 OTHER = "other"
 """The Hub's identifier of a license that needs a person's decision."""
-
-PERMISSIVE = "permissive"
-TERMS = "terms of its own"
-NON_COMMERCIAL = "non-commercial"
-UNKNOWN = "unknown"
-
-KINDS: Mapping[str, str] = {
-    **dict.fromkeys(("cc0-1.0", "unlicense", "mit", "isc", "bsd", "bsd-2-clause"), PERMISSIVE),
-    **dict.fromkeys(("bsd-3-clause", "apache-2.0", "cc-by-3.0", "cc-by-4.0"), PERMISSIVE),
-    **dict.fromkeys(("mpl-2.0", "lgpl-3.0", "cc-by-sa-3.0", "cc-by-sa-4.0"), "share-alike"),
-    **dict.fromkeys(("gpl-2.0", "gpl-3.0", "agpl-3.0"), "share-alike"),
-    "cc-by-nd-4.0": "no derivatives",
-    TERMS: TERMS,
-    **dict.fromkeys((NON_COMMERCIAL, "imagenet-terms", "research"), NON_COMMERCIAL),
-    "competition-terms": NON_COMMERCIAL,
-    UNKNOWN: UNKNOWN,
-}
-"""Known licenses and their kinds, from the most permissive to the strictest."""
-
-_ALIASES = {"cc0": "cc0-1.0", "apache-2": "apache-2.0", "imagenet": "imagenet-terms"}
-_UNSTATED = ("", "unknown", "other", "none", "not-published")
-_NON_COMMERCIAL = {"nc", "noncommercial", "commercial", "research", "academic", "competition"}
-"""Words that make a license outside the table at least non-commercial."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One license that a student depends on.
-
-    Attributes:
-        what: network or data set.
-        license: as stated on its card.
-    """
-
-    what: str
-    license: str
-
-    @property
-    def entry(self) -> str:
-        """Its key in KINDS, one of the last three for a license outside the table."""
-        key = "-".join(self.license.lower().split())
-        key = _ALIASES.get(key, key)
-        if key in _UNSTATED:
-            return UNKNOWN
-        if key in KINDS:
-            return key
-        letters = "".join(letter if letter.isalnum() else " " for letter in key)
-        return NON_COMMERCIAL if _NON_COMMERCIAL & set(letters.split()) else TERMS
-
-    @property
-    def kind(self) -> str:
-        """Kind of the license."""
-        return KINDS[self.entry]
 
 
 def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
@@ -103,7 +51,27 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
         USAGE,
         *license_lines(claims),
     ]
-    return set_license("\n" + "\n".join(lines), choose_license(claims))
+    text = set_license("\n" + "\n".join(lines), choose_license(claims))
+    return add_entries(text, hub_entries(report, cards, choose_license(claims)))
+
+
+def hub_entries(report: Report, cards: Sequence[TeacherCard], license: str) -> dict[str, Any]:
+    """What the Hub shows of a model: its base, a name for license `other`, and its accuracy."""
+    repos = {card.repo for card in cards if card.repo and card.name in report.teachers}
+    if not report.start.is_random and report.start.card.repo:
+        repos.add(report.start.card.repo)
+    entries: dict[str, Any] = {"base_model": sorted(repos)} if repos else {}
+    if license == OTHER:
+        entries |= {"license_name": "see-license-section", "license_link": "README.md"}
+    if result := report.evaluation:
+        names = ("accuracy", "balanced_accuracy")
+        found = {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": f"{result.images} held-out images", "type": "imagefolder"},
+            "metrics": [{"type": name, "value": round(getattr(result, name), 4)} for name in names],
+        }
+        entries["model-index"] = [{"name": report.arch, "results": [found]}]
+    return entries
 
 
 def report_claims(report: Report, cards: Sequence[TeacherCard]) -> list[Claim]:
@@ -138,12 +106,12 @@ def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[C
     known = {card.name: card for card in cards}
     claims: list[Claim] = []
     for name in names:
-        claims += _card_claims(known[name], name) if name in known else [Claim(name, UNKNOWN)]
+        claims += card_claims(known[name], name) if name in known else [Claim(name, UNKNOWN)]
     bases = {known[name].base for name in names if name in known} - {""}
     for base in sorted(base for base in bases if Path(base).name not in names):
         what = f"{Path(base).name}, initial weights of teachers"
         try:
-            claims += _card_claims(TeacherCard.load(BUILTIN.parent / base), what)
+            claims += card_claims(TeacherCard.load(BUILTIN.parent / base), what)
         except TeacherBroken:  # a card may name any base
             claims.append(Claim(what, UNKNOWN))
     return claims
@@ -151,16 +119,7 @@ def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[C
 
 def start_claims(start: Start) -> list[Claim]:
     """Licenses of the student's initial weights and of their data; none for random ones."""
-    return [] if start.is_random else _card_claims(start.card, "the initial weights")
-
-
-def _card_claims(card: TeacherCard, what: str) -> list[Claim]:
-    return [Claim(what, card.license), Claim(f"{card.data} (data of {what})", card.data_license)]
-
-
-def strictness(claim: Claim) -> int:
-    """Index of its license in KINDS, 0 for the most permissive."""
-    return list(KINDS).index(claim.entry)
+    return [] if start.is_random else card_claims(start.card, "the initial weights")
 
 
 def choose_license(claims: Sequence[Claim]) -> str:

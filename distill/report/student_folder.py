@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from distill.student import WEIGHTS_FILE, save_network
 from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo.errors import StudentError, first_line
+from zoo.images.folder import Images
+from zoo.images.trained_on import TRAINED_ON, save_trained_on
 from zoo.system.files import atomic_folder, is_unused, write_atomic
 from zoo.teachers.card import TeacherCard, sha256_of
 
-ONNX_FILES = ("model.onnx", "model.int8.onnx")
-"""Files of `zoo export`, which belong to the weights."""
+EXPORTS = ("model.onnx", "model.xml", "model.bin", "model.tflite", "model.pte", "model.pt2")
+"""Files of `zoo export`, which belong to the weights; in int8 they are called model.int8.onnx."""
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -47,6 +50,7 @@ def save_student(
     cards: Sequence[TeacherCard] = (),
     ranking: Mapping[str, Any] | None = None,
     rejection: Rejection | None = None,
+    images: Images | None = None,
 ) -> str:
     """Write the student, its model card, report, history and page.
 
@@ -57,6 +61,7 @@ def save_student(
         cards: of the teachers in the report.
         ranking: source of the shares, written as ranking.json.
         rejection: tells unknown images, written as unknown.safetensors.
+        images: that it was trained on; their digests are kept in case it becomes a teacher.
 
     Returns:
         Why the page could not be written; empty if it was.
@@ -79,6 +84,8 @@ def save_student(
             write_atomic(part / "report.json", document.encode("utf-8", "replace"))
             if ranking:
                 write_atomic(part / "ranking.json", _to_text(ranking))
+            if images:
+                save_trained_on(images, part)
             write_atomic(part / "README.md", model_card(report, cards))
             save_network(
                 trained.network,
@@ -105,9 +112,7 @@ def save_student(
                 why = f"could not be written ({first_line(error)}); the student is saved."
                 warning = f"{folder / PAGE} {why}"
             optional = {"ranking.json": ranking, REJECTION_FILE: rejection}
-            lacking = [name for name, content in optional.items() if not content]
-            for name in (PAGE, *ONNX_FILES, *lacking):  # of a previous student
-                (folder / name).unlink(missing_ok=True)
+            _delete_stale(folder, [name for name, content in optional.items() if not content])
     except OSError as error:
         raise StudentError(
             f"The student could not be saved in {folder}: {error.strerror or error}. "
@@ -115,6 +120,17 @@ def save_student(
         ) from error
     delete_checkpoint(trained.state)
     return warning
+
+
+def _delete_stale(folder: Path, lacking: Sequence[str]) -> None:
+    """Delete the page, the exports and what this student lacks of a previous student."""
+    names = [PAGE, TRAINED_ON, *lacking]
+    for name in EXPORTS:
+        small = name.replace("model", "model.int8")
+        names += [name, small, f"{name}.json", f"{small}.json"]
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "model.mlpackage", ignore_errors=True)
 
 
 def _to_text(document: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ from distill.training.parallel import (
     sync_batch_norms,
 )
 from distill.training.targets import SoftLabels, SourceTargets, Targets, make_targets
-from distill.training.tensorboard import Record
+from distill.training.tracking import Record
 from zoo.errors import StudentError
 from zoo.features.inference import normalize
 from zoo.features.store import Features

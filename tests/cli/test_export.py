@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,17 @@ import torch
 from PIL import Image
 
 from distill.evaluation import evaluate
-from distill.export import export, onnx_file
+from distill.export import export, formats, onnx_file
 from distill.student import save_network
 from tests.support.toys import COLORS, paint, paint_folder
 from tests.support.worlds import snapshot
+from zoo.images import decoding
+from zoo.images.decoding import open_image
 from zoo.teachers.card import Preprocessing
 
 LOOK = Preprocessing(32, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "bicubic", 0.9)
 CONVERTED: dict[str, bytes] = {}
+really_convert = onnx_file.convert
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +36,10 @@ def _convert_each_network_once(monkeypatch):
         content = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
         key = f"{preprocessing} {hashlib.sha256(content).hexdigest()}"
         if key not in CONVERTED:
-            CONVERTED[key] = onnx_file.convert(network, preprocessing)
+            CONVERTED[key] = really_convert(network, preprocessing)
         return CONVERTED[key]
 
-    monkeypatch.setattr(export, "convert", convert)
+    monkeypatch.setattr(onnx_file, "convert", convert)
     monkeypatch.setattr(export, "measure_latency", lambda *_: export.Latency(1.5, 2.5, 3))
 
 
@@ -138,7 +141,111 @@ def test_the_probabilities_of_an_8_bit_file_sum_to_one_and_its_accuracy_is_told(
     assert (shown["labeled"], shown["torch_accuracy"]) == (9, tested["accuracy"])
     assert 0 <= shown["accuracy"] <= 1
     ran = command("export", student, "--onnx", "--target", test_imgs)
-    assert f"Accuracy on the 9 labeled of them: {tested['accuracy']:.1%}" in ran.out
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert [row[-1] for row in rows if row[:1] == ["torch"]] == [f"{tested['accuracy']:.1%}"]
+    assert "Accuracy on 9 labeled images." in ran.out
+
+
+def test_with_resize_takes_whole_photos_and_says_what_predict_says(
+    command, student, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        evaluate, "autocast", lambda device: torch.autocast(device.type, enabled=False)
+    )
+    photos = odd_photos(tmp_path / "photos")
+    words = ("export", student, "--onnx", "--with-resize", "--target", tmp_path / "photos")
+    ran = command(*words)
+    assert "Resizing inside changes a probability by up to" in ran.out
+    path = student / "model.onnx"
+    facts = facts_of(path)
+    assert "uint8 [B, 3, H, W]" in facts["input"]
+    assert "resized and cropped inside" in facts["input"]
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    rows = command("predict", student, *photos, "--json").json
+    for row in rows:
+        pixels = np.asarray(open_image(Path(row["path"]).read_bytes())).transpose(2, 0, 1)
+        assert pixels.shape[1:] != (32, 32)
+        (chances,) = session.run(None, {"pixels": pixels[None]})
+        assert np.asarray(chances).max() == pytest.approx(row["probability"], abs=5e-3), row
+    shown = command(*words, "--int8", "--json").json
+    assert shown["resized"] < 1e-2
+    plain = command("export", student, "--onnx", "--overwrite", "--json").json
+    assert plain["resized"] is None
+
+
+def test_a_file_that_resizes_otherwise_than_pillow_is_never_written(command, student, monkeypatch):
+    def turned(pixels, preprocessing):
+        return decoding.fit_pixels(pixels, preprocessing)[:, ::-1]
+
+    monkeypatch.setattr(export, "fit_pixels", turned)
+    assert "is not written" in command("export", student, "--onnx", "--with-resize").mistake
+    assert not (student / "model.onnx").exists()
+
+
+def test_accuracy_is_that_on_the_held_out_images(command, student, imgs, test_imgs):
+    words = ("export", student, "--format", "torch", "--json", "--overwrite", "--target", imgs)
+    shown, tested = command(*words).json, command("eval", student, "--target", imgs, "--json").json
+    assert (shown["labeled"], shown["accuracy"]) == (12, tested["accuracy"])
+    for path in (test_imgs / "red").iterdir():
+        path.unlink()
+    shown = command(*words, "--test", test_imgs).json
+    tested = command("eval", student, "--target", test_imgs, "--json").json
+    assert (shown["labeled"], shown["accuracy"]) == (6, tested["accuracy"])
+    assert shown["torch_accuracy"] == tested["accuracy"]
+    assert shown["images"] == 18
+
+
+def test_another_format_has_what_it_states_beside_it(command, student, test_imgs):
+    shown = command("export", student, "--format", "torch", "--target", test_imgs, "--json").json
+    path = student / "model.pt2"
+    assert (shown["path"], shown["format"], shown["opset"]) == (str(path), "torch", None)
+    assert shown["bytes"] == path.stat().st_size
+    assert shown["runtimes"][1]["name"] == "torch.export"
+    facts = json.loads((student / "model.pt2.json").read_text())
+    assert (facts["classes"], facts["image_size"]) == (list(COLORS), 32)
+    assert facts["input"].startswith("pixels: uint8 [B, 3, 32, 32] of 0..255")
+    assert "pass --overwrite" in command("export", student, "--format", "torch").mistake
+    line = command("export", student, "--format", "torch", "--out", "a.onnx").mistake
+    assert "does not end in .pt2" in line
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_openvino_has_two_files_and_they_agree(command, student, test_imgs):
+    ov = pytest.importorskip("openvino")
+    shown = command("export", student, "--format", "openvino", "--target", test_imgs, "--json").json
+    pair = [student / "model.xml", student / "model.bin"]
+    assert shown["bytes"] == sum(path.stat().st_size for path in pair)
+    assert shown["difference"] < 1e-4
+    model = ov.Core().read_model(pair[0])
+    assert model.input("pixels").element_type == ov.Type.u8
+    assert model.output("probabilities").partial_shape == ov.PartialShape([-1, 3])
+    assert "BatchNormInference" not in {node.get_type_name() for node in model.get_ops()}
+
+
+def test_a_package_of_apples_cannot_be_compared_here(command, student, monkeypatch):
+    def package(network, preprocessing, path):
+        path.mkdir()
+        (path / "Manifest.json").write_text("{}")
+
+    kind = replace(formats.FORMATS["coreml"], convert=package, packages=())
+    monkeypatch.setitem(formats.FORMATS, "coreml", kind)
+    ran = command("export", student, "--format", "coreml")
+    assert "Not compared: nothing on this machine runs coreml." in ran.out
+    (student / "model.mlpackage" / "old").touch()
+    assert "pass --overwrite" in command("export", student, "--format", "coreml").mistake
+    shown = command("export", student, "--format", "coreml", "--overwrite", "--json").json
+    assert (shown["difference"], shown["runtimes"][1]["latency"]) == (None, None)
+    assert [path.name for path in (student / "model.mlpackage").iterdir()] == ["Manifest.json"]
+
+
+def test_a_converter_that_fails_is_one_line(command, student, monkeypatch):
+    def fail(*_):
+        raise IndexError("list index out of range\nmore")
+
+    kind = replace(formats.FORMATS["torch"], convert=fail)
+    monkeypatch.setitem(formats.FORMATS, "torch", kind)
+    line = command("export", student, "--format", "torch").mistake
+    assert "torch.export's converter cannot export this network (list index out of range)" in line
 
 
 def test_the_file_says_what_predict_says(command, student, test_imgs, monkeypatch):
@@ -166,15 +273,11 @@ def test_json_has_the_parity_the_costs_and_the_limits(command, student):
     assert (shown["images"], shown["agreement"]) == (0, None)
     assert 0 <= shown["difference"] <= 1e-4 == shown["limits"]["difference"]
     latency = {"median": 1.5, "p95": 2.5, "runs": 3}
+    common = {"precision": "float32", "latency": latency, "accuracy": None}
     weights = (student / "model.safetensors").stat().st_size
     assert shown["runtimes"] == [
-        {"name": "torch", "precision": "float32", "bytes": weights, "latency": latency},
-        {
-            "name": "onnxruntime",
-            "precision": "float32",
-            "bytes": shown["bytes"],
-            "latency": latency,
-        },
+        {"name": "torch", "bytes": weights, **common},
+        {"name": "onnxruntime", "bytes": shown["bytes"], **common},
     ]
 
 
@@ -243,7 +346,7 @@ def test_answers_that_are_not_numbers_are_never_written(command, student, monkey
     def broken(content):
         return lambda pixels: np.full((len(pixels), 3), np.nan, dtype=np.float32)
 
-    monkeypatch.setattr(export, "onnx_predictor", broken)
+    monkeypatch.setattr(onnx_file, "onnx_predictor", broken)
     assert "by up to nan" in command("export", student, "--onnx").mistake
     assert not (student / "model.onnx").exists()
 
@@ -352,14 +455,23 @@ def test_what_is_no_student_is_one_line(command, student):
 
 @pytest.mark.parametrize("name", ["onnx", "onnxruntime", "onnxscript"])
 def test_without_the_extra_one_line_says_what_to_install(command, student, monkeypatch, name):
-    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(formats, "find_spec", lambda asked: None if asked == name else 1)
     line = command("export", student, "--onnx").mistake
     assert f"needs {name}: pip install 'source-zoo[export]'" in line
     assert not (student / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("words", [(), ("--onnx", "--int8"), ("--onnx", "--int4")], ids=" ".join)
-def test_a_format_and_images_for_int8_have_to_be_named(command, student, words):
+ODD = [
+    ("--onnx", "--int8"),
+    ("--onnx", "--int4"),
+    ("--format", "caffe"),
+    ("--format", "litert", "--onnx"),
+    ("--format", "openvino", "--with-resize"),
+]
+
+
+@pytest.mark.parametrize("words", ODD, ids=" ".join)
+def test_options_that_do_not_go_together_are_refused(command, student, words):
     ran = command("export", student, *words)
     assert (ran.code, ran.out) == (2, "")
     assert "--" in ran.err

@@ -83,7 +83,6 @@ def test_a_broken_card_is_one_line(command, toy_zoo, tmp_path, monkeypatch):
         ("eval", "student"),
         ("predict", "student"),
         ("export",),
-        ("export", "student"),
         ("export", "student", "--onnx", "--int8"),
         ("demo", "--seed", "x"),
         ("info",),

@@ -1,9 +1,10 @@
 """ONNX files and runtimes side by side, without the command: `test_cli_export.py` has that."""
 
 import json
-import sys
+import tomllib
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,17 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from distill.export import export
+from cli.commands.student import FileFormat
+from distill.export import export, formats
 from distill.export.export import measure_latency, measure_parity, predict_batches
-from distill.export.onnx_file import (
-    OPSET,
-    add_metadata,
-    check_extra,
-    convert,
-    draw_noise,
-    onnx_predictor,
-    quantize,
-)
+from distill.export.formats import FORMATS, check_format
+from distill.export.module import describe, draw_noise
+from distill.export.onnx_file import OPSET, add_metadata, convert, onnx_predictor, quantize
 from tests.support.toys import build_teacher
 from zoo.errors import StudentError
 from zoo.teachers.card import Preprocessing, sha256_of
@@ -77,7 +73,9 @@ def test_a_network_that_wants_blue_first_gets_it(network):
 def test_the_metadata_describe_input_and_output(converted, tmp_path):
     card = build_teacher(tmp_path / "s", "s", labels=("ü [b]", 'q "x"', "🙂"))
     folder = tmp_path / "s"
-    told = onnx.load_from_string(add_metadata(converted, folder, card.labels, LOOK))
+    shape = "uint8 [B, 3, 8, 8]"
+    about = describe(folder, card.labels, LOOK, precision="float32", pixels=shape)
+    told = onnx.load_from_string(add_metadata(converted, about))
     facts = {entry.key: entry.value for entry in told.metadata_props}
     assert json.loads(facts["classes"]) == list(card.labels)
     assert json.loads(facts["mean"]) == [0.4, 0.5, 0.6]
@@ -117,12 +115,34 @@ def test_neither_conversion_nor_quantization_prints_anything(network, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["onnx", "onnxruntime", "onnxscript"])
-def test_a_missing_extra_is_one_line_that_names_it(monkeypatch, name):
-    check_extra()
-    monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(StudentError, match=rf"needs {name}: pip install 'source-zoo\[export\]'"):
-        check_extra()
+PACKAGES = [
+    (name, package)
+    for name, kind in FORMATS.items()
+    for package in (*kind.packages, *kind.quantizer)
+]
+
+
+@pytest.mark.parametrize(("name", "package"), PACKAGES)
+def test_a_missing_package_is_one_line_that_names_its_extra(monkeypatch, name, package):
+    real = formats.find_spec
+    monkeypatch.setattr(formats, "find_spec", lambda asked: None if asked == package else 1)
+    line = rf"needs {package}: pip install 'source-zoo\[{FORMATS[name].extra}\]'"
+    with pytest.raises(StudentError, match=line):
+        check_format(name, int8=FORMATS[name].quantize is not None)
+    assert real("torch")
+
+
+def test_every_extra_is_declared_and_every_format_is_an_option():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = {kind.extra for kind in FORMATS.values()} - {""}
+    assert extras <= project["optional-dependencies"].keys()
+    assert [each.value for each in FileFormat] == list(FORMATS)
+
+
+@pytest.mark.parametrize("name", ["torch", "coreml"])
+def test_a_format_without_int8_says_which_have_it(name):
+    with pytest.raises(StudentError, match=r"no int8 file of .*: choose one of onnx, openvino"):
+        check_format(name, int8=True)
 
 
 def test_parity_is_the_largest_gap_and_the_share_of_equal_top_classes():

@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 
 from distill.report.model_card import (
-    KINDS,
-    Claim,
     choose_license,
     license_lines,
     start_claims,
-    strictness,
     teacher_claims,
 )
 from tests.support.toys import hub_card
 from zoo.teachers.catalogue import find_card, list_cards
+from zoo.teachers.licenses import KINDS, Claim, strictness
 from zoo.teachers.starts import find_start
 
 FREE = {"apache-2.0", "mit", "MIT", "CC0", "CC BY 4.0", "cc-by-4.0"}

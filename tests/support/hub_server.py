@@ -105,7 +105,11 @@ def listing(call: Call) -> Reply:
 
 
 def tree(call: Call) -> Reply:
-    return Reply(200, [blob.entry(path) for path, blob in blobs_of(call.folder).items()])
+    blobs, inner = blobs_of(call.folder), f"{call.file}/" if call.file else ""
+    entries = [blob.entry(path) for path, blob in blobs.items() if path.startswith(inner)]
+    if inner and not entries:
+        raise refusal(404, "EntryNotFound", f"{call.file} does not exist")
+    return Reply(200, entries)
 
 
 def resolve(call: Call) -> Reply:
@@ -149,11 +153,11 @@ def commit(call: Call) -> Reply:
 
 
 NAME, REVISION = r"(?P<name>[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
-MODEL = f"/api/models/{NAME}"
+MODEL = f"/api/(?:models|datasets)/{NAME}"
 ROUTES = (
-    ("GET HEAD", f"/{NAME}/resolve/{REVISION}/(?P<file>.+)", resolve),
+    ("GET HEAD", f"(?:/datasets)?/{NAME}/resolve/{REVISION}/(?P<file>.+)", resolve),
     ("GET", f"{MODEL}(/revision/{REVISION})?", lambda call: Reply(200, describe(call, call.name))),
-    ("GET", f"{MODEL}/tree/{REVISION}", tree),
+    ("GET", f"{MODEL}/tree/{REVISION}(/(?P<file>.+))?", tree),
     ("GET", "/api/models", listing),
     ("GET", "/api/whoami-v2", lambda call: Reply(200, {"name": "tester", "orgs": []})),
     ("POST", "/api/repos/create", create),

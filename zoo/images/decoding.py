@@ -158,6 +158,26 @@ def decode_readable(
     return pixels, [*in_threads(fill, range(len(paths)), len(paths), None)]
 
 
+def decode_whole(path: Path) -> NDArray[np.uint8]:
+    """Decode an image to upright RGB [3, H, W], neither resized nor cropped.
+
+    Raises:
+        ImagesError: the file cannot be decoded any more.
+    """
+    try:
+        image = open_image(read_image_file(path))
+    except UNREADABLE as error:
+        raise ImagesError(
+            f"{path} changed while it was in use ({reason(error)}): run again."
+        ) from error
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def fit_pixels(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Resize and crop RGB [3, H, W] to [3, S, S], as `decode_images` does."""
+    return _fit(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))), preprocessing)
+
+
 def in_threads(
     work: Callable[[T], R], items: Iterable[T], total: int, progress: Progress | None
 ) -> Iterator[R]:

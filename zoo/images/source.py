@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import ImagesError
+from zoo.images.dataset import fetch_dataset, is_dataset
 from zoo.images.folder import Images, read_images
 from zoo.images.labels import near_equal
 from zoo.system.runtime import Runtime
@@ -25,7 +26,8 @@ class ImageSource:
     """Folders of images and the labels to use.
 
     Attributes:
-        target: folder of the images; sub-folders are classes, loose images are unlabeled.
+        target: folder of the images; sub-folders are classes, loose images are unlabeled. Or
+            `hf://datasets/OWNER/NAME:SPLIT`, which is fetched into the cache once.
         unlabeled: folder of more images without labels.
         labels: CSV file that labels the images.
         labels_per_class: keep so many labels of each class and hide the others; None keeps all.
@@ -53,6 +55,8 @@ class ImageSource:
         Raises:
             ImagesError: the folders or labels cannot be used, or labels are needed and missing.
         """
+        if is_dataset(self.target):
+            return self._fetched(runtime).read(runtime, need_labels=need_labels)
         images = read_images(
             self.target,
             unlabeled=self.unlabeled,
@@ -66,6 +70,11 @@ class ImageSource:
         for message in check_dataset(images):
             runtime.warn(message)
         return replace(images, source=self)
+
+    def _fetched(self, runtime: Runtime) -> ImageSource:
+        """The same images as a folder of the cache."""
+        folder, labels = fetch_dataset(self.target, runtime)
+        return replace(self, target=folder, labels=self.labels or labels)
 
 
 def load_images(

@@ -17,10 +17,13 @@ from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.system.json_files import constant, instance, listing, read_json, record
 from zoo.teachers.card import CARD_FILE, CARD_FORMAT, EXTRA, HUB, TeacherCard
 from zoo.teachers.config import pulled_folders
+from zoo.teachers.licenses import is_permissive
 
 BUILTIN = Path(__file__).parents[1] / "builtin"
 STUDENTS = Path(__file__).parents[1] / "students"
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
+PERMISSIVE_ONLY = "license=permissive"
+"""A part of the name of a zoo."""
 
 
 def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
@@ -29,22 +32,32 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
     Args:
         zoo: `builtin` for the embedded teachers and those of the extra `imagenet`, `hub` for the
             Hub's catalogue and all pulled teachers, `all` for both, a folder of teachers,
-            `OWNER/NAME` for one repository of the Hub, or several of these with commas between.
+            `OWNER/NAME` for one repository of the Hub, or several of these with commas between;
+            `license=permissive` among them leaves out what has a weaker license of its weights or
+            its data.
 
     Raises:
-        TeacherNotFound: there is no such zoo, or two teachers have one name.
+        TeacherNotFound: there is no such zoo, two teachers have one name, or none such a license.
         TeacherBroken: a card cannot be read.
 
     Example:
         >>> [card.name for card in list_cards("builtin")]
     """
     found: dict[str, TeacherCard] = {}
-    for card in (card for part in _split(zoo) for card in _list_part(part)):
+    parts = _split(zoo)
+    for card in (card for part in parts if part != PERMISSIVE_ONLY for card in _list_part(part)):
         # copies of one teacher are one; different networks of one name are an error below
         key = f"{card.source} {card.name} {'' if card.repo else card.sha256}"
         if key not in found or (card.folder and not found[key].folder):
             found[key] = card
     cards = sorted(found.values(), key=lambda card: card.name)
+    if PERMISSIVE_ONLY in parts:
+        cards = [card for card in cards if is_permissive(card)]
+        if not cards:
+            raise TeacherNotFound(
+                f"No teacher of --zoo {zoo.removesuffix(',' + PERMISSIVE_ONLY)} has a permissive "
+                "license of weights and data: leave out --license."
+            )
     for one, other in pairwise(cards):
         if one.name == other.name:
             raise TeacherNotFound(
@@ -61,6 +74,16 @@ def absolute_zoo(zoo: str) -> str:
         str(Path(part).expanduser().absolute()) if _is_folder(part) else part
         for part in _split(zoo)
     )
+
+
+def licensed_zoo(zoo: str, license: str | None) -> str:
+    """The teachers of a zoo that have such a license: `permissive`, or None for any.
+
+    Example:
+        >>> licensed_zoo("builtin", "permissive")
+        'builtin,license=permissive'
+    """
+    return f"{zoo},{PERMISSIVE_ONLY}" if license else zoo
 
 
 def _split(zoo: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
+from zoo.images.trained_on import TRAINED_ON
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
 from zoo.teachers.card import LONGEST_NAME, TeacherCard, absence, sha256_of
@@ -88,6 +89,9 @@ def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
                 )
             if fingerprint := fingerprint_path(card):
                 shutil.copyfile(fingerprint, part / fingerprint.name)
+            if card.folder and (card.folder / TRAINED_ON).is_file():
+                check_inside(card.folder, TRAINED_ON)
+                shutil.copyfile(card.folder / TRAINED_ON, part / TRAINED_ON)
             card.save(part)
     except OSError as error:
         raise TeacherBroken(f"{place} cannot be written: {error.strerror or error}.") from error

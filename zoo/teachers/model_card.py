@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from zoo.teachers.card import TeacherCard
 
@@ -46,6 +48,15 @@ def set_license(text: str, license: str) -> str:
     plain = re.fullmatch(r"[A-Za-z][\w.+-]*", license, re.ASCII)
     stated = license if plain else json.dumps(_one_line(license))
     return f"---\nlicense: {stated}\n{entries}---\n{text[head.end() if head else 0 :]}"
+
+
+def add_entries(text: str, entries: Mapping[str, Any]) -> str:
+    """Add entries to the front matter of a model card that has one; JSON is YAML too."""
+    lines = "".join(
+        f"{name}: {json.dumps(value, ensure_ascii=True)}\n" for name, value in entries.items()
+    )
+    head = re.match(r"---[ \t]*\n", text)
+    return f"{head[0]}{lines}{text[head.end() :]}" if head else f"---\n{lines}---\n{text}"
 
 
 def teacher_model_card(card: TeacherCard) -> str:

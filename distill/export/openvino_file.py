@@ -1,0 +1,91 @@
+"""OpenVINO's files (.xml and .bin) of a student; int8 by NNCF, per channel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from distill.export.module import (
+    INPUT,
+    OUTPUT,
+    Predictor,
+    calibration_rows,
+    draw_noise,
+    prepare,
+    silence,
+)
+from zoo.teachers.card import Preprocessing
+
+
+def convert(network: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
+    """Write `pixels` [B, 3, S, S] uint8 to `probabilities` [B, C], any B, beside its .bin."""
+    import openvino as ov  # type: ignore
+    from openvino._offline_transformations import apply_moc_transformations  # type: ignore
+    from openvino.frontend import FrontEndManager  # type: ignore
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # type: ignore
+
+    example = torch.from_numpy(draw_noise(preprocessing.size, 2))
+    with silence(), torch.no_grad():
+        traced = torch.jit.trace(prepare(network, preprocessing), example, check_trace=False)
+        # `openvino.convert_model` does the same and would report its use to the makers
+        converter = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced)  # the converter does not keep it alive
+        model = converter.convert(converter.load(decoder))
+        model.reshape([-1, *example.shape[1:]])
+        # folds batch norms, which int8 needs
+        apply_moc_transformations(model, cf=False, smart_reshape=False)
+        model.inputs[0].get_tensor().set_names({INPUT})
+        model.outputs[0].get_tensor().set_names({OUTPUT})
+        ov.save_model(model, path, compress_to_fp16=False)
+
+
+def quantize(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    quantized: Path,
+) -> None:
+    """Static quantization to int8: weights per channel, activations per tensor, softmax in float.
+
+    Args:
+        path: of the file in float32.
+        pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
+        network: not used, as the next.
+        preprocessing: not used.
+        quantized: where the file in int8 goes.
+    """
+    del network, preprocessing
+    with silence():
+        import nncf  # type: ignore
+        import openvino as ov  # type: ignore
+
+        rows = calibration_rows(len(pixels))
+        model = nncf.quantize(
+            ov.Core().read_model(path),
+            nncf.Dataset([pixels[[row]] for row in rows]),
+            subset_size=len(rows),
+            preset=nncf.QuantizationPreset.MIXED,  # asymmetric where activations are
+        )
+        ov.save_model(model, quantized, compress_to_fp16=False)
+
+
+def load(path: Path) -> Predictor:
+    """OpenVINO's files on one CPU thread."""
+    import openvino as ov  # type: ignore
+
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    core = ov.Core()
+    # mapped files could not be moved on some systems
+    core.set_property({"ENABLE_MMAP": False})
+    request = core.compile_model(path, "CPU", settings).create_infer_request()
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        request.infer(np.ascontiguousarray(pixels))
+        return request.get_output_tensor(0).data.copy()
+
+    return predict

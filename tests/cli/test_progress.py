@@ -1,0 +1,64 @@
+"""Progress without a terminal: lines in time, and `-q` and `-v`."""
+
+import pytest
+
+from cli import terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("zoo.system.timing.clock", lambda: now[0])
+    monkeypatch.setattr(terminal, "state", terminal.Verbosity())
+    return now
+
+
+def run(clock, capsys, *, steps=10, seconds=10.0, first=0):
+    """The lines on stderr of work of so many steps."""
+    capsys.readouterr()
+    with terminal.runtime() as runtime:
+        progress = runtime.progress("reading images")
+        for done in range(first + 1, steps + 1):
+            clock[0] += seconds
+            progress(done, steps)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_line_every_thirty_seconds_has_count_rate_and_time_left(clock, capsys):
+    assert run(clock, capsys) == [
+        "reading images: 3 of 10 (30%), 0.1/s, 1m10s left.",
+        "reading images: 6 of 10 (60%), 0.1/s, 40s left.",
+        "reading images: 9 of 10 (90%), 0.1/s, 10s left.",
+    ]
+
+
+def test_short_work_is_silent_and_verbose_says_what_it_took(clock, capsys):
+    assert run(clock, capsys, seconds=1.0) == []
+    terminal.state.verbose = True
+    assert run(clock, capsys, seconds=0.5) == ["reading images: 10 in 5s, 2/s."]
+
+
+def test_resumed_work_has_the_rate_of_this_run(clock, capsys):
+    first, *_ = run(clock, capsys, steps=100, first=90, seconds=40)
+    assert first == "reading images: 91 of 100 (91%), 0.025/s, 6m left."
+
+
+def test_quiet_shows_neither_progress_nor_warnings_but_errors(
+    clock, capsys, command, imgs, toy_zoo
+):
+    terminal.state.quiet = True
+    assert run(clock, capsys) == []
+    terminal.state.quiet = False
+    (imgs / "red" / "broken.png").write_bytes(b"no")
+    assert "broken.png" in command("rank", "--target", imgs).err
+    ran = command("-q", "rank", "--target", imgs)
+    assert (ran.code, ran.err) == (0, "")
+    assert "ant" in ran.out
+    assert "does not exist" in command("-q", "rank", "--target", "nowhere").mistake
+
+
+def test_verbose_names_the_steps_and_both_together_are_refused(command, imgs, toy_zoo):
+    ran = command("-v", "rank", "--target", imgs)
+    assert "reading images: 18 in" in ran.err
+    assert command("-q", "-v", "list").code == 2
+    assert "reading images" not in command("rank", "--target", imgs).err
