@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.check.classes import AlikeClasses, find_alike_classes, find_small
-from selection.check.copies import KINDS, Copy, find_copies, group_copies
+from selection.check.copies import KINDS, Copy, Kind, find_copies, group_copies
 from selection.check.findings import Copies, DataCheck, DoubtedLabel, Leak, Suggestion
 from selection.check.label_errors import LabelDoubts, doubt_labels
 from selection.check.outliers import find_outliers, measure_distances
@@ -215,7 +215,7 @@ class _Check:
         inner = [copy for copy in found if copy.other < count]
         groups: list[Copies] = []
         for rows in group_copies(inner):
-            kinds = {copy.kind for copy in inner if copy.one in rows}
+            kinds: set[Kind] = {copy.kind for copy in inner if copy.one in rows}
             loosest = max(kinds, key=KINDS.index)
             groups.append(Copies(tuple(map(self.path, rows)), tuple(map(self.name, rows)), loosest))
         groups.sort(key=lambda group: not group.contradicts)

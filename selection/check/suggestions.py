@@ -40,11 +40,14 @@ def choose_next(
     """
     pool = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(labels < 0))[:MOST])
     centered = rows - rows.mean(axis=0)
-    known, others = centered[labels >= 0], centered[pool]
-    noise = STRENGTH * np.square(centered).sum() / len(rows)
-    covariance: Floats = np.linalg.inv(known.T @ known / noise + np.eye(rows.shape[1]))
-    reach: Floats = others @ covariance  # each choice takes a part of rank 1 away
-    weighted: Floats = reach @ ((others * unsure[pool, None]).T @ others)
+    known: Floats = centered[labels >= 0]
+    others: Floats = centered[pool]
+    noise = float(STRENGTH * np.square(centered).sum() / len(rows))
+    gram = known.T @ known
+    system = gram / noise + np.eye(len(gram))
+    # times the covariance of the weights, from which each choice takes a part of rank 1 away
+    reach = np.linalg.solve(system, others.T).T
+    weighted = reach @ ((others * unsure[pool, None]).T @ others)
     chosen: list[int] = []
     for _ in range(min(count, len(pool))):
         left = noise + (reach * others).sum(axis=1)
