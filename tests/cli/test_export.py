@@ -14,7 +14,6 @@ import timm
 import torch
 from PIL import Image
 
-from distill.evaluation import evaluate
 from distill.export import export, formats, onnx_file
 from distill.student import save_network
 from tests.support.toys import COLORS, paint, paint_folder
@@ -106,12 +105,8 @@ def odd_photos(folder):
     return sorted(folder.iterdir())
 
 
-def test_the_example_of_the_docs_says_what_predict_says_without_torch(
-    command, student, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(
-        evaluate, "autocast", lambda device: torch.autocast(device.type, enabled=False)
-    )
+@pytest.mark.usefixtures("plain_numbers")
+def test_the_example_of_the_docs_says_what_predict_says_without_torch(command, student, tmp_path):
     photos = odd_photos(tmp_path / "photos")
     command("export", student, "--onnx")
     rows = command("predict", student, *photos, "--json").json
@@ -146,12 +141,8 @@ def test_the_probabilities_of_an_8_bit_file_sum_to_one_and_its_accuracy_is_told(
     assert "Accuracy on 9 labeled images." in ran.out
 
 
-def test_with_resize_takes_whole_photos_and_says_what_predict_says(
-    command, student, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(
-        evaluate, "autocast", lambda device: torch.autocast(device.type, enabled=False)
-    )
+@pytest.mark.usefixtures("plain_numbers")
+def test_with_resize_takes_whole_photos_and_says_what_predict_says(command, student, tmp_path):
     photos = odd_photos(tmp_path / "photos")
     words = ("export", student, "--onnx", "--with-resize", "--target", tmp_path / "photos")
     ran = command(*words)
@@ -248,12 +239,8 @@ def test_a_converter_that_fails_is_one_line(command, student, monkeypatch):
     assert "torch.export's converter cannot export this network (list index out of range)" in line
 
 
-def test_the_file_says_what_predict_says(command, student, test_imgs, monkeypatch):
-    monkeypatch.setattr(
-        evaluate,
-        "autocast",
-        lambda device: torch.autocast(device.type, enabled=False),
-    )
+@pytest.mark.usefixtures("plain_numbers")
+def test_the_file_says_what_predict_says(command, student, test_imgs):
     command("export", student, "--onnx")
     rows = command("predict", student, test_imgs, "--json").json
     found = ask(student / "model.onnx", [row["path"] for row in rows])

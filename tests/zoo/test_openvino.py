@@ -13,6 +13,8 @@ from zoo.features import inference, openvino
 from zoo.features.inference import embed
 from zoo.teachers.loading import Teacher, load_teacher
 
+pytestmark = pytest.mark.usefixtures("plain_numbers")
+
 FAMILIES = {
     "test_resnet": {},
     "test_efficientnet": {},
