@@ -89,14 +89,21 @@ def student_table(students: Sequence[StudentSummary], image_size: int) -> None:
 
 
 def evaluation_table(result: Evaluation) -> None:
-    """Accuracy by class, the worst first, and overall; calibration; confusions."""
+    """Results by class, the worst first, and overall; calibration; confusions."""
     from distill.evaluation.metrics import PAIRS
 
     rows = sorted(result.by_class, key=lambda row: row.accuracy)
     terminal.show_rows(
-        ["class", "accuracy>", "95 % interval>", "images>"],
+        ["class", "recall>", "95 % interval>", "precision>", "F1>", "images>"],
         [
-            (row.name, f"{row.accuracy:.1%}", f"{row.low:.1%} to {row.high:.1%}", str(row.images))
+            (
+                row.name,
+                f"{row.accuracy:.1%}",
+                f"{row.low:.1%} to {row.high:.1%}",
+                f"{row.precision:.1%}",
+                f"{row.f1:.2f}",
+                str(row.images),
+            )
             for row in rows
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -90,8 +91,26 @@ def silence() -> None:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
+    sys.stdout.write(_to_json(document) + "\n")
+
+
+def print_json_list(entries: Iterable[Any]) -> None:
+    """One JSON document on stdout, a list, each entry as soon as it is there."""
+    before = "["
+    for entry in entries:
+        sys.stdout.write(f"{before}\n{_to_json(entry)}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
+def _to_json(document: Any) -> str:
     every = (sys.stdout.encoding or "utf-8").lower() == "utf-8"
-    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=not every, allow_nan=False) + "\n")
+    return json.dumps(document, indent=1, ensure_ascii=not every, allow_nan=False)
+
+
+def print_csv(rows: Iterable[Sequence[str]]) -> None:
+    """A CSV table on stdout, each row as soon as it is there."""
+    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
 
 
 def say(*columns: str) -> None:

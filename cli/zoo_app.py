@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.commands import cache, compare, demo, distill, rank, student, teachers
+from cli.commands import cache, check, compare, demo, distill, rank, student, teachers
 from zoo import __version__
 from zoo.errors import ZooError, first_line
 from zoo.system.distributed import is_first_process
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: the same at any width, copied into docs/cli.md
 )
-for group in (teachers, rank, distill, compare, student, demo, cache):
+for group in (teachers, check, rank, distill, compare, student, demo, cache):
     app.add_typer(group.app)
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distill.catalogue import StudentSummary, list_students
     from distill.compare import ComparisonJob, compare_methods
+    from distill.estimator import StudentClassifier
     from distill.evaluation.comparison import Comparison
-    from distill.evaluation.evaluate import evaluate, evaluate_student, predict, predict_files
+    from distill.evaluation.evaluate import evaluate, evaluate_student, predict
     from distill.evaluation.metrics import Evaluation
+    from distill.evaluation.prediction import Prediction, predict_files
     from distill.pipeline import DistillationJob, distill_images
     from distill.recipe import Distillation, Recipe
     from distill.report.report import Report
@@ -24,9 +26,11 @@ __all__ = [
     "Distillation",
     "DistillationJob",
     "Evaluation",
+    "Prediction",
     "Recipe",
     "Report",
     "Student",
+    "StudentClassifier",
     "StudentSummary",
     "Trained",
     "compare_methods",
@@ -45,8 +49,10 @@ _NAMES = {
     "catalogue": "StudentSummary list_students",
     "compare": "ComparisonJob compare_methods",
     "evaluation.comparison": "Comparison",
-    "evaluation.evaluate": "evaluate evaluate_student predict predict_files",
+    "evaluation.evaluate": "evaluate evaluate_student predict",
     "evaluation.metrics": "Evaluation",
+    "evaluation.prediction": "Prediction predict_files",
+    "estimator": "StudentClassifier",
     "pipeline": "DistillationJob distill_images",
     "recipe": "Distillation Recipe",
     "report.report": "Report",

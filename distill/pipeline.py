@@ -22,6 +22,7 @@ from zoo.teachers.starts import find_start
 
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
+    from distill.evaluation.rejection import Rejection
     from distill.report.report import Report
     from distill.training.loop import Trained
     from distill.training.tracking import Record
@@ -170,7 +171,13 @@ class DistillationJob:
         check_folder(self.save, overwrite=self.overwrite)  # another run may have come first
         ranking = teachers.ranking.to_json() if teachers.ranking else None
         warning = save_student(
-            trained, report, self.save, cards=teachers.cards, ranking=ranking, images=self.images
+            trained,
+            report,
+            self.save,
+            cards=teachers.cards,
+            ranking=ranking,
+            rejection=self._measure_rejection(trained),
+            images=self.images,
         )
         if plan:
             plan.saved.delete()
@@ -178,6 +185,17 @@ class DistillationJob:
             self.runtime.warn(warning)
             return replace(report, notes=(*report.notes, warning))
         return report
+
+    def _measure_rejection(self, trained: Trained) -> Rejection | None:
+        """What tells images that are unlike the student's; of the network as it will be saved."""
+        from distill.evaluation.prediction import measure_rejection
+        from zoo.system.devices import choose_device
+
+        device = choose_device(self.runtime.device)
+        progress = self.runtime.progress("measuring features")
+        return measure_rejection(
+            trained.network, self.images, trained.preprocessing, device, progress
+        )
 
     def _folds(self) -> list[tuple[Images, Images]]:
         """Images to train the students on that calibrate, and those to test them on."""

@@ -54,7 +54,8 @@ class Recipe:
         ema_decay: decay of the exponential moving average of the student's weights; 0 turns it off
             (FixMatch: 0.999, for far longer runs).
         frozen: fraction of the network's blocks, from the first, that keep their initial weights
-            (ours); random weights are always trained.
+            (ours); None chooses it by the initial weights, see `choose_frozen`; random weights are
+            always trained.
         views: weak and strong views of each image that are run through the frozen blocks once
             (ours).
         frozen_norms: whether all batch norms keep the statistics of the initial weights (ours);
@@ -84,7 +85,7 @@ class Recipe:
     flip: bool = False
     color: float = 0.2
     ema_decay: float = 0.99
-    frozen: float = 0.5
+    frozen: float | None = None
     views: int = 4
     frozen_norms: bool = True
     seed: int = 0
@@ -114,7 +115,7 @@ class Recipe:
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ValueError(f"{name} is {value}: must be between {low} and {high}")
 
 
@@ -187,7 +188,7 @@ class Distillation:
                 take images of this size.
         """
         # torch and timm load here, after everything that can be wrong without them
-        from distill.student import check_size, choose_image_size, find_arch
+        from distill.student import check_size, choose_frozen, choose_image_size, find_arch
         from zoo.system.devices import choose_device
         from zoo.teachers.starts import find_start
 
@@ -196,4 +197,5 @@ class Distillation:
         start = find_start(self.start, arch)
         size = self.image_size or choose_image_size(images, start, device)
         check_size(arch, size)
-        return replace(self, arch=arch, image_size=size).by(self.method)
+        recipe = replace(self.recipe, frozen=choose_frozen(self.recipe.frozen, start))
+        return replace(self, arch=arch, image_size=size, recipe=recipe).by(self.method)

@@ -1,5 +1,7 @@
 """Selection: how close each teacher is to the target task."""
 
+from selection.check.findings import DataCheck
+from selection.check.pipeline import check_images
 from selection.index import find_nearest
 from selection.metrics import METRICS, UNLABELED, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
@@ -14,10 +16,12 @@ __all__ = [
     "METRICS",
     "POWER",
     "UNLABELED",
+    "DataCheck",
     "RankedTeacher",
     "Ranking",
     "RankingJob",
     "ScoreStore",
+    "check_images",
     "check_labels",
     "find_nearest",
     "knn",

@@ -17,12 +17,12 @@ EXPECTED = {
     "zoo": "FeatureStore Features ImageSource Images Preprocessing Runtime Teacher "
     "TeacherCard TeacherOutputs ZooError extract_features find_card keep_freed_memory "
     "list_cards load_teacher read_images",
-    "selection": "BLIND_METRIC METRIC METRICS POWER UNLABELED RankedTeacher Ranking RankingJob "
-    "ScoreStore check_labels find_nearest knn linear_probe parc rank rank_images "
-    "ranker",
-    "distill": "Comparison ComparisonJob Distillation DistillationJob Evaluation Recipe Report "
-    "Student StudentSummary Trained compare_methods distill_images evaluate evaluate_student "
-    "list_students load_network predict predict_files save_student train",
+    "selection": "BLIND_METRIC METRIC METRICS POWER UNLABELED DataCheck RankedTeacher Ranking "
+    "RankingJob ScoreStore check_images check_labels find_nearest knn linear_probe parc rank "
+    "rank_images ranker",
+    "distill": "Comparison ComparisonJob Distillation DistillationJob Evaluation Prediction Recipe "
+    "Report Student StudentClassifier StudentSummary Trained compare_methods distill_images "
+    "evaluate evaluate_student list_students load_network predict predict_files save_student train",
 }
 
 

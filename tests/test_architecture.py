@@ -40,7 +40,7 @@ ONLY_IN = {
     "rich": {"cli/terminal.py", "cli/tables.py"},
     "safetensors": {"zoo/", "distill/"},
     "scipy": set[str](),
-    "sklearn": {"cli/commands/demo.py"},
+    "sklearn": {"cli/commands/demo.py", "distill/estimator.py"},
     "tensorboard": {"distill/training/tracking.py"},
     "timm": {"zoo/", "distill/"},
     "torch": {"zoo/", "distill/"},
@@ -59,6 +59,8 @@ LONGER = {"distill/training/loop.py: fit"}
 """Functions that may be longer: the training loop, which is read from top to bottom."""
 
 MAY_PRINT = {"cli/terminal.py"}
+MAY_TRAVEL = {"distill/estimator.py": "set_params"}
+"""Options by keyword where a convention of scikit-learn asks for them."""
 RETIRED = """
 allotted ask asked asking asks averaging dealt exam exams fading foresee foreseeing foresight
 halving lesson lessons lookahead mishap mishaps mute muted observation observe observed observes
@@ -232,6 +234,7 @@ def travelling_options(source: Source) -> list[str]:
         f"{source.path}:{node.lineno}: {node.name}(**{node.args.kwarg.arg})"
         for node in source.functions()
         if node.args.kwarg and not node.args.kwarg.arg.startswith("_")
+        if MAY_TRAVEL.get(source.path) != node.name
     ]
 
 

@@ -15,7 +15,6 @@ from zoo.system.files import saving
 
 LABELS_PER_CLASS = 4
 UNLABELED = 1200
-UPDATES = 300
 ARCH = "mobilenetv3_small_100"
 app = typer.Typer(rich_markup_mode=None)
 
@@ -49,7 +48,7 @@ def demo(
     with saving("ranking", save / "ranking.json"):
         ranking.save(save / "ranking.json")
     tables.ranking_table(ranking)
-    how = Distillation(arch=ARCH, recipe=Recipe(updates=UPDATES, seed=seed))
+    how = Distillation(arch=ARCH, recipe=Recipe(seed=seed))
     reports = []
     for method in ("weighted", "transfer"):
         with terminal.runtime(device, seed) as runtime:

@@ -11,6 +11,7 @@ import typer
 
 from cli import tables, terminal
 from cli.options import Device, ImageSize, Json, Labels, RequiredTarget
+from cli.predictions import csv_rows, text_row
 from zoo.errors import StudentError
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def evaluate(
     student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
     target: RequiredTarget,
     labels: Labels = None,
+    ignore_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-unknown", help="Leave out images of classes that the student does not know."
+        ),
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -78,7 +85,9 @@ def evaluate(
     from distill.evaluation.evaluate import evaluate_student
 
     with terminal.runtime(device) as runtime:
-        result = evaluate_student(student, target, labels=labels, runtime=runtime)
+        result = evaluate_student(
+            student, target, labels=labels, ignore_unknown=ignore_unknown, runtime=runtime
+        )
     if as_json:
         proportion = {
             "balanced_accuracy": result.balanced_accuracy,
@@ -93,21 +102,40 @@ def evaluate(
 def predict(
     student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders.")],
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Show the most likely classes, so many.")
+    ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option("--unknown", help="Say which images are unlike all that it was trained on."),
+    ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a CSV table with all probabilities on stdout.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Name the class of images."""
-    from distill.evaluation.evaluate import predict_files
+    """Name the class of images.
+
+    Folders of any size: images are read as they are predicted. A file that cannot be read has a
+    row that says why, and the exit code is 1 in the end.
+    """
+    if as_csv and as_json:
+        raise typer.BadParameter("choose one of --csv and --json")
+    from distill.evaluation.prediction import predict_files
 
     with terminal.runtime(device) as runtime:
-        rows, skipped = predict_files(student, paths, runtime=runtime)
-    for entry in skipped:
-        terminal.note(f"Skipped {entry.path}: {entry.reason}.")
-    if as_json:
-        terminal.print_json(rows)
-    else:
-        for row in rows:
-            terminal.say(row["path"], row["label"], f"{row['probability']:.3f}")
+        found = predict_files(student, paths, unknown=unknown, runtime=runtime)
+        if as_json:
+            terminal.print_json_list(row.to_json(top) for row in found)
+        elif as_csv:
+            terminal.print_csv(csv_rows(found, top, unknown=unknown))
+        else:
+            for row in found:
+                terminal.say(*text_row(row, top))
+    if found.unreadable:
+        terminal.note(f"{found.unreadable} of {found.count} images could not be read.")
+        raise typer.Exit(1)
 
 
 @app.command()

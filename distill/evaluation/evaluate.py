@@ -1,10 +1,10 @@
-"""predict and evaluate: class probabilities of images and their metrics, also of saved students."""
+"""predict and evaluate: class probabilities of images and their metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from distill.student import load_network
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
 from zoo.images.decoding import decode_images
-from zoo.images.folder import Images, Skipped, check_files, read_images
+from zoo.images.folder import Images, read_images
+from zoo.images.source import join_few
 from zoo.system.devices import autocast, choose_device, to_device
 from zoo.system.runtime import Progress, Runtime
 from zoo.teachers.card import Preprocessing
@@ -111,6 +112,7 @@ def evaluate_student(
     target: str | Path,
     *,
     labels: Path | None = None,
+    ignore_unknown: bool = False,
     runtime: Runtime | None = None,
 ) -> Evaluation:
     """Evaluate a saved student on labeled images, as `zoo eval` does.
@@ -119,6 +121,8 @@ def evaluate_student(
         student: folder of the student.
         target: folder of images.
         labels: CSV file of their labels, instead of sub-folders.
+        ignore_unknown: leave out images of classes that the student was not trained on; they are an
+            error otherwise.
         runtime: device, progress and warnings.
 
     Raises:
@@ -134,39 +138,25 @@ def evaluate_student(
     for message in images.warnings:
         runtime.warn(message)
     network, classes, form = load_network(Path(student))
+    if ignore_unknown:
+        images = keep_classes(images, classes, runtime)
     device, progress = choose_device(runtime.device), runtime.progress("testing")
     return evaluate(network, images, classes, form, device=device, progress=progress)
 
 
-def predict_files(
-    student: str | Path, paths: Sequence[Path], *, runtime: Runtime | None = None
-) -> tuple[list[dict[str, Any]], Sequence[Skipped]]:
-    """The classes of images, and of all images in folders, as `zoo predict` does.
-
-    Args:
-        student: folder of the student.
-        paths: of images and folders.
-        runtime: device and progress.
-
-    Returns:
-        Per image its `path`, `label` and `probability`; and the unreadable files.
-
-    Raises:
-        ZooError: the student cannot be used, or there is no readable image.
-
-    Example:
-        >>> from distill import predict_files
-        >>> rows, skipped = predict_files("student", [Path("photo.jpg")])
-    """
-    runtime = runtime or Runtime()
-    images = check_files(paths, progress=runtime.progress("reading images"))
-    if not len(images):
-        raise ImagesError(f"No readable image in {', '.join(map(str, paths))}.")
-    network, classes, form = load_network(Path(student))
-    device, progress = choose_device(runtime.device), runtime.progress("predicting")
-    probabilities = predict(network, images, form, device=device, progress=progress)
-    rows = [
-        {"path": str(path), "label": classes[row.argmax()], "probability": float(row.max())}
-        for path, row in zip(images.paths, probabilities, strict=True)
-    ]
-    return rows, images.skipped
+def keep_classes(images: Images, classes: Sequence[str], runtime: Runtime) -> Images:
+    """The images whose class is one of these; one warning names the classes that are left out."""
+    lost = [name for name in images.classes if name not in classes]
+    if not lost:
+        return images
+    kept = [name for name in images.classes if name in classes]
+    number = np.array([kept.index(name) if name in kept else -1 for name in images.classes])
+    known = np.flatnonzero(images.labels >= 0)
+    labels = np.full(len(images), -1, dtype=np.int64)
+    labels[known] = number[images.labels[known]]
+    count = len(known) - int((labels >= 0).sum())
+    runtime.warn(
+        f"Left out {count} of {len(known)} images: the student does not know the "
+        f"class{'es' * (len(lost) > 1)} {join_few(lost)}."
+    )
+    return replace(images, classes=tuple(kept), labels=labels)

@@ -28,13 +28,15 @@ MISTAKES = 12
 
 @dataclass(frozen=True)
 class ClassResult:
-    """Accuracy on the images of one class.
+    """Results on the images of one class.
 
     Attributes:
         name: of the class.
         images: their number, at least 1.
-        accuracy: 0..1.
+        accuracy: share of them that is predicted as this class, its recall, 0..1.
         low, high: ends of its 95 % Wilson interval.
+        precision: share of the images predicted as this class that are of it, 0..1; 0 if none is.
+        f1: harmonic mean of recall and precision, 0..1.
     """
 
     name: str
@@ -42,6 +44,8 @@ class ClassResult:
     accuracy: float
     low: float
     high: float
+    precision: float
+    f1: float
 
 
 @dataclass(frozen=True)
@@ -186,12 +190,15 @@ def compute_metrics(
     correct = predicted == labels
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (labels, predicted), 1)
-    rows = zip(classes, confusion.sum(axis=1).tolist(), confusion.diagonal().tolist(), strict=True)
+    counts = (confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0))
     by_class = tuple(
-        ClassResult(name, count, hits / count, *wilson(hits, count))
-        for name, count, hits in rows
+        ClassResult(
+            name, count, hits / count, *wilson(hits, count),
+            precision=hits / max(1, found), f1=2 * hits / (count + found),
+        )
+        for name, hits, count, found in zip(classes, *(c.tolist() for c in counts), strict=True)
         if count
-    )
+    )  # fmt: skip
     wrong = np.flatnonzero(~correct)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     names = [os.fsencode(paths[i]).decode("utf-8", "replace") for i in worst]

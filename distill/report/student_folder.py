@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.evaluation.rejection import REJECTION_FILE, Rejection
 from distill.report.model_card import choose_license, model_card, report_claims
 from distill.report.report import Report
 from distill.report.student_page import PAGE, student_page
@@ -48,6 +49,7 @@ def save_student(
     *,
     cards: Sequence[TeacherCard] = (),
     ranking: Mapping[str, Any] | None = None,
+    rejection: Rejection | None = None,
     images: Images | None = None,
 ) -> str:
     """Write the student, its model card, report, history and page.
@@ -58,6 +60,7 @@ def save_student(
         folder: timm loads it as `local-dir:FOLDER`.
         cards: of the teachers in the report.
         ranking: source of the shares, written as ranking.json.
+        rejection: tells unknown images, written as unknown.safetensors.
         images: that it was trained on; their digests are kept in case it becomes a teacher.
 
     Returns:
@@ -93,6 +96,8 @@ def save_student(
                 license=choose_license(report_claims(report, cards)),
                 temperature=report.temperature,
             )
+            if rejection:
+                rejection.save(part, sha256_of(part / WEIGHTS_FILE))
             warning = ""
             try:
                 page = student_page(
@@ -106,7 +111,8 @@ def save_student(
             except Exception as error:  # of the page alone: it may not lose the student
                 why = f"could not be written ({first_line(error)}); the student is saved."
                 warning = f"{folder / PAGE} {why}"
-            _delete_stale(folder, ranking=ranking is None)
+            optional = {"ranking.json": ranking, REJECTION_FILE: rejection}
+            _delete_stale(folder, [name for name, content in optional.items() if not content])
     except OSError as error:
         raise StudentError(
             f"The student could not be saved in {folder}: {error.strerror or error}. "
@@ -116,9 +122,9 @@ def save_student(
     return warning
 
 
-def _delete_stale(folder: Path, *, ranking: bool) -> None:
-    """Delete the page, the exports and the ranking of a previous student."""
-    names = [PAGE, TRAINED_ON, *(["ranking.json"] if ranking else [])]
+def _delete_stale(folder: Path, lacking: Sequence[str]) -> None:
+    """Delete the page, the exports and what this student lacks of a previous student."""
+    names = [PAGE, TRAINED_ON, *lacking]
     for name in EXPORTS:
         small = name.replace("model", "model.int8")
         names += [name, small, f"{name}.json", f"{small}.json"]

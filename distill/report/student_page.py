@@ -27,6 +27,7 @@ METHODS = {
     "teachers": "teachers chosen by the user",
     "transfer": "labels only, no teachers",
     "fixmatch": "labels and FixMatch pseudo-labels, no teachers",
+    "probe": "a classifier on the frozen initial weights",
 }
 
 LOSSES = {

@@ -16,7 +16,13 @@ from torch import Tensor, nn
 
 from distill.network import find_head
 from distill.recipe import Objective, Recipe
-from distill.student import Student, choose_image_size, create_student, student_preprocessing
+from distill.student import (
+    Student,
+    choose_frozen,
+    choose_image_size,
+    create_student,
+    student_preprocessing,
+)
 from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches, log_prior
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
@@ -123,6 +129,7 @@ def train(
     images.check_labels()
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
     initial = find_start(start, arch).fetch()
+    recipe = replace(recipe, frozen=choose_frozen(recipe.frozen, initial))
     device = device or torch.device("cpu")
     size = image_size or choose_image_size(images, initial, device)
     student = create_student(
@@ -178,8 +185,12 @@ def fit(
     if pretrained or not recipe.updates:
         with fast_convolutions(student):
             initialize_head(student, pixels, labels, targets, preprocessing, device)
-    prior = log_prior(labels, len(find_head(student.network).weight), recipe.class_balance)
-    losses = make_losses(recipe, targets, device, prior)
+    classes = len(find_head(student.network).weight)
+    losses = make_losses(
+        recipe, targets, device,
+        drawn=log_prior(labels, classes, recipe.class_balance),
+        labeled=log_prior(labels, classes, 0),
+    )  # fmt: skip
     strong = not losses.keys().isdisjoint({"agreement", "fixmatch"})
     batches = Batches(pixels, labels, recipe, unlabeled=len(losses) > 1, strong=strong)
     part = find_frozen_part(student, recipe, pixels, preprocessing, device) if pretrained else None

@@ -79,7 +79,7 @@ def _pseudo_label_loss(logits: Tensor, strong: Tensor, threshold: float) -> Tens
 
 
 def make_losses(
-    recipe: Recipe, targets: Targets | None, device: torch.device, prior: Tensor
+    recipe: Recipe, targets: Targets | None, device: torch.device, *, drawn: Tensor, labeled: Tensor
 ) -> dict[str, tuple[Weight, Loss]]:
     """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distill + L_pseudo.
 
@@ -87,18 +87,20 @@ def make_losses(
         recipe: weights and thresholds.
         targets: of the distillation, if any.
         device: of the student.
-        prior: [C], logarithm of how often each class is drawn; L_lab has it added to the logits
+        drawn: [C], logarithm of how often each class is drawn; L_lab has it added to the logits
             (logit adjustment, Menon et al., ICLR 2021), so that rare classes count as others.
+        labeled: [C], logarithm of how often each class is labeled; the student's pseudo-labels
+            have it taken from the logits, or the most frequent class would get all of them.
     """
-    prior = prior.to(device)
+    drawn, labeled = drawn.to(device), labeled.to(device)
 
     def labels(student: Student, phi: Tensor, batch: Batch) -> Tensor:
-        logits = student.classify(phi[: len(batch.labels)]) + prior
+        logits = student.classify(phi[: len(batch.labels)]) + drawn
         return label_loss(logits, batch.labels.to(device), smoothing=recipe.label_smoothing)
 
     def fixmatch(student: Student, phi: Tensor, batch: Batch) -> Tensor:
         weak, strong = student.classify(_unlabeled(phi, batch)).split(len(batch.rows))
-        return fixmatch_loss(weak, strong, threshold=recipe.fixmatch_threshold)
+        return fixmatch_loss(weak - labeled, strong, threshold=recipe.fixmatch_threshold)
 
     distill_weight, fixmatch_weight = 1 - recipe.label_weight, recipe.fixmatch_weight
     losses: dict[str, tuple[Weight, Loss]] = {

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from distill.recipe import Objective
 from zoo.errors import ZooError
+from zoo.features.kernel import kernel_coordinates, teacher_kernel
 from zoo.features.linear_probe import (
     fit_offsets,
     fit_ridge,
     fit_temperature,
     ridge_leave_one_out,
     softmax,
-    standardize,
 )
 from zoo.features.self_training import self_train, self_train_left_out
 from zoo.features.store import Features
@@ -222,14 +222,14 @@ def soft_labels(
     names, classes = labels[known], int(labels.max()) + 1
     others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
     landmarks = np.concatenate([known, others[: max(0, LANDMARKS - len(known))]])
-    kernel = _kernel(features, shares, landmarks)
-    rows = _coordinates(kernel[:, : len(known)], known)
+    kernel = teacher_kernel(features, shares, landmarks)
+    rows = kernel_coordinates(kernel[:, : len(known)], known)
     left_out, strength = ridge_leave_one_out(rows[known], names)
     offsets = fit_offsets(left_out, names)
     weights, intercept = fit_ridge(rows[known], names, strength)
     left_out, scores = left_out + offsets, rows @ weights + intercept + offsets
     if len(others):
-        rows = _coordinates(kernel, landmarks, DIRECTIONS)
+        rows = kernel_coordinates(kernel, landmarks, DIRECTIONS)
         again = self_train_left_out(rows, labels, classes, strength, offsets)
         further = fit_offsets(again, names)
         again += further
@@ -243,36 +243,7 @@ def soft_labels(
     return SoftLabels(torch.from_numpy(probabilities).float(), accuracy)
 
 
-def _kernel(
-    features: Mapping[str, Features], shares: Mapping[str, float], landmarks: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The kernel [N, M] of all images and M of them; one teacher at a time is in memory."""
-    images = len(next(iter(features.values())))
-    kernel = np.zeros((images, len(landmarks)))
-    for name, share in shares.items():
-        rows = np.sqrt(share) * _unit_rows(standardize(features[name].embeddings))
-        kernel += rows @ rows[landmarks].T
-    return kernel
-
-
-def _coordinates(
-    kernel: NDArray[np.float64], landmarks: NDArray[np.int64], most: int | None = None
-) -> NDArray[np.float64]:
-    """Rows [N, R] whose products with the M landmarks are the kernel [N, M] (Nystroem).
-
-    R is at most M, and at most `most`: the widest directions.
-    """
-    values, vectors = np.linalg.eigh(kernel[landmarks])
-    kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]
-    return kernel @ (vectors[:, kept] / np.sqrt(values[kept]))
-
-
 def _balanced_accuracy(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """The mean over the classes of the share of their images that is right."""
     right = scores.argmax(axis=1) == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
-
-
-def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from distill.training.targets import _unit_rows, soft_labels
+from distill.training.targets import soft_labels
 from selection import rank
 from selection.shares import share_by_power
 from zoo import extract_features, list_cards, read_images
 from zoo.features.controls import extract_controls
-from zoo.features.linear_probe import assign_folds, standardize
+from zoo.features.kernel import teacher_kernel
+from zoo.features.linear_probe import assign_folds
 
 METRIC = "linear_probe"
 """The one that makes the shares by default."""
@@ -71,9 +72,9 @@ def fit_shares(features, labels, prior, shrinkage):
     known = np.flatnonzero(labels >= 0)
     names, count = labels[known], len(known)
     folds = [torch.from_numpy(fold) for fold in assign_folds(names)]
-    rows = [_unit_rows(standardize(features[name].embeddings))[known] for name in features]
     centered = torch.eye(count, dtype=torch.float64) - 1 / count
-    kernels = torch.stack([centered @ torch.from_numpy(r @ r.T) @ centered for r in rows])
+    alone = [teacher_kernel({name: each}, {name: 1.0}, known) for name, each in features.items()]
+    kernels = torch.stack([centered @ torch.from_numpy(k[known]) @ centered for k in alone])
     start = torch.tensor([max(1e-4, prior.get(name, 0.0)) for name in features]).double()
     start = (start / start.sum()).log()
     targets = torch.eye(names.max() + 1, dtype=torch.float64)[torch.from_numpy(names)]

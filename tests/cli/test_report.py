@@ -83,7 +83,10 @@ def test_eval_shows_intervals_counts_calibration_and_what_is_confused(command, t
     shown, lines = command(*words, "--json").json, command(*words).out.splitlines()
     for row in shown["by_class"]:
         (line,) = [line for line in lines if line.split()[:1] == [row["name"]]][:1]
-        numbers = f"{row['accuracy']:.1%} {row['low']:.1%} to {row['high']:.1%} {row['images']}"
+        numbers = (
+            f"{row['accuracy']:.1%} {row['low']:.1%} to {row['high']:.1%} "
+            f"{row['precision']:.1%} {row['f1']:.2f} {row['images']}"
+        )
         assert line.split()[1:] == numbers.split()
     assert f"calibration error {shown['calibration']['error']:.1%}" in "\n".join(lines)
     names, counts = shown["classes"], shown["confusion"]

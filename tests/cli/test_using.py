@@ -1,10 +1,15 @@
 """`zoo eval` and `zoo predict`: students in use."""
 
+import csv
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from distill.evaluation import prediction
 from distill.evaluation.evaluate import predict
 from distill.evaluation.metrics import wilson
 from distill.student import load_network
@@ -99,8 +104,10 @@ def test_predict_names_one_class_per_image_of_files_and_folders(command, student
     images = read_images(imgs)
     expected = dict(zip(images.paths, predict(network, images, look), strict=True))
     for row in rows:
-        assert list(row) == ["path", "label", "probability"]
+        assert list(row) == ["path", "label", "probability", "probabilities"]
         chances = expected[Path(row["path"])]
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+        assert next(iter(row["probabilities"])) == row["label"]
         assert row["label"] == classes[chances.argmax()]
         assert row["probability"] == pytest.approx(float(chances.max()), abs=0.02)
 
@@ -114,14 +121,101 @@ def test_predict_shows_people_three_columns_between_tabs(command, student, imgs)
     assert 1 / 3 <= float(probability) <= 1
 
 
-def test_predict_names_unreadable_images_on_stderr(command, student, imgs, tmp_path):
+def test_predict_has_a_row_for_each_unreadable_image_and_then_exits_with_1(
+    command, student, imgs, tmp_path
+):
     broken = imgs / "red" / "broken.png"
     broken.write_bytes(b"no image")
     ran = command("predict", student, imgs, "--json")
-    assert len(ran.json) == 18
-    assert f"Skipped {broken}: " in ran.err
-    assert "No readable image" in command("predict", student, broken).mistake
+    rows = json.loads(ran.out)
+    assert (ran.code, len(rows)) == (1, 19)
+    (bad,) = [row for row in rows if "error" in row]
+    assert bad == {"path": str(broken), "error": "it is not an image"}
+    assert ran.err.splitlines() == ["1 of 19 images could not be read."]
+    text = command("predict", student, broken)
+    assert (text.code, text.out) == (1, f"{broken}\tunreadable\tit is not an image\n")
+    table = command("predict", student, broken, "--csv")
+    assert table.out.splitlines()[1] == f"{broken},,,,,,it is not an image"
     assert "does not exist" in command("predict", student, tmp_path / "none").mistake
+    (tmp_path / "empty").mkdir()
+    assert "No image in" in command("predict", student, tmp_path / "empty").mistake
+
+
+def test_predict_shows_so_many_classes_in_each_format(command, student, imgs):
+    path = imgs / "loose0.png"
+    (whole,) = command("predict", student, path, "--json").json
+    likely = sorted(whole["probabilities"].items(), key=lambda item: -item[1])
+    (row,) = command("predict", student, path, "--top", 2, "--json").json
+    assert list(row["probabilities"].items()) == likely[:2]
+    words = command("predict", student, path, "--top", 2).out.strip().split("\t")
+    assert words[1::2] == [name for name, _ in likely[:2]]
+    head, cells = csv.reader(
+        command("predict", student, path, "--top", 5, "--csv").out.splitlines()
+    )
+    assert head == ["path", "label", "probability", "label 2", "probability 2", "label 3",
+                    "probability 3", "error"]  # fmt: skip
+    assert cells[1:6:2] == [name for name, _ in likely]
+
+
+def test_predict_writes_a_table_with_a_probability_for_each_class(command, student, imgs):
+    table = [*csv.DictReader(command("predict", student, imgs, "--csv").out.splitlines())]
+    rows = command("predict", student, imgs, "--json").json
+    for line, row in zip(table, rows, strict=True):
+        assert (line["path"], line["label"], line["error"]) == (row["path"], row["label"], "")
+        for name, part in row["probabilities"].items():
+            assert float(line[f"p({name})"]) == pytest.approx(part, abs=1e-6)
+    assert command("predict", student, imgs, "--csv", "--json").code == 2
+
+
+def test_predict_reads_images_as_it_goes(student, imgs, monkeypatch):
+    monkeypatch.setattr(prediction, "CHUNK", 4)
+    found = prediction.predict_files(student, [imgs])
+    assert found.count == 18
+    rows = iter(found)
+    first = [next(rows) for _ in range(4)]
+    shutil.rmtree(imgs)  # what was not reached yet was not read
+    assert [bool(row.error) for row in [*first, *rows]] == [False] * 4 + [True] * 14
+    assert found.unreadable == 14
+
+
+def test_a_distilled_student_tells_unknown_images(command, transfer, imgs, tmp_path):
+    assert transfer().code == 0
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    for number in range(4):
+        stripes = np.zeros((20, 24, 3), np.uint8)
+        stripes[:, :: number + 2] = 255
+        Image.fromarray(stripes).save(foreign / f"{number}.png")
+    rows = command("predict", "student", imgs / "red", foreign, "--unknown", "--json").json
+    assert [row["unknown"] for row in rows] == [False] * 4 + [True] * 4
+    lines = command("predict", "student", foreign, "--unknown").out.splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["unknown"] * 4
+    table = command("predict", "student", foreign, "--unknown", "--csv").out.splitlines()
+    assert [row["unknown"] for row in csv.DictReader(table)] == ["true"] * 4
+    plain = command("predict", "student", foreign, "--json").json
+    assert all("unknown" not in row for row in plain)
+
+
+def test_unknown_images_need_a_file_of_the_same_weights(command, transfer, student, imgs):
+    assert "has no unknown.safetensors" in command("predict", student, imgs, "--unknown").mistake
+    assert transfer().code == 0
+    shutil.copy("student/unknown.safetensors", student)
+    assert "belongs to other weights" in command("predict", student, imgs, "--unknown").mistake
+    Path("student/unknown.safetensors").write_bytes(b"x")
+    assert "cannot be read" in command("predict", "student", imgs, "--unknown").mistake
+
+
+def test_eval_leaves_out_unknown_classes_if_it_may(command, student, test_imgs):
+    (test_imgs / "red").rename(test_imgs / "pink")
+    ran = command("eval", student, "--target", test_imgs, "--ignore-unknown", "--json")
+    assert ran.err.splitlines() == [
+        "Left out 3 of 9 images: the student does not know the class pink."
+    ]
+    assert (ran.json["images"], set(ran.json["per_class"])) == (6, {"blue", "green"})
+    for name in ("blue", "green"):
+        (test_imgs / name).rename(test_imgs / f"dark {name}")
+    ran = command("eval", student, "--target", test_imgs, "--ignore-unknown")
+    assert (ran.code, "no labeled image" in ran.err) == (1, True)
 
 
 def test_strange_names_are_printed_as_they_are(command, strange):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import nn
 
 from distill.evaluation.evaluate import evaluate, predict
@@ -150,6 +150,17 @@ def test_each_class_that_occurs_has_its_count_and_interval(answers):
         assert (row.images, row.accuracy) == (count, hits / count)
         assert (row.low, row.high) == pytest.approx((known.low, known.high), abs=1e-6)
         assert result.per_class[row.name] == row.accuracy
+
+
+def test_precision_recall_and_f1_are_those_of_scikit_learn(answers):
+    chances, truth, paths = answers
+    known = precision_recall_fscore_support(
+        truth, chances.argmax(axis=1), labels=range(3), zero_division=0.0
+    )
+    rows = compute_metrics(chances, truth, NAMES, paths).by_class
+    assert [row.precision for row in rows] == pytest.approx(known[0].tolist())
+    assert [row.accuracy for row in rows] == pytest.approx(known[1].tolist())
+    assert [row.f1 for row in rows] == pytest.approx(known[2].tolist())
 
 
 def test_confused_pairs_are_counted_the_most_frequent_first(answers):

@@ -99,7 +99,8 @@ def test_the_fixmatch_loss_has_no_gradient_through_the_weak_views():
 
 
 def weights_of(targets, at, **numbers):
-    terms = make_losses(Recipe(**numbers), targets, torch.device("cpu"), torch.zeros(3))
+    even = torch.zeros(3)
+    terms = make_losses(Recipe(**numbers), targets, torch.device("cpu"), drawn=even, labeled=even)
     return {name: weight(at) for name, (weight, _) in terms.items()}
 
 
@@ -117,10 +118,26 @@ def test_the_label_loss_demands_more_of_rare_classes():
     batch = Batch(torch.zeros(2, 3, 32, 32), torch.tensor([0, 2]), torch.empty(0).long(), 0)
     phi = student.embed(batch.images)
     prior = torch.tensor([0.0, -1.0, -2.0])
-    _, loss = make_losses(Recipe(), None, torch.device("cpu"), prior)["labels"]
+    cpu, even = torch.device("cpu"), torch.zeros(3)
+    _, loss = make_losses(Recipe(), None, cpu, drawn=prior, labeled=even)["labels"]
     logits = (student.classify(phi) + prior).detach()
     expected = -np.mean([log(chances(logits[0])[0]), log(chances(logits[1])[2])])
     assert float(loss(student, phi, batch).detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_pseudo_labels_of_rare_classes_need_smaller_logits():
+    student = create_student("mobilenetv3_small_050", 3, start="random", image_size=32)
+    batch = Batch(torch.zeros(1, 3, 32, 32), torch.tensor([0]), torch.tensor([5, 6]), 0)
+    phi = torch.randn(5, student.embed(torch.zeros(2, 3, 32, 32)).shape[1])
+    labeled = torch.tensor([0.0, -9.0, -9.0])
+    recipe = Recipe(fixmatch_weight=1.0, fixmatch_threshold=0.0)
+    _, loss = make_losses(recipe, None, torch.device("cpu"), drawn=torch.zeros(3), labeled=labeled)[
+        "fixmatch"
+    ]
+    weak, strong = student.classify(phi[1:]).detach().split(2)
+    assert (weak - labeled).argmax(dim=1).min() > 0
+    expected = fixmatch_loss(weak - labeled, strong, threshold=0.0)
+    assert float(loss(student, phi, batch).detach()) == pytest.approx(float(expected))
 
 
 def test_without_teachers_there_are_labels_only_and_the_source_loss_never_decays():

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from distill.evaluation.evaluate import evaluate
 from distill.recipe import Recipe
-from distill.student import create_student, save_network
+from distill.student import choose_frozen, create_student, save_network
 from distill.training.batches import Batches
 from distill.training.loop import set_rate
 from distill.training.targets import soft_labels
@@ -22,7 +22,7 @@ from zoo.features.linear_probe import STRENGTHS
 from zoo.features.store import Features
 from zoo.images.decoding import decode_images
 from zoo.images.folder import read_images
-from zoo.teachers.starts import IMAGENET
+from zoo.teachers.starts import IMAGENET, find_start
 
 pytestmark = pytest.mark.usefixtures("plain_numbers")
 
@@ -89,6 +89,9 @@ def test_every_number_of_the_recipe_has_a_change_to_try():
 
 def test_every_number_of_the_recipe_changes_the_student(images, features):
     recipe = replace(RECIPE, fixmatch_weight=1.0, fixmatch_threshold=0.0)
+    labels = images.labels.copy()
+    labels[np.flatnonzero(labels == 2)[2:]] = -1  # or class_balance would make no difference
+    images = replace(images, labels=labels)
     usual = run(images, recipe, features=features, shares=SHARES)
     assert same(usual, run(images, recipe, features=features, shares=SHARES))
     for name, value in CHANGES.items():
@@ -143,6 +146,13 @@ def test_every_number_for_pretrained_networks_changes_the_student(images, featur
     assert same(usual, trained())
     for name, value in PRETRAINED_CHANGES.items():
         assert not same(usual, trained(**{name: value})), name
+
+
+def test_blocks_are_frozen_as_the_recipe_says_or_by_how_strong_the_initial_weights_are():
+    embedded = find_start("builtin", "mobilenetv3_small_100")
+    strong = find_start("builtin", "tf_efficientnet_lite0")
+    assert [choose_frozen(None, start) for start in (embedded, strong)] == [0.0, 0.5]
+    assert [choose_frozen(0.25, start) for start in (embedded, strong)] == [0.25, 0.25]
 
 
 def test_frozen_blocks_and_batch_norms_keep_their_initial_values(images, features, start):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.support.toys import COLORS, paint, paint_folder
 from zoo.errors import ImagesError
-from zoo.images.folder import check_files, read_images
+from zoo.images.folder import images_of_files, list_files, read_images
 
 
 def names(images, label):
@@ -242,10 +242,36 @@ def test_a_changed_pixel_or_a_hidden_label_changes_the_digest(imgs):
     assert read_images(imgs).digest != images.digest
 
 
-def test_files_and_folders_to_predict_have_no_labels(imgs, tmp_path):
+def test_files_and_folders_to_predict_are_listed_as_they_are_named(imgs, tmp_path):
     lone = paint(tmp_path / "odd name.weird.png", (1, 2, 3))
     (tmp_path / "x.txt").write_text("x")
-    images = check_files([imgs / "red", lone, tmp_path / "x.txt"])
-    assert (len(images), images.labeled, len(images.skipped)) == (5, 0, 1)
+    (imgs / "red" / "notes.txt").write_text("x")
+    files, notes = list_files([imgs / "red", lone, tmp_path / "x.txt"])
+    assert files == [*sorted((imgs / "red").glob("*.png")), lone, tmp_path / "x.txt"]
+    (note,) = notes
+    assert "1 .txt" in note
     with pytest.raises(ImagesError, match="does not exist"):
-        check_files([tmp_path / "none.png"])
+        list_files([tmp_path / "none.png"])
+
+
+def test_images_are_named_with_their_classes_and_more_may_be_unlabeled(imgs, tmp_path):
+    paths = [imgs / "red" / "0.png", imgs / "blue" / "1.png", imgs / "loose0.png"]
+    images = images_of_files(paths, ["b", "a", None], unlabeled=imgs / "green")
+    assert images.classes == ("a", "b")
+    assert images.labels.tolist() == [1, 0, -1, -1, -1, -1, -1]
+    assert images.paths[:3] == tuple(paths)
+    with pytest.raises(ImagesError, match="None of 1 images"):
+        images_of_files([tmp_path / "none.png"], ["a"])
+
+
+def test_a_label_file_names_images_of_the_unlabeled_folder_too(imgs, tmp_path):
+    more = paint_folder(tmp_path / "more", per_class=0, loose=2, seed=3)
+    (tmp_path / "labels.csv").write_text(
+        f"path,label,reason\nred/0.png,r,\nred/1.png,r,\n{more / 'loose0.png'},g,\nblue/0.png,,x\n"
+    )
+    images = read_images(imgs, unlabeled=more, labels=tmp_path / "labels.csv")
+    named = {path.name: label for path, label in zip(images.paths, images.labels, strict=True)
+             if label >= 0}  # fmt: skip
+    assert images.classes == ("g", "r")
+    assert images.labels[images.paths.index(more / "loose0.png")] == 0
+    assert (len(images), images.labeled, len(named)) == (20, 3, 3)

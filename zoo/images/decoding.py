@@ -134,6 +134,30 @@ def decode_images(
     return pixels
 
 
+def decode_readable(
+    paths: Sequence[Path], preprocessing: Preprocessing
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Decode, resize and crop images to [N, 3, S, S] uint8; unreadable ones stay black.
+
+    Args:
+        paths: [N], few enough to lie in memory.
+        preprocessing: of which only the geometry is used.
+
+    Returns:
+        The pixels, and why each image cannot be read, [N]; empty text for those that can.
+    """
+    pixels = np.zeros((len(paths), 3, preprocessing.size, preprocessing.size), dtype=np.uint8)
+
+    def fill(row: int) -> str:
+        try:
+            pixels[row] = _fit(open_image(read_image_file(paths[row])), preprocessing)
+        except UNREADABLE as error:
+            return reason(error)
+        return ""
+
+    return pixels, [*in_threads(fill, range(len(paths)), len(paths), None)]
+
+
 def decode_whole(path: Path) -> NDArray[np.uint8]:
     """Decode an image to upright RGB [3, H, W], neither resized nor cropped.
 

@@ -210,7 +210,8 @@ def read_images(
 
     Args:
         target: the folder.
-        unlabeled: another folder, all of it unlabeled; it may lie inside `target`.
+        unlabeled: another folder, all of it unlabeled but for what `labels` names; it may lie
+            inside `target`.
         labels: a CSV file with the columns path,label, paths relative to `target`, instead of
             sub-folders as labels.
         progress: called for each image.
@@ -230,23 +231,25 @@ def read_images(
     if labels:
         real = os.path.realpath(labels)
         below.others = [path for path in below.others if os.path.realpath(path) != real]
+    notes, others = below.left_out(target), list[Path]()
+    if apart:
+        more = find_files(apart, without=target)
+        others = more.images
+        notes += more.left_out(apart)
     if named is None:
         inner = [(path, path.relative_to(target).parts) for path in below.images]
         found = [(path, parts[0] if parts[1:] else None) for path, parts in inner]
+        found += [(path, None) for path in others]
     else:
-        matched = match_paths(named, below.images)
-        found = [(path, matched.get(path, (None, 0))[0]) for path in below.images]
+        every = [*below.images, *others]
+        matched = match_paths(named, every)
+        found = [(path, matched.get(path, (None, 0))[0]) for path in every]
     if named:
         path, (_, line) = next(iter(named.items()))
         raise ImagesError(
             f"Line {line} of {labels} names {path}, which is not an image in {target}: "
             "correct the path or remove the line."
         )
-    notes = below.left_out(target)
-    if apart:
-        more = find_files(apart, without=target)
-        found += [(path, None) for path in more.images]
-        notes += more.left_out(apart)
     images = _read(found, target, progress)
     if not len(images):
         kinds = " ".join(sorted(suffix[1:] for suffix in SUFFIXES))
@@ -264,8 +267,41 @@ def read_images(
     return replace(images, notes=(*notes, *images.notes))
 
 
-def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> Images:
-    """Unlabeled images from files and folders; there may be none.
+def images_of_files(
+    paths: Sequence[Path],
+    labels: Sequence[str | None],
+    *,
+    unlabeled: Path | None = None,
+    progress: Progress | None = None,
+) -> Images:
+    """Read images that are named with their classes.
+
+    Args:
+        paths: [N].
+        labels: [N], the class of each; None for unlabeled.
+        unlabeled: a folder of further images.
+        progress: called for each image.
+
+    Raises:
+        ImagesError: there is no readable image.
+
+    Example:
+        >>> images_of_files([Path("a.jpg"), Path("b.jpg")], ["cat", "dog"])
+    """
+    found: list[tuple[Path, str | None]] = [*zip(paths, labels, strict=True)]
+    if unlabeled:
+        found += [(path, None) for path in find_files(unlabeled.absolute()).images]
+    images = _read(found, unlabeled or Path(), progress)
+    if not len(images):
+        raise ImagesError(f"None of {len(found)} images can be read: name image files.")
+    return images
+
+
+def list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Image files, from files and folders as they are named; nothing is read.
+
+    Returns:
+        The files, and a sentence on what was left out of each folder.
 
     Raises:
         ImagesError: a path does not exist.
@@ -281,8 +317,7 @@ def check_files(paths: Sequence[Path], *, progress: Progress | None = None) -> I
             notes += found.left_out(path)
         else:
             files.append(path)
-    images = _read([(path, None) for path in files], Path(), progress)
-    return replace(images, notes=(*notes, *images.notes))
+    return files, notes
 
 
 def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress | None) -> Images:

@@ -115,7 +115,7 @@ def check_dataset(images: Images) -> list[str]:
     if single := [images.classes[label] for label in np.flatnonzero(counts == 1)]:
         found.append(
             f"{len(single)} of {len(images.classes)} classes have a single labeled image "
-            f"({_few(single)}): add more if you can."
+            f"({join_few(single)}): add more if you can."
         )
     labels: dict[str, set[int]] = defaultdict(set)
     for digest, label in zip(images.digests, images.labels.tolist(), strict=True):
@@ -125,18 +125,18 @@ def check_dataset(images: Images) -> list[str]:
     if files := [str(path) for path, digest in pairs if len(labels[digest]) > 1]:
         found.append(
             f"{len(files)} files are copies of an image that has another label too "
-            f"({_few(files)}): keep one of each."
+            f"({join_few(files)}): keep one of each."
         )
     if equal := near_equal(images.classes):
         found.append(
-            f"Classes differ only in case, spaces or hyphens ({_few(equal)}): give them one name "
-            "if they are one class."
+            f"Classes differ only in case, spaces or hyphens ({join_few(equal)}): give them one "
+            "name if they are one class."
         )
     splits = [name for name in images.classes if name.lower() in SPLITS]
     if len(splits) > 1 or len(splits) == len(images.classes) > 0:
         train = next((name for name in splits if name.lower().startswith("train")), splits[-1])
         found.append(
-            f"The classes are called {_few(images.classes)}: if these are splits, name one of "
+            f"The classes are called {join_few(images.classes)}: if these are splits, name one of "
             f"them with --target {images.root / train}."
         )
     if len(counts) and counts.max() >= SKEW * max(1, counts.min()):
@@ -149,6 +149,6 @@ def check_dataset(images: Images) -> list[str]:
     return found
 
 
-def _few(names: Sequence[str]) -> str:
+def join_few(names: Sequence[str]) -> str:
     """The first names, and an ellipsis if there are more."""
     return ", ".join(names[:3]) + ", ..." * (len(names) > 3)

@@ -60,6 +60,11 @@ class Start:
         return self.card.source == "random"
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether the weights come with source-zoo: they are weaker than those of ImageNet."""
+        return self.card.source.startswith("builtin:")
+
+    @property
     def sha256(self) -> str:
         """Of the weights file, 64 hex digits; empty for random weights and before a download."""
         return self.card.sha256

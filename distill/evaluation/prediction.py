@@ -1,0 +1,192 @@
+"""predict_files: classes of image files, as a stream that needs little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from distill.evaluation.rejection import Rejection, choose_images, fit_rejection
+from distill.student import Student, load_network
+from zoo.errors import ImagesError
+from zoo.features.inference import in_batches, to_input
+from zoo.images.decoding import decode_images, decode_readable
+from zoo.images.folder import Images, list_files
+from zoo.system.devices import autocast, choose_device, to_device
+from zoo.system.runtime import Progress, Runtime
+from zoo.teachers.card import Preprocessing
+
+CHUNK = 64
+"""Images that are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a student says of one image.
+
+    Attributes:
+        path: of the image.
+        probabilities: of each class by its name, the most likely first; empty if it is unreadable.
+        unknown: whether the image is unlike all classes; None where that was not looked at.
+        error: why the image cannot be read; empty if it can.
+
+    Example:
+        >>> Prediction("a.jpg", {"cat": 0.9, "dog": 0.1}).label
+        'cat'
+    """
+
+    path: str
+    probabilities: Mapping[str, float] = field(default_factory=lambda: {})
+    unknown: bool | None = None
+    error: str = ""
+
+    @property
+    def label(self) -> str:
+        """The most likely class; empty text for an unreadable image."""
+        return next(iter(self.probabilities), "")
+
+    @property
+    def probability(self) -> float:
+        """Of the most likely class; 0 for an unreadable image."""
+        return next(iter(self.probabilities.values()), 0.0)
+
+    def to_json(self, top: int | None = None) -> dict[str, Any]:
+        """A row of `zoo predict --json`: all probabilities, or the `top` largest."""
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        likely = dict([*self.probabilities.items()][:top])
+        unknown = {} if self.unknown is None else {"unknown": self.unknown}
+        best = {"label": self.label, "probability": self.probability}
+        return {"path": self.path, **best, **unknown, "probabilities": likely}
+
+
+@dataclass
+class Predictions:
+    """Predictions of a number of images, made while they are iterated over, once.
+
+    Attributes:
+        classes: C names, in the order of the student's logits.
+        count: images.
+        rows: the predictions.
+        unreadable: images so far that could not be read.
+
+    Example:
+        >>> for row in predict_files("student", [Path("imgs")]):
+        ...     print(row.path, row.label, row.probability)
+    """
+
+    classes: tuple[str, ...]
+    count: int
+    rows: Iterator[Prediction]
+    unreadable: int = 0
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for row in self.rows:
+            self.unreadable += bool(row.error)
+            yield row
+
+
+def predict_files(
+    student: str | Path,
+    paths: Sequence[Path],
+    *,
+    unknown: bool = False,
+    runtime: Runtime | None = None,
+) -> Predictions:
+    """The classes of images, and of all images in folders, as `zoo predict` does.
+
+    Images are read and predicted `CHUNK` at a time: a folder may be larger than the memory.
+
+    Args:
+        student: folder of the student.
+        paths: of images and folders.
+        unknown: also say of each image whether it is unlike all classes.
+        runtime: device, progress and warnings.
+
+    Returns:
+        A prediction for each image in the order of the paths, also for unreadable ones, made while
+        the result is iterated over.
+
+    Raises:
+        ZooError: the student cannot be used, a path does not exist, or there is no image.
+
+    Example:
+        >>> from distill import predict_files
+        >>> for row in predict_files("student", [Path("photo.jpg")]):
+        ...     print(row.path, row.label, row.probability)
+    """
+    runtime = runtime or Runtime()
+    files, notes = list_files(paths)
+    for note in notes:
+        runtime.warn(note)
+    if not files:
+        raise ImagesError(f"No image in {', '.join(map(str, paths))}.")
+    network, classes, form = load_network(Path(student))
+    rejection = Rejection.load(Path(student)) if unknown else None
+    choose_device(runtime.device)  # a device that is not there is an error before the first row
+    rows = _stream(network, form, files, classes, rejection, runtime)
+    return Predictions(classes, len(files), rows)
+
+
+def embed_and_classify(
+    network: nn.Module,
+    pixels: NDArray[np.uint8],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings [N, D] and class probabilities [N, C] of decoded images [N, 3, S, S]."""
+    student = Student(to_device(network, device).eval(), ())
+
+    def forward(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with autocast(device):
+            embeddings = student.embed(to_input(part, preprocessing, device))
+            logits = student.classify(embeddings)
+        return embeddings.float().cpu(), logits.float().softmax(dim=1).cpu()
+
+    with torch.inference_mode():
+        parts = [*in_batches(forward, torch.from_numpy(pixels), CHUNK, progress)]
+    embeddings, probabilities = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
+    return embeddings, probabilities
+
+
+def measure_rejection(
+    network: nn.Module,
+    images: Images,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> Rejection | None:
+    """The rejection of a student from its training images; None if they are too few."""
+    some = images.subset(choose_images(images.labels))
+    pixels = decode_images(some.paths, preprocessing, digests=some.digests)
+    embeddings, _ = embed_and_classify(network, pixels, preprocessing, device, progress)
+    return fit_rejection(embeddings, some.labels)
+
+
+def _stream(
+    network: nn.Module,
+    form: Preprocessing,
+    files: Sequence[Path],
+    classes: Sequence[str],
+    rejection: Rejection | None,
+    runtime: Runtime,
+) -> Iterator[Prediction]:
+    """Predictions, chunk by chunk."""
+    device, progress = choose_device(runtime.device), runtime.progress("predicting")
+    for start in range(0, len(files), CHUNK):
+        part = files[start : start + CHUNK]
+        pixels, errors = decode_readable(part, form)
+        embeddings, probabilities = embed_and_classify(network, pixels, form, device)
+        strange = rejection.reject(embeddings).tolist() if rejection else [None] * len(part)
+        for path, error, row, unknown in zip(part, errors, probabilities, strange, strict=True):
+            order: list[int] = [] if error else np.argsort(-row, kind="stable").tolist()
+            likely = {classes[index]: float(row[index]) for index in order}
+            yield Prediction(str(path), likely, None if error else unknown, error)
+        progress(min(start + CHUNK, len(files)), len(files))

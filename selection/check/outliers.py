@@ -1,0 +1,52 @@
+"""Outliers: images whose features are far from those of all images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.features.linear_probe import standardize
+from zoo.features.store import Features
+
+Floats = NDArray[np.float64]
+
+FENCE = 3.0
+"""Interquartile ranges above the upper quartile: far out (Tukey, 1977)."""
+LEAST = 20
+"""Of fewer images none is called an outlier."""
+
+
+def measure_distances(features: Mapping[str, Features], shares: Mapping[str, float]) -> Floats:
+    """How far each image is from the mean of all, [N]: squared deviations, 1 on average.
+
+    The Mahalanobis distance with a diagonal covariance, squared and divided by the number of
+    features; the mean of the teachers, by share. It finds foreign images better than the distance
+    to the nearest neighbors, because a few foreign images are near each other.
+
+    Args:
+        features: of each teacher for the N images.
+        shares: alpha of each, summing to 1.
+    """
+    return sum(
+        (
+            share * np.square(standardize(features[name].embeddings)).mean(axis=1)
+            for name, share in shares.items()
+        ),
+        np.zeros(len(next(iter(features.values())))),
+    )
+
+
+def find_outliers(distances: Floats) -> NDArray[np.int64]:
+    """Rows of the images that are farther than usual, the farthest first.
+
+    Example:
+        >>> find_outliers(np.array([*np.linspace(0.9, 1.1, 30), 4.0])).tolist()
+        [30]
+    """
+    if len(distances) < LEAST:
+        return np.empty(0, dtype=np.int64)
+    low, high = np.quantile(distances, [0.25, 0.75])
+    outside = np.flatnonzero(distances > high + FENCE * (high - low))
+    return outside[np.argsort(-distances[outside], kind="stable")]
