@@ -72,9 +72,13 @@ def load(path: Path) -> Predictor:
     with silence():
         from executorch.runtime import Runtime  # type: ignore
 
-        method = Runtime.get().load_program(path.read_bytes()).load_method("forward")
+        content = path.read_bytes()
+        # the method does not keep alive what it runs: the closure does
+        program = Runtime.get().load_program(content)
+        methods = [(content, program, program.load_method("forward"))]
 
     def predict(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        _, _, method = methods[0]
         (probabilities,) = method.execute([torch.from_numpy(image)])
         return probabilities.numpy().copy()
 

@@ -58,6 +58,8 @@ def quantize(
         images = [{name: _last(pixels[[row]])} for row in calibration_rows(len(pixels))]
         work = quantizer.Quantizer(str(path))
         work.load_quantization_recipe(recipe.static_wi8_ai8())
+        for name in ("SOFTMAX", "OUTPUT"):
+            work.update_quantization_recipe(".*", name, algorithm_key="no_quantize")
         result = work.quantize(work.calibrate({signature: images}))
         result.export_model(str(quantized))
 
