@@ -17,7 +17,8 @@ FITTED = "fitted"
 class Resize(nn.Module):
     """Pixels [B, 3, H, W] of any size to [B, 3, S, S], as Pillow resizes a centered box.
 
-    Columns, then rows, by a matrix each, both rounded to whole numbers: what Pillow does.
+    Columns, then rows, by a matrix each, both rounded to whole numbers: what Pillow does, but that
+    Pillow 13 begins with the rows of some images, and a value may differ by one or two.
     """
 
     def __init__(self, preprocessing: Preprocessing) -> None:

@@ -92,7 +92,8 @@ def test_int8_measures_its_ranges_on_the_images_and_stays_near(network, converte
     pixels = draw_noise(8, 20)
     small = quantize(converted, pixels)
     found, wanted = onnx_predictor(small)(pixels), by_hand(network, pixels, LOOK)
-    assert 0 < np.abs(found - wanted).max() < 0.1
+    # ranges are means of the images' extremes, so the most extreme values are cut
+    assert 0 < np.abs(found - wanted).mean() < 0.05
     kinds = {node.op_type for node in onnx.load_from_string(small).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     assert quantize(converted, np.full_like(pixels, 9)) != small
