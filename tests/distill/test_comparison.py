@@ -171,7 +171,7 @@ def test_a_faster_student_is_recommended_where_it_is_hardly_worse(lost, recommen
 
 
 def test_one_kind_of_student_has_nothing_to_weigh():
-    costs = dict.fromkeys(("probe", "transfer"), Cost("small", 2.0, 3.0))
+    costs = {name: Cost("small", 2.0, 3.0) for name in ("probe", "transfer")}
     found = {"probe": (answers(0, 0.9), 1.0), "transfer": (answers(0, 0.5), 1.0)}
     shown = compare(found, costs=costs)
     assert shown.recommended == shown.best == "probe"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import classification_report, confusion_matrix
 from torch import nn
 
 from distill.evaluation.evaluate import evaluate, predict
@@ -154,13 +154,14 @@ def test_each_class_that_occurs_has_its_count_and_interval(answers):
 
 def test_precision_recall_and_f1_are_those_of_scikit_learn(answers):
     chances, truth, paths = answers
-    known = precision_recall_fscore_support(
-        truth, chances.argmax(axis=1), labels=range(3), zero_division=0.0
+    known = classification_report(
+        [NAMES[i] for i in truth], [NAMES[i] for i in chances.argmax(axis=1)], output_dict=True
     )
-    rows = compute_metrics(chances, truth, NAMES, paths).by_class
-    assert [row.precision for row in rows] == pytest.approx(known[0].tolist())
-    assert [row.accuracy for row in rows] == pytest.approx(known[1].tolist())
-    assert [row.f1 for row in rows] == pytest.approx(known[2].tolist())
+    for row in compute_metrics(chances, truth, NAMES, paths).by_class:
+        expected = known[row.name]  # pyright: ignore
+        assert row.precision == pytest.approx(expected["precision"])
+        assert row.accuracy == pytest.approx(expected["recall"])
+        assert row.f1 == pytest.approx(expected["f1-score"])
 
 
 def test_confused_pairs_are_counted_the_most_frequent_first(answers):
