@@ -20,6 +20,8 @@ BLOCKS = re.compile(
     r"(^```sh\n((?:(?!```).*\n)*)```\n\n```text\n)((?:(?!```).*\n)*)(```$)", re.MULTILINE
 )
 COLUMNS = "110"
+PROGRESS = re.compile(r".* of [\d,]+ \(\d+%\)")
+"""Lines of work that takes longer than half a minute, which depend on the machine."""
 
 
 def fill(page: str, folder: Path) -> str:
@@ -50,7 +52,8 @@ def _run(script: str, folder: Path) -> str:
     )
     print(f"{'; '.join(lines)}\n{ran.stdout}", flush=True)
     ran.check_returncode()
-    return "".join(f"{line.rstrip()}\n" for line in ran.stdout.splitlines())
+    lines = [line.rstrip() for line in ran.stdout.splitlines() if not PROGRESS.match(line)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 if __name__ == "__main__":
