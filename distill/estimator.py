@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,8 @@ class StudentClassifier:
     """A student with `fit` and `predict`: a thin face of `distill_images`.
 
     It follows the conventions of scikit-learn (`get_params`, `clone`, attributes that end in _),
-    and does not need it.
+    and does not need it. What the commands print on stderr, such as images that cannot be read, is
+    a warning of Python here.
 
     Args:
         method: as `Distillation.method`, but for `teachers`.
@@ -285,7 +287,12 @@ class StudentClassifier:
         return self._folder
 
     def _runtime(self) -> Runtime:
-        return Runtime(device=self.device, seed=self.seed)
+        return Runtime(device=self.device, seed=self.seed, warn=_warn)
+
+
+def _warn(message: str) -> None:
+    """What a command prints on stderr: images that are left out, labels that contradict, ..."""
+    warnings.warn(message, stacklevel=2)
 
 
 def _class_name(label: Any) -> str | None:

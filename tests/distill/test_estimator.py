@@ -131,6 +131,12 @@ def test_missing_classes_of_a_table_are_unlabeled_and_missing_images_an_error(na
         student.fit([*paths, "nope.png"], [*y, "a"])
 
 
+def test_images_that_are_left_out_are_a_warning(named, imgs, toy_zoo):
+    (imgs / "red" / "broken.png").write_text("x")
+    with pytest.warns(UserWarning, match=r"Skipped 1 unreadable image .*broken\.png"):
+        StudentClassifier("probe", **TINY).fit(imgs)
+
+
 def test_none_and_minus_one_are_unlabeled_and_numbers_are_classes(named, toy_zoo):
     paths, _ = named
     y = [*[0] * 4, *[1] * 4, -1, -1, None, None]
