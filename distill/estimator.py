@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree, rmtree
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.recipe import RANKED, Distillation, Method, Recipe
-from zoo.errors import StudentError
+from zoo.errors import ImagesError, StudentError
 from zoo.images.folder import Images, images_of_files
 from zoo.images.source import ImageSource, load_images
 from zoo.system.runtime import Runtime
@@ -32,7 +33,8 @@ class StudentClassifier:
     """A student with `fit` and `predict`: a thin face of `distill_images`.
 
     It follows the conventions of scikit-learn (`get_params`, `clone`, attributes that end in _),
-    and does not need it.
+    and does not need it. What the commands print on stderr, such as images that cannot be read, is
+    a warning of Python here.
 
     Args:
         method: as `Distillation.method`, but for `teachers`.
@@ -94,7 +96,8 @@ class StudentClassifier:
 
         Args:
             X: a folder whose sub-folders are classes, or paths of N images.
-            y: [N] classes of the images, None or -1 for unlabeled ones; only with paths.
+            y: [N] classes of the images; None, -1, NaN or an empty text for unlabeled ones; only
+                with paths.
 
         Raises:
             ZooError: the images or a teacher cannot be used.
@@ -117,8 +120,7 @@ class StudentClassifier:
             zoo=self.zoo, arch=self.arch, start=self.start, image_size=self.image_size,
             recipe=recipe,
         ).by(self.method)  # fmt: skip
-        folder = Path(mkdtemp(prefix="student-"))
-        self._cleanup = finalize(self, rmtree, folder, ignore_errors=True)  # with this object
+        folder = self._own_folder()
         self.report_ = distill_images(images, how, ranking=ranking, save=folder, runtime=runtime)
         self.rank_ = ranking
         return self._use(folder)
@@ -158,8 +160,10 @@ class StudentClassifier:
             ZooError: it is not fitted, or the images cannot be used.
         """
         if y is not None:
-            wanted = np.array([str(name) for name in y])
-            return float((self.predict(X) == wanted).mean())
+            found = self.predict(X)
+            if len(found) != len(y):
+                raise ValueError(f"{len(found)} images need as many classes")
+            return float((found == np.array([str(name) for name in y])).mean())
         from distill.evaluation.evaluate import evaluate_student
 
         if not isinstance(X, str | Path):
@@ -172,14 +176,12 @@ class StudentClassifier:
         Raises:
             StudentError: it is not fitted, or the folder may not be written.
         """
-        from distill.report.student_folder import check_folder
+        from distill.report.student_folder import check_folder, copy_student
 
         source, folder = self._fitted(), Path(folder)
         check_folder(folder, overwrite=overwrite)
-        try:
-            copytree(source, folder, dirs_exist_ok=True)
-        except OSError as error:
-            raise StudentError(f"The student could not be saved in {folder}: {error}.") from error
+        if folder.resolve() != source.resolve():
+            copy_student(source, folder)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> StudentClassifier:
@@ -230,6 +232,28 @@ class StudentClassifier:
             input_tags=InputTags(two_d_array=False, string=True),
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the student's files in place of its folder, which ends with it."""
+        state = {n: v for n, v in vars(self).items() if n not in ("_cleanup", "_folder")}
+        if "_folder" in vars(self):
+            files = (path for path in self._folder.iterdir() if path.is_file())
+            state["_files"] = {path.name: path.read_bytes() for path in files}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        files = state.pop("_files", None)
+        vars(self).update(state)
+        if files is not None:
+            self._folder = self._own_folder()
+            for name, content in files.items():
+                (self._folder / name).write_bytes(content)
+
+    def _own_folder(self) -> Path:
+        """A new folder that is deleted with this object."""
+        folder = Path(mkdtemp(prefix="student-"))
+        self._cleanup = finalize(self, rmtree, folder, ignore_errors=True)
+        return folder
+
     def _read(self, X: Paths, y: Sequence[Any] | None, runtime: Runtime) -> ImageSource | Images:
         """The images as the pipelines take them."""
         more = Path(self.unlabeled) if self.unlabeled is not None else None
@@ -239,9 +263,11 @@ class StudentClassifier:
             return ImageSource(Path(X), more)
         if y is None or len(y) != len(X):
             raise ValueError(f"{len(X)} paths need as many classes, None for unlabeled ones")
-        # -1 is unlabeled in scikit-learn's semi-supervised estimators
-        labels = [None if name is None or str(name) == "-1" else str(name) for name in y]
+        labels = [*map(_class_name, y)]
         paths = [Path(path) for path in X]
+        for path in paths:
+            if not path.exists():
+                raise ImagesError(f"{path} does not exist: name images.")
         return images_of_files(
             paths, labels, unlabeled=more, progress=runtime.progress("reading images")
         )
@@ -261,4 +287,19 @@ class StudentClassifier:
         return self._folder
 
     def _runtime(self) -> Runtime:
-        return Runtime(device=self.device, seed=self.seed)
+        return Runtime(device=self.device, seed=self.seed, warn=_warn)
+
+
+def _warn(message: str) -> None:
+    """What a command prints on stderr: images that are left out, labels that contradict, ..."""
+    warnings.warn(message, stacklevel=2)
+
+
+def _class_name(label: Any) -> str | None:
+    """A class as text; None if the image has none.
+
+    -1 is unlabeled in scikit-learn's semi-supervised estimators; NaN and NA are missing in pandas.
+    """
+    text = str(label)
+    missing = ("", "-1") if isinstance(label, str) else ("None", "-1", "-1.0", "nan", "<NA>")
+    return None if text in missing else text

@@ -88,7 +88,8 @@ def check(
         write_atomic(report, page)
     if save_labels:
         with saving("label file", save_labels, "--save-labels"):
-            write_atomic(save_labels, found.label_file())
+            # names that are not UTF-8 stay the bytes of the file system
+            write_atomic(save_labels, found.label_file().encode(errors="surrogateescape"))
     if as_json:
         terminal.print_json(document)
         return

@@ -94,11 +94,7 @@ def evaluate(
         >>> network, classes, preprocessing = load_network(Path("student"))
         >>> evaluate(network, read_images(Path("test")), classes, preprocessing).accuracy
     """
-    if unknown := sorted(set(images.classes) - set(classes)):
-        raise ImagesError(
-            f"{images.root} has the class {unknown[0]!r}, which the student was not trained on: "
-            f"its classes are {', '.join(classes)}."
-        )
+    _refuse_unknown(images, classes)
     images = images.subset(np.flatnonzero(images.labels >= 0))
     if not len(images):
         raise ImagesError(f"{images.root} has no labeled image to test on: add class sub-folders.")
@@ -140,8 +136,18 @@ def evaluate_student(
     network, classes, form = load_network(Path(student))
     if ignore_unknown:
         images = keep_classes(images, classes, runtime)
+    _refuse_unknown(images, classes, " Leave its images out with --ignore-unknown.")
     device, progress = choose_device(runtime.device), runtime.progress("testing")
     return evaluate(network, images, classes, form, device=device, progress=progress)
+
+
+def _refuse_unknown(images: Images, classes: Sequence[str], advice: str = "") -> None:
+    """Refuse images of classes that the student was not trained on, with some advice."""
+    if unknown := sorted(set(images.classes) - set(classes)):
+        raise ImagesError(
+            f"{images.root} has the class {unknown[0]!r}, which the student was not trained on: "
+            f"its classes are {', '.join(classes)}.{advice}"
+        )
 
 
 def keep_classes(images: Images, classes: Sequence[str], runtime: Runtime) -> Images:

@@ -14,7 +14,7 @@ from distill.evaluation.rejection import REJECTION_FILE, Rejection
 from distill.report.model_card import choose_license, model_card, report_claims
 from distill.report.report import Report
 from distill.report.student_page import PAGE, student_page
-from distill.student import WEIGHTS_FILE, save_network
+from distill.student import CONFIG_FILE, WEIGHTS_FILE, save_network
 from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo.errors import StudentError, first_line
@@ -28,17 +28,22 @@ EXPORTS = ("model.onnx", "model.xml", "model.bin", "model.tflite", "model.pte", 
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Check that a student may be saved in a folder.
+    """Check that a student may be saved in a folder; `overwrite` replaces a student, nothing else.
 
     Raises:
-        StudentError: the folder is not empty or not writable.
+        StudentError: the folder is not writable, or neither empty nor that of a student.
     """
     if folder.is_file():
         raise StudentError(f"{folder} is a file: choose another --save.")
     above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not os.access(above, os.W_OK):
         raise StudentError(f"No permission to write in {above}: choose another --save.")
-    if not overwrite and folder.is_dir() and not is_unused(folder):
+    if not folder.is_dir() or is_unused(folder):
+        return
+    config = folder / CONFIG_FILE
+    if not (config.is_file() and b'"label_names"' in config.read_bytes()):
+        raise StudentError(f"{folder} is not empty, and no student: choose another --save.")
+    if not overwrite:
         raise StudentError(f"{folder} is not empty: pass --overwrite or choose another --save.")
 
 
@@ -120,6 +125,24 @@ def save_student(
         ) from error
     delete_checkpoint(trained.state)
     return warning
+
+
+def copy_student(student: Path, folder: Path) -> None:
+    """Copy a saved student; what belongs to a previous one in the folder is deleted.
+
+    Raises:
+        StudentError: the folder cannot be written.
+    """
+    try:
+        with atomic_folder(folder) as part:
+            for path in student.iterdir():
+                if path.is_file():
+                    shutil.copy(path, part)
+            _delete_stale(folder, ["ranking.json", REJECTION_FILE])
+    except OSError as error:
+        raise StudentError(
+            f"The student could not be saved in {folder}: {error.strerror or error}."
+        ) from error
 
 
 def _delete_stale(folder: Path, lacking: Sequence[str]) -> None:

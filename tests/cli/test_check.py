@@ -1,6 +1,7 @@
 """`zoo check`: the library's findings as JSON, a page, a label file and a few lines."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def test_suggestions_are_unlabeled_images_and_a_file_to_fill_in(check, command, 
     assert shown["counts"] == {"blue": 4, "green": 4, "red": 7}
     line = check("--save-labels", "labels.csv").mistake
     assert "labels.csv exists already, and may hold labels" in line
+
+
+def test_the_label_file_names_images_whose_names_are_not_utf8(check, command, imgs):
+    folder = os.fsencode(imgs)
+    try:
+        os.rename(folder + b"/red/0.png", folder + b"/red/\xff.png")  # noqa: PTH104
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    assert check("--suggest", 2, "--save-labels", "labels.csv").code == 0
+    assert b"red/\xff.png,red," in Path("labels.csv").read_bytes()
+    shown = check("--labels", "labels.csv", "--json").json
+    assert shown["counts"] == {"blue": 4, "green": 4, "red": 4}
 
 
 def test_images_without_labels_are_checked_and_suggested_too(command, toy_zoo, tmp_path):

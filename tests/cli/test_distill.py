@@ -125,9 +125,11 @@ def test_save_says_where_and_overwrite_allows_it_again(transfer):
 
 def test_a_student_is_never_saved_among_images(transfer, imgs, tmp_path, test_imgs):
     more = paint_folder(tmp_path / "more", per_class=0, loose=2)
+    other = paint_folder(tmp_path / "other")
     before = snapshot(tmp_path)
     assert "inside the image folder" in transfer("--save", imgs / "student").mistake
     assert "inside the image folder" in transfer("--save", imgs, "--overwrite").mistake
+    assert "no student" in transfer("--save", other, "--overwrite").mistake
     assert "inside" in transfer("--unlabeled", more, "--save", more / "s").mistake
     assert "inside" in transfer("--test", test_imgs, "--save", test_imgs / "s").mistake
     assert snapshot(tmp_path) == before

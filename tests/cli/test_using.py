@@ -75,6 +75,8 @@ def test_eval_refuses_a_class_that_the_student_never_learned(command, student, t
     (test_imgs / "red").rename(test_imgs / "pink")
     line = command("eval", student, "--target", test_imgs).mistake
     assert "the class 'pink', which the student was not trained on" in line
+    assert "--ignore-unknown" in line
+    assert command("eval", student, "--target", test_imgs, "--ignore-unknown").code == 0
 
 
 def test_eval_refuses_images_without_labels(command, student, tmp_path):

@@ -1,5 +1,9 @@
 """StudentClassifier: a thin face of the pipelines, by the conventions of scikit-learn."""
 
+import copy
+import gc
+import pickle
+
 import numpy as np
 import pytest
 
@@ -8,7 +12,7 @@ from distill.pipeline import distill_images
 from distill.recipe import Distillation, Recipe
 from selection import ranker
 from tests.support.worlds import snapshot
-from zoo.errors import StudentError, ZooError
+from zoo.errors import ImagesError, StudentError, ZooError
 
 TINY = {"arch": "test_resnet", "start": "random", "image_size": 32, "updates": 2}
 
@@ -80,6 +84,57 @@ def test_it_is_the_same_after_saving_and_loading(named, toy_zoo, tmp_path):
     student.save(tmp_path / "saved", overwrite=True)
     with pytest.raises(StudentError, match="wrote"):
         StudentClassifier.load(tmp_path / "nowhere")
+
+
+def test_saving_over_a_student_leaves_nothing_of_it_and_no_other_files(named, toy_zoo, tmp_path):
+    student = StudentClassifier("probe", **TINY).fit(*named)
+    place = tmp_path / "saved"
+    student.save(place)
+    for name in ("model.onnx", "ranking.json"):
+        (place / name).write_text("of the previous student")
+    student.save(place, overwrite=True)
+    assert not [name for name in ("model.onnx", "ranking.json") if (place / name).exists()]
+    before = snapshot(place)
+    StudentClassifier.load(place).save(place, overwrite=True)
+    assert snapshot(place) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("mine")
+    with pytest.raises(StudentError, match="no student"):
+        student.save(tmp_path / "mine", overwrite=True)
+
+
+def pickled(student):
+    return pickle.loads(pickle.dumps(student))  # noqa: S301
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
+def test_a_copy_lives_longer_than_what_it_was_copied_from(named, toy_zoo, again, tmp_path):
+    paths, classes = named
+    student = StudentClassifier("probe", **TINY).fit(paths, classes)
+    wanted = student.predict_proba(paths)
+    other = again(student)
+    del student
+    gc.collect()
+    assert (other.predict_proba(paths) == wanted).all()
+    other.save(tmp_path / "saved")
+    assert again(StudentClassifier("probe", seed=3)).seed == 3
+
+
+def test_missing_classes_of_a_table_are_unlabeled_and_missing_images_an_error(named, toy_zoo):
+    paths, _ = named
+    y = [*["a"] * 4, *["b"] * 4, float("nan"), "", -1.0, None]
+    student = StudentClassifier("probe", **TINY).fit(paths, y)
+    assert student.classes_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="12 images need as many classes"):
+        student.score(paths, y[:3])
+    with pytest.raises(ImagesError, match=r"nope\.png does not exist"):
+        student.fit([*paths, "nope.png"], [*y, "a"])
+
+
+def test_images_that_are_left_out_are_a_warning(named, imgs, toy_zoo):
+    (imgs / "red" / "broken.png").write_text("x")
+    with pytest.warns(UserWarning, match=r"Skipped 1 unreadable image .*broken\.png"):
+        StudentClassifier("probe", **TINY).fit(imgs)
 
 
 def test_none_and_minus_one_are_unlabeled_and_numbers_are_classes(named, toy_zoo):

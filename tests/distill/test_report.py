@@ -164,11 +164,21 @@ def test_a_new_or_an_empty_folder_may_take_a_student(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_full_folder_may_only_with_overwrite(tmp_path):
+def test_the_folder_of_a_student_may_only_with_overwrite(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "config.json").write_text('{"label_names": ["cat", "dog"]}')
     with pytest.raises(StudentError, match="not empty: pass --overwrite"):
         check_folder(tmp_path, overwrite=False)
     check_folder(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["README.md", "config.json", "cat/1.jpg"])
+def test_a_folder_of_something_else_never_may(tmp_path, name):
+    (tmp_path / "x" / name).parent.mkdir(parents=True)
+    (tmp_path / "x" / name).write_text("{}")
+    for overwrite in (False, True):
+        with pytest.raises(StudentError, match="not empty, and no student: choose another"):
+            check_folder(tmp_path / "x", overwrite=overwrite)
 
 
 def test_a_file_or_a_place_among_images_never_may(tmp_path, monkeypatch):

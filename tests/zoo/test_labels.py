@@ -110,6 +110,10 @@ def test_a_label_file_that_cannot_be_read_is_an_error(imgs, tmp_path):
         read_images(imgs, labels=tmp_path)
     with pytest.raises(ImagesError, match="save it as UTF-8"):
         read_csv(imgs, "path,label\nloose0.png,größe\n", encoding="latin-1")
+    with pytest.raises(ImagesError, match="save it as UTF-8"):
+        read_csv(imgs, "path,label\nlöse.png,cat\n", encoding="latin-1")
+    with pytest.raises(ImagesError, match="save it as UTF-8"):
+        read_csv(imgs, "path,label\nloose0.png,cat\n", encoding="utf-16")
 
 
 def test_a_label_of_a_broken_image_is_no_unknown_path(imgs):

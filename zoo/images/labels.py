@@ -32,7 +32,8 @@ def read_label_file(path: Path, target: Path) -> Labels:
     """Label and line by path below `target`; an empty label stands for unlabeled.
 
     The columns `path` and `label` are found in the first line, with commas, semicolons, tabs or
-    bars between; paths may be absolute, or have the backslashes of Windows.
+    bars between; paths may be absolute, or have the backslashes of Windows. The file is UTF-8, but
+    for the names of images that are not: these are the bytes of the file system.
 
     Raises:
         ImagesError: the file cannot be read, a line is not a path and its label, labels contradict,
@@ -51,6 +52,8 @@ def read_label_file(path: Path, target: Path) -> Labels:
         inner = target / os.path.normpath(image.strip())
         if "\\" in image and not inner.exists():
             inner = target / os.path.normpath(image.strip().replace("\\", "/"))
+        if not (_is_text(label) and (_is_text(image) or inner.exists())):
+            raise _not_utf8(path)
         name = same_text(label.strip()) or None
         if named.setdefault(inner, (name, line))[0] != name:
             raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
@@ -61,15 +64,15 @@ def read_label_file(path: Path, target: Path) -> Labels:
 def _read_rows(path: Path) -> Sequence[tuple[int, Mapping[str, str | None]]]:
     """Line and columns of every row, by the column's name in lower case."""
     try:
-        text = read_regular_file(path, LIMIT).decode("utf-8-sig")
+        text = read_regular_file(path, LIMIT).decode("utf-8-sig", "surrogateescape")
         first = text.partition("\n")[0]
+        if not _is_text(first):
+            raise _not_utf8(path)
         for delimiter in DELIMITERS:
             reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
             if {"path", "label"} <= set(reader.fieldnames):
                 return [(reader.line_num, row) for row in reader]
-    except UnicodeDecodeError as error:
-        raise ImagesError(f"The label file {path} is not UTF-8: save it as UTF-8.") from error
     except (OSError, ValueError, csv.Error) as error:
         why = getattr(error, "strerror", None) or error
         raise ImagesError(
@@ -79,6 +82,15 @@ def _read_rows(path: Path) -> Sequence[tuple[int, Mapping[str, str | None]]]:
         f"The label file {path} begins with {first.strip()[:60]!r}: the first line has to be "
         "`path,label`."
     )
+
+
+def _is_text(text: str) -> bool:
+    """Whether text holds no bytes that are not UTF-8."""
+    return not any("\udc80" <= sign <= "\udcff" for sign in text)
+
+
+def _not_utf8(path: Path) -> ImagesError:
+    return ImagesError(f"The label file {path} is not UTF-8: save it as UTF-8.")
 
 
 def _refuse_several(path: Path, named: Labels) -> None:
