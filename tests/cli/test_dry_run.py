@@ -109,6 +109,8 @@ def test_a_shortlist_is_counted_at_its_most_with_the_reference(timed_rank, monke
 def test_a_dry_run_finds_what_is_wrong(timed_distil, timed_compare, timed_rank, tmp_path, imgs):
     Path("student").mkdir()
     Path("student/x").write_text("")
+    assert "no student" in timed_distil("--dry-run", "--overwrite").mistake
+    Path("student/config.json").write_text('{"label_names": []}')
     assert "not empty" in timed_distil("--dry-run").mistake
     assert timed_distil("--dry-run", "--overwrite").code == 0
     assert "'cuda:99'" in timed_distil("--dry-run", "--overwrite", "--device", "cuda:99").mistake
