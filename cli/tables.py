@@ -271,7 +271,7 @@ def comparison_table(comparison: Comparison) -> None:
         )
         rows.append((*cells, *cost, f"{row.seconds:.0f}"))
     heads = ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "ms>", "MB>"]
-    terminal.show_rows([*heads, "training s>"], rows, fold=True)
+    terminal.show_rows([*heads, "training s>"], rows)
     terminal.say(comparison.verdict)
     folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
     seeds = "one seed" if comparison.seeds == 1 else f"{comparison.seeds} seeds"
@@ -295,7 +295,6 @@ def verdict(reports: Sequence[Report]) -> None:
             )
             for report, result in results
         ],
-        fold=True,
     )
     (first, one), (second, other) = ((report.method, result) for report, result in results)
     gain, low, high = one.gain_over(other)

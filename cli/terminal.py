@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import (
@@ -239,19 +240,23 @@ def show_rows(
 ) -> None:
     """A plain table: columns whose name ends in > are set to the right, in ~ may wrap.
 
-    A table wider than the terminal runs on in its next line; with `fold` its cells do.
+    A table wider than the terminal runs on in its next line, and no cell is cut; with `fold` it
+    is made to fit.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    for number, name in enumerate(columns):
+        title = name.rstrip(">~")
+        widest = max(map(cell_len, (title, *(row[number] for row in cells))))
         table.add_column(
-            name.rstrip(">~"),
+            title,
             justify="right" if name.endswith(">") else "left",
             no_wrap=not name.endswith("~"),
-            min_width=10 if name.endswith("~") else None,
+            min_width=10 if name.endswith("~") else None if fold else widest,
             overflow="fold",
         )
-    for row in rows:
-        table.add_row(*map(one_line, row))
+    for row in cells:
+        table.add_row(*row)
     least = Measurement.get(place, place.options.update(width=1000), table).minimum
     table.width = least if least > place.width and not fold else None
     place.print(table, soft_wrap=False, crop=fold)

@@ -110,7 +110,7 @@ def distill(
     method = choose_method(weighted, nearest, teacher, baseline)
     if license:
         zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
-    check_options(method, power, objective, ranking)
+    check_options(method, power, objective, ranking, license, (updates, lr, batch_size))
     recipe = read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
@@ -159,9 +159,14 @@ def distill(
 
 
 def check_options(
-    method: Method, power: float | None, objective: Objective, ranking: Path | None
+    method: Method,
+    power: float | None,
+    objective: Objective,
+    ranking: Path | None,
+    license: object,
+    training: Sequence[float | None],
 ) -> None:
-    """Refuse options that do not go with a method.
+    """Refuse options that do not go with a method; note those of training that change nothing.
 
     Raises:
         BadParameter: one does not.
@@ -172,6 +177,10 @@ def check_options(
         raise typer.BadParameter("--ranking goes with --weighted and --nearest")
     if objective is Objective.SOURCE and method not in ("weighted", "nearest", "teachers"):
         raise typer.BadParameter("--objective needs teachers, and --baseline has none")
+    if license and method not in ("weighted", "nearest", "teachers"):
+        raise typer.BadParameter("--license chooses teachers, and --baseline has none")
+    if method == "probe" and any(given is not None for given in training):
+        terminal.note("A probe has no updates: --updates, --lr and --batch-size change nothing.")
 
 
 def choose_method(

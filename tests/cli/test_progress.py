@@ -1,6 +1,9 @@
-"""Progress without a terminal: lines in time, and `-q` and `-v`."""
+"""Progress without a terminal: lines in time, and `-q` and `-v`; tables of any width."""
+
+import io
 
 import pytest
+from rich.console import Console
 
 from cli import terminal
 
@@ -62,3 +65,13 @@ def test_verbose_names_the_steps_and_both_together_are_refused(command, imgs, to
     assert "reading images: 18 in" in ran.err
     assert command("-q", "-v", "list").code == 2
     assert "reading images" not in command("rank", "--target", imgs).err
+
+
+@pytest.mark.parametrize("width", [10, 40, 80, 200])
+def test_no_table_cuts_a_cell(width):
+    place = Console(width=width, file=io.StringIO())
+    cells = ["probe mobilenetv3_small_100", "75.5% to 98.9%", "21.2", "why it is so " * 9]
+    terminal.show_rows(["method", "95 % interval>", "ms>", "reason~"], [cells], place)
+    text = place.file.getvalue()  # pyright: ignore
+    assert all(cell in text for cell in (*cells[:3], "95 % interval"))
+    assert text.count("why") == 9

@@ -38,3 +38,12 @@ def test_learning_rate_and_batch_size_are_those_of_the_recipe(transfer):
     assert found == [0.005, 4, 8]
     assert transfer("--lr", 2, "--save", "two").code == 2
     assert transfer("--batch-size", 1, "--save", "two").code == 2
+
+
+def test_what_a_baseline_does_not_use_is_said(distil, imgs, toy_zoo):
+    words = ("--target", imgs, "--baseline")
+    ran = distil(*words, "probe", "--lr", 0.005)
+    assert (ran.code, "--lr and --batch-size change nothing" in ran.err) == (0, True)
+    assert "change nothing" not in distil(*words, "transfer", "--lr", 0.005, "--save", "two").err
+    refused = distil(*words, "transfer", "--license", "permissive")
+    assert (refused.code, "--license chooses teachers" in refused.err) == (2, True)
