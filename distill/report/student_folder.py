@@ -83,7 +83,7 @@ def save_student(
     # a line per list of numbers: a confusion matrix has many
     document = re.sub(r"\[\n[-+\d.e,\s]*\]", lambda found: "".join(found[0].split()), document)
     try:
-        with atomic_folder(folder) as part:
+        with atomic_folder(folder, first=CONFIG_FILE) as part:
             write_atomic(part / "metrics.jsonl", history)
             # file names may hold bytes that are not UTF-8
             write_atomic(part / "report.json", document.encode("utf-8", "replace"))
@@ -134,7 +134,7 @@ def copy_student(student: Path, folder: Path) -> None:
         StudentError: the folder cannot be written.
     """
     try:
-        with atomic_folder(folder) as part:
+        with atomic_folder(folder, first=CONFIG_FILE) as part:
             for path in student.iterdir():
                 if path.is_file():
                     shutil.copy(path, part)

@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,14 +155,14 @@ def test_each_class_that_occurs_has_its_count_and_interval(answers):
 
 def test_precision_recall_and_f1_are_those_of_scikit_learn(answers):
     chances, truth, paths = answers
-    known = classification_report(
+    known: Any = classification_report(
         [NAMES[i] for i in truth],
         [NAMES[i] for i in chances.argmax(axis=1)],
         output_dict=True,
         zero_division=0,  # pyright: ignore
     )
     for row in compute_metrics(chances, truth, NAMES, paths).by_class:
-        expected = known[row.name]  # pyright: ignore
+        expected = known[row.name]
         assert row.precision == pytest.approx(expected["precision"])
         assert row.accuracy == pytest.approx(expected["recall"])
         assert row.f1 == pytest.approx(expected["f1-score"])

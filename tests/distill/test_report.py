@@ -263,3 +263,24 @@ def test_a_folder_whose_name_is_no_utf8_can_be_reported(trained, tmp_path):
     report = replace(REPORT, teachers={}, target=os.fsdecode(b"/data/\xff"))
     assert save_student(trained, report, tmp_path / "s") == ""
     assert json.loads((tmp_path / "s/report.json").read_text())["target"] == "/data/?"
+
+
+def test_a_student_whose_files_were_moved_in_part_may_be_replaced(
+    trained, tmp_path, toy_zoo, monkeypatch
+):
+    folder, moved = tmp_path / "student", []
+    replace_file = Path.replace
+
+    def die_at_the_second(path, target):
+        if Path(target).parent == folder:
+            moved.append(Path(target).name)
+            if len(moved) == 2:
+                raise KeyboardInterrupt
+        return replace_file(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            save_student(trained, REPORT, folder, cards=toy_zoo)
+    assert moved[0] == "config.json"
+    check_folder(folder, overwrite=True)

@@ -43,10 +43,11 @@ def check_regular(path: Path) -> None:
 
 
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path, first: str = "") -> Iterator[Path]:
     """A temporary folder whose files move into `folder` at the end; none of them on an error.
 
-    It lies inside `folder`: until then `is_unused` is true of a new one.
+    It lies inside `folder`: until then `is_unused` is true of a new one. The file named `first`
+    moves first: it tells what the folder is, should the process be killed then.
 
     Raises:
         OSError: it cannot be written; the files in `folder` are still there.
@@ -56,7 +57,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     part.mkdir()
     try:
         yield part
-        for path in sorted(part.iterdir()):
+        for path in sorted(part.iterdir(), key=lambda path: (path.name != first, path.name)):
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
