@@ -115,11 +115,15 @@ class Comparison:
         """The result in a few sentences; of one seed, what it says about its students only."""
         first, *others = self.standings
         beaten = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance < SIGNIFICANCE]
-        tied = [f"{s.method} by {100 * s.behind:.1f}" for s in others if s.chance >= SIGNIFICANCE]
+        close = [s for s in others if s.chance >= SIGNIFICANCE]
+        equal = [s.method for s in close if s.behind < 0.0005]
+        tied = [f"{s.method} by {100 * s.behind:.1f}" for s in close if s.behind >= 0.0005]
         kind = "method" if self.seeds > 1 else "student"
         parts = [f"Best {kind}: {first.method}, {first.accuracy:.1%}."]
         if beaten:
             parts.append(f"Significantly better than {', '.join(beaten)} points.")
+        if equal:
+            parts.append(f"As accurate as {', '.join(equal)}.")
         if tied:
             parts.append(f"Ahead of {', '.join(tied)} points, which is not significant.")
         parts += self._weigh_costs()

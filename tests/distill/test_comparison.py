@@ -55,7 +55,10 @@ def test_the_best_comes_first_with_its_significant_differences():
 
 def test_of_equally_good_methods_the_first_is_the_best():
     same = answers(0, 0.5)
-    assert compare({"simple": (same, 1.0), "other": (same, 1.0)}).best == "simple"
+    shown = compare({"simple": (same, 1.0), "other": (same, 1.0)})
+    assert shown.best == "simple"
+    assert "As accurate as other." in shown.verdict
+    assert "Ahead" not in shown.verdict
 
 
 def test_the_verdict_of_a_single_method_has_no_comparison():
