@@ -36,7 +36,8 @@ def separate(images=40, classes=4):
 
 def compare_pairs_slowly(rows, labels):
     """Distances and "two classes" of every pair, as the authors of PARC compute them."""
-    rank = np.linalg.matrix_rank(rows - rows.mean(axis=0), rtol=1e-6)
+    values = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
+    rank = int((values > 1e-6 * values.max()).sum())
     pca = PCA(n_components=min(32, rank), svd_solver="full")
     projected = pca.fit_transform(rows.astype(np.float64))
     projected, _ = svd_flip(projected, pca.components_, u_based_decision=True)
