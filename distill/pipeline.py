@@ -57,7 +57,7 @@ def distill_images(
         overwrite: whether a student in that folder may be replaced.
         calibrate: divide the student's logits by a temperature that three more students, of
             a cross-validation, choose.
-        tracking: who is told of the losses: TensorBoard, W&B, MLflow or a function.
+        tracking: where losses are reported: TensorBoard, W&B, MLflow or a function.
         command: command line to state in the report.
         runtime: device, cache, progress and processes.
 

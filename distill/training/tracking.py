@@ -19,7 +19,7 @@ FLUSH_SECONDS = 10
 
 @dataclass(frozen=True)
 class Tracking:
-    """Who is told of the losses during training; by default nobody.
+    """Where the losses of a training are reported; by default nowhere.
 
     Attributes:
         tensorboard: folder of an event file.
@@ -39,7 +39,7 @@ class Tracking:
     record: Record | None = None
 
     def check(self) -> None:
-        """Check that what is asked for is installed.
+        """Check that what is wanted is installed.
 
         Raises:
             StudentError: it is not.
@@ -62,10 +62,10 @@ class Tracking:
 def open_trackers(
     tracking: Tracking, about: Mapping[str, str | float] | None = None
 ) -> Iterator[Record | None]:
-    """Open what is asked for, and yield one function that tells all of it; None for nothing.
+    """Open what is wanted, and yield one function that reports to all of it; None for nothing.
 
     Args:
-        tracking: what is asked for.
+        tracking: what is wanted.
         about: settings of the run, which W&B and MLflow show beside it.
 
     Raises:

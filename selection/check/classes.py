@@ -1,4 +1,4 @@
-"""Classes that cannot be told apart, and images that are small."""
+"""Classes that cannot be distinguished, and images that are small."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AlikeClasses:
 def find_alike_classes(
     probabilities: Floats, labels: NDArray[np.int64], classes: Sequence[str]
 ) -> list[AlikeClasses]:
-    """Pairs of classes that are told apart in less than `APART` of cases, with 95 % confidence.
+    """Pairs of classes that are distinguished in less than `APART` of cases, with 95 % confidence.
 
     Args:
         probabilities: [L, C], by a probe that did not see the image's label.

@@ -116,7 +116,7 @@ class DataCheck:
         copies: groups of images that show one picture.
         leaks: test images that are training images too; None without a test folder.
         outliers: paths of images unlike all others, the farthest first.
-        alike: pairs of classes that cannot be told apart.
+        alike: pairs of classes that cannot be distinguished.
         small: paths of small images, and their shorter sides in pixels.
         unreadable: paths of files that cannot be read, and why.
         suggestions: images to label next, the most useful first.

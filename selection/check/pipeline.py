@@ -199,7 +199,7 @@ class _Check:
         return found
 
     def alike(self) -> list[AlikeClasses]:
-        """Classes that cannot be told apart by labels that are probably right."""
+        """Classes that cannot be distinguished by labels that are probably right."""
         if self.doubts is None:
             return []
         trusted = self.doubts.trusted

@@ -32,7 +32,7 @@ from distill.training.batches import weak_view
 from distill.training.targets import soft_labels
 from selection import METRICS, rank
 from selection.shares import share_by_power
-from tests.benchmarks.paper_tables import show
+from tests.benchmarks.paper_tables import METHODS, show
 from zoo import Features, extract_features, keep_freed_memory, list_cards, read_images
 from zoo.features.controls import extract_controls
 from zoo.features.inference import normalize
@@ -40,25 +40,6 @@ from zoo.features.linear_probe import standardize
 from zoo.images.decoding import decode_images
 from zoo.system.files import write_atomic
 from zoo.teachers.starts import find_start
-
-METHODS = (
-    "transfer",
-    "fixmatch",
-    "probe",
-    "random",
-    "equal",
-    "nearest",
-    "weighted",
-    "generic",
-    "pseudo",
-    "feature",
-    "default",
-    "ceiling",
-)
-"""The paper's, by its words, `default`, which is `zoo distill --weighted`, and rivals: `probe`, a
-head on the frozen start; `generic`, the default with `GENERIC` as its only teacher; `pseudo`,
-plain training on the classes that the default's soft labels name; `feature`, imitation of
-`GENERIC`'s embeddings, then transfer; `ceiling`, no student but the default's soft labels."""
 
 EXTRA = ("weighted_less_best", "default_less_best")
 """Asked for by name: the same without the teacher of the highest score."""

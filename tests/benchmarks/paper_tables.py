@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.system.files import write_atomic
 
-ORDER = (
+METHODS = (
     "transfer",
     "fixmatch",
     "probe",
@@ -22,6 +22,11 @@ ORDER = (
     "default",
     "ceiling",
 )
+"""The paper's, by its words, `default`, which is `zoo distill --weighted`, and rivals: `probe`, a
+head on the frozen start; `generic`, the default with imagenet_lite2 as its only teacher; `pseudo`,
+plain training on the classes that the default's soft labels name; `feature`, imitation of
+imagenet_lite2's embeddings, then transfer; `ceiling`, no student but the default's soft labels."""
+
 MAIN = "mobilenetv3_small_100"
 BUDGETS = (4, 10)
 """Labels per class over which the means are taken."""
@@ -42,7 +47,7 @@ def complete(found):
 
     So a table stays fair while a further seed is on its way.
     """
-    named = {method: found[method] for method in ORDER if method in found}
+    named = {method: found[method] for method in METHODS if method in found}
     everyone = [*named.values()]
     shared = {
         (target, cell)
@@ -121,7 +126,7 @@ def compare(found, method, other):
 
 def print_variants(found):
     """Each method with other numbers, teachers or zoo against the same without, cell by cell."""
-    variants = sorted(found.keys() - set(ORDER))
+    variants = sorted(found.keys() - set(METHODS))
     if not variants:
         return
     print("\n| variant | cells | mean | over the same without | over transfer | over fixmatch |")
@@ -148,7 +153,7 @@ def show(cells, *, regime="real", save=None, plot=None):
             print_variants(every)
     seconds = defaultdict(list)
     for key, cell in cells.items():
-        if key.split("/")[-1] in ORDER and "seconds" in cell:
+        if key.split("/")[-1] in METHODS and "seconds" in cell:
             seconds[key.split("/")[0], key.split("/")[-1]].append(cell["seconds"])
     print("\n| student | method | median seconds of training | cells |\n|---|---|---|---|")
     for (arch, method), values in sorted(seconds.items()):
@@ -156,7 +161,7 @@ def show(cells, *, regime="real", save=None, plot=None):
     if save:
         found = complete(gather(cells, MAIN, BUDGETS))
         rows = {method: [[*row.values()] for row in found[method].values() if row]
-                for method in ORDER if method in found}  # fmt: skip
+                for method in METHODS if method in found}  # fmt: skip
         means = {method: round(mean_of(each), 2) for method, each in rows.items() if each}
         document = json.loads(save.read_text()) if save.exists() else {}
         document[regime] = {"means": means, "cells": cells}
@@ -169,7 +174,7 @@ def draw(found, path):
     """Gain over transfer of each method: targets as dots, the mean and its interval."""
     from matplotlib.figure import Figure
 
-    methods = [method for method in ORDER[1:] if method in found]
+    methods = [method for method in METHODS[1:] if method in found]
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     for place, method in enumerate(reversed(methods)):
