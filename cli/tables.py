@@ -257,27 +257,36 @@ def accuracy_line(result: Evaluation) -> str:
 
 
 def comparison_table(comparison: Comparison) -> None:
-    """Methods from the best to the worst with p-values for all pairs, then which to ship."""
+    """Methods from the best to the worst with p-values for all pairs, then which to ship.
+
+    Balanced accuracy is shown where it differs by a point or more from the accuracy.
+    """
+    standings = comparison.standings
+    gaps = [abs(s.accuracy - s.balanced_accuracy) for s in standings if s.balanced_accuracy]
+    balanced = ["balanced>"] if max(gaps, default=0.0) >= 0.01 else []
     rows: list[tuple[str, ...]] = []
-    for row in comparison.standings:
+    for row in standings:
         interval = f"{row.low:.1%} to {row.high:.1%}"
         behind, p_value = "", ""
         if row.behind:
             behind = f"{100 * row.behind:.1f}"
             p_value = f"{row.chance:.3f}" if row.chance >= 0.001 else "<0.001"
-        cells = (row.method, f"{row.accuracy:.1%}", interval, behind, p_value)
         cost = (
             (f"{row.cost.milliseconds:.1f}", f"{row.cost.megabytes:.1f}") if row.cost else ("", "")
         )
-        rows.append((*cells, *cost, f"{row.seconds:.0f}"))
-    heads = ["method", "accuracy>", "95 % interval>", "behind best>", "p-value>", "ms>", "MB>"]
-    terminal.show_rows([*heads, "training s>"], rows)
+        classes = [f"{row.balanced_accuracy or 0:.1%}" for _ in balanced]
+        cells = (row.method, f"{row.accuracy:.1%}", interval, *classes, behind, p_value, *cost)
+        rows.append((*cells, f"{row.seconds:.0f}"))
+    heads = ["method", "accuracy>", "95 % interval>", *balanced, "behind best>", "p-value>"]
+    terminal.show_rows([*heads, "ms>", "MB>", "training s>"], rows)
     terminal.say(comparison.verdict)
     folds = f"{comparison.folds}-fold cross-validation" if comparison.folds else "held out"
     seeds = "one seed" if comparison.seeds == 1 else f"{comparison.seeds} seeds"
+    majority = comparison.majority_class_accuracy
+    always = f"; always the most frequent class {majority:.1%}" if balanced and majority else ""
     terminal.say(
-        f"{comparison.images} labeled images, {folds}; {seeds}; p-values are adjusted for all "
-        "pairs of methods."
+        f"{comparison.images} labeled images, {folds}{always}; {seeds}; p-values are adjusted for "
+        "all pairs of methods."
     )
 
 

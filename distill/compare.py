@@ -275,7 +275,8 @@ class ComparisonJob:
         found = {name: record.gather(name, seeds, len(parts)) for name in named}
         sizes = [len(test) for _, test in parts] if folds else []
         costs = {name: self._cost(how) for name, how in named.items()}
-        comparison = compare(found, folds=sizes, costs=costs)
+        labels = np.concatenate([test.labels for _, test in parts])
+        comparison = compare(found, folds=sizes, costs=costs, labels=labels)
         record.save(comparison.to_json())
         return comparison
 

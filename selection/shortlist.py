@@ -297,11 +297,12 @@ def embed_by_reference(images: Images, runtime: Runtime) -> NDArray[np.float32]:
 
 
 def _build(zoo: str, paths: dict[str, Path], reference: str, key: str) -> Shortlist:
+    width = len(reference_card().golden[0])
     prototypes: dict[str, NDArray[np.float16]] = {}
     refused: list[str] = []
     for name, path in paths.items():
         try:
-            prototypes[name] = Fingerprint.load(path, reference).prototypes
+            prototypes[name] = Fingerprint.load(path, reference, width).prototypes
         except TeacherBroken:
             refused.append(name)
     if not prototypes:

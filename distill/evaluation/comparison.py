@@ -58,6 +58,8 @@ class Standing:
         seconds: training time, all its students together.
         seed_deviation: standard deviation of a student's accuracy over seeds; None for one seed.
         cost: of its students; None if it was not measured.
+        balanced_accuracy: mean over the classes of its accuracy on their images, 0..1; None if
+            the classes are unknown.
     """
 
     method: str
@@ -69,6 +71,7 @@ class Standing:
     seconds: float
     seed_deviation: float | None = None
     cost: Cost | None = None
+    balanced_accuracy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Comparison:
         images: on how many images each was tested.
         folds: of the cross-validation; 0 for held-out images.
         seeds: students of each method on each fold.
+        majority_class_accuracy: of always predicting the most frequent class, 0..1; None if the
+            classes are unknown.
 
     Example:
         >>> comparison = compare_methods("imgs", ranker=ranker)
@@ -90,6 +95,7 @@ class Comparison:
     images: int
     folds: int
     seeds: int = 1
+    majority_class_accuracy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as `zoo compare --json` shows it."""
@@ -126,13 +132,27 @@ class Comparison:
             parts.append(f"As accurate as {', '.join(equal)}.")
         if tied:
             parts.append(f"Ahead of {', '.join(tied)} points, which is not significant.")
-        parts += self._weigh_costs()
+        parts += [*self._weigh_costs(), *self._weigh_classes()]
         if others and self.seeds == 1:
             parts.append(
                 "With one seed this holds for these students: another seed may order the methods "
                 "differently, so compare with --seeds 3."
             )
         return " ".join(parts)
+
+    def _weigh_classes(self) -> list[str]:
+        """Which method is best where every class counts alike, if that is another one."""
+        known = [row for row in self.standings if row.balanced_accuracy is not None]
+        if not known:
+            return []
+        fairest = max(known, key=lambda row: row.balanced_accuracy or 0.0)
+        first = self.standings[0].balanced_accuracy or 0.0
+        if (fairest.balanced_accuracy or 0.0) - first < CLOSE:
+            return []
+        return [
+            f"Where every class counts alike, {fairest.method} is best: balanced accuracy "
+            f"{fairest.balanced_accuracy:.1%}, {self.best} {first:.1%}."
+        ]
 
     def _weigh_costs(self) -> list[str]:
         """What the best student costs, and what a faster one lacks; nothing for one kind of it."""
@@ -154,6 +174,7 @@ def compare(
     *,
     folds: Sequence[int] = (),
     costs: Mapping[str, Cost] | None = None,
+    labels: NDArray[np.int64] | None = None,
 ) -> Comparison:
     """Order methods by accuracy and test each against the best.
 
@@ -164,6 +185,7 @@ def compare(
         folds: images of each fold of the cross-validation, one fold after the other; empty for
             held-out images.
         costs: of the students, by method.
+        labels: [N], class of each image.
     """
     hits = {name: np.atleast_2d(rows).astype(np.float64) for name, (rows, _) in correct.items()}
     best = max(hits, key=lambda name: hits[name].sum())
@@ -184,10 +206,17 @@ def compare(
                 seconds=correct[name][1],
                 seed_deviation=deviation,
                 cost=(costs or {}).get(name),
+                balanced_accuracy=None if labels is None else _balance(rows, labels),
             )
         )  # fmt: skip
     order = sorted(standings, key=lambda standing: (standing.behind, standing.method != best))
-    return Comparison(tuple(order), images, len(folds), seeds)
+    majority = None if labels is None else float(np.bincount(labels).max() / images)
+    return Comparison(tuple(order), images, len(folds), seeds, majority)
+
+
+def _balance(hits: Floats, labels: NDArray[np.int64]) -> float:
+    """Mean over the classes of the mean of their images' hits [S, N]; labels [N]."""
+    return float(np.mean([hits[:, labels == label].mean() for label in np.unique(labels)]))
 
 
 def _test_pairs(

@@ -135,6 +135,18 @@ def test_loose_test_images_have_no_answer_and_do_not_count(compare, test_imgs):
     assert compare(*words).json["standings"][0]["accuracy"] == alone["standings"][0]["accuracy"]
 
 
+def test_where_classes_differ_in_size_balanced_accuracy_stands_beside_accuracy(compare, test_imgs):
+    words = ("--method", "transfer", "--test", test_imgs)
+    (row,) = compare(*words, "--json").json["standings"]
+    assert row["balanced_accuracy"] == pytest.approx(row["accuracy"])
+    assert "balanced" not in compare(*words).out
+    for number in range(9):
+        paint(test_imgs / "red" / f"more{number}.png", COLORS["blue"], 900 + number)
+    ran = compare(*words)
+    assert "balanced" in ran.out
+    assert "always the most frequent class 66.7%" in ran.out
+
+
 def test_testing_on_images_that_teach_is_said(compare, imgs, test_imgs):
     words = ("--method", "transfer", "--test")
     assert "12 of 12 test images are labeled training images too" in compare(*words, imgs).err

@@ -1,7 +1,9 @@
 """`zoo rank --shortlist`, `zoo index`, `zoo add --images`: the nearest fingerprints, nobody run."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.support.toys import build_teacher, hub_card, paint_folder
@@ -10,7 +12,8 @@ from zoo.errors import HubError
 from zoo.teachers import catalogue as catalogue_module
 from zoo.teachers import fingerprint as fingerprint_module
 from zoo.teachers.catalogue import list_cards, pulled_folder
-from zoo.teachers.fingerprint import FINGERPRINT_FILE, Fingerprint
+from zoo.teachers.fingerprint import FINGERPRINT_FILE, Fingerprint, reference_card
+from zoo.teachers.verify import measure
 
 
 @pytest.fixture
@@ -29,6 +32,7 @@ def own_zoo(toy_zoo, tmp_path, monkeypatch):
     shutil.copytree(toy_zoo[0].folder.parent, root)
     monkeypatch.setattr(catalogue_module, "BUILTIN", root)
     monkeypatch.setattr(fingerprint_module, "REFERENCE", "ant")
+    measure(replace(toy_zoo[0], folder=root / "ant")).save(root / "ant")
     return root
 
 
@@ -100,6 +104,14 @@ def test_a_damaged_fingerprint_is_a_teacher_without_one(rank, marked_zoo, tmp_pa
         assert names(ran) == ["ant"]
         assert "The fingerprints of bee are damaged" in ran.err
         assert "1 of 2 teachers have no fingerprint" in ran.err
+
+
+def test_a_fingerprint_of_another_width_is_left_out_in_words(rank, marked_zoo, tmp_path):
+    narrow = Fingerprint(np.eye(3, dtype=np.float16), reference_card().sha256, 9)
+    narrow.save(marked_zoo / "bee")
+    ran = rank(reds(tmp_path), "--shortlist", 1)
+    assert names(ran) == ["ant"]
+    assert "The fingerprints of bee are damaged or of another version" in ran.err
 
 
 def test_a_damaged_index_is_built_again(rank, command, marked_zoo, tmp_path, cache):

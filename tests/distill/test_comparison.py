@@ -173,6 +173,29 @@ def test_a_faster_student_is_recommended_where_it_is_hardly_worse(lost, recommen
     assert shown.to_json()["standings"][0]["cost"]["megabytes"] == 7.5
 
 
+def test_of_unbalanced_classes_the_fairest_method_is_named_too():
+    labels = np.repeat([0, 1], [90, 10])
+    always = labels == 0  # the constant answer
+    fair = np.ones(100, dtype=bool)
+    fair[:15] = False
+    shown = compare({"always": (always, 1.0), "fair": (fair, 1.0)}, labels=labels)
+    rows = {row.method: row.balanced_accuracy for row in shown.standings}
+    assert shown.best == "always"
+    assert shown.majority_class_accuracy == 0.9
+    assert rows == {"always": 0.5, "fair": pytest.approx((75 / 90 + 1) / 2)}
+    assert "fair is best: balanced accuracy 91.7%, always 50.0%" in shown.verdict
+
+
+def test_of_balanced_classes_balanced_accuracy_is_not_another_word_for_accuracy():
+    labels = np.arange(200) % 4
+    found = {"one": (answers(0, 0.8), 1.0), "other": (answers(1, 0.6), 1.0)}
+    shown = compare(found, labels=labels)
+    assert [row.balanced_accuracy for row in shown.standings] == pytest.approx(
+        [row.accuracy for row in shown.standings]
+    )
+    assert "balanced" not in shown.verdict
+
+
 def test_one_kind_of_student_has_nothing_to_weigh():
     costs = {name: Cost("small", 2.0, 3.0) for name in ("probe", "transfer")}
     found = {"probe": (answers(0, 0.9), 1.0), "transfer": (answers(0, 0.5), 1.0)}

@@ -247,3 +247,10 @@ def test_a_thumbnail_of_no_image_says_which(tmp_path):
     for name in ("broken.png", "gone.png"):
         with pytest.raises(ImagesError, match=f"{name} cannot be shown"):
             thumbnail(tmp_path / name)
+
+
+@pytest.mark.skipif("HEIF" in decoding_module.FORMATS, reason="the extra heic is installed")
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_a_picture_of_a_phone_names_the_extra_that_reads_it(brand):
+    with pytest.raises(ValueError, match=r"source-zoo\[heic\]"):
+        open_image(b"\0\0\0\x18ftyp" + brand + bytes(40))

@@ -49,6 +49,8 @@ files (MPEG).
 """
 HEIF = frozenset({".heic", ".heif", ".hif"})
 """Suffixes of phones, which the extra `heic` reads."""
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
+"""What stands after `ftyp` at the beginning of such a file."""
 
 
 def _with_heif() -> bool:
@@ -222,6 +224,8 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
     Raises:
         Exception: one of `UNREADABLE`: it is not an image, or too large.
     """
+    if "HEIF" not in FORMATS and content[4:8] == b"ftyp" and content[8:12] in HEIF_BRANDS:
+        raise ValueError("it is HEIC, which `pip install 'source-zoo[heic]'` reads")
     with Image.open(io.BytesIO(content), formats=[*FORMATS]) as image:
         pixels = image.width * image.height
         if pixels > MAX_PIXELS:

@@ -59,8 +59,13 @@ class Fingerprint:
             raise TeacherBroken(f"{folder} cannot be written: {error.strerror}.") from error
 
     @classmethod
-    def load(cls, path: Path, reference: str) -> Self:
+    def load(cls, path: Path, reference: str, width: int | None = None) -> Self:
         """Read the fingerprint of a teacher.
+
+        Args:
+            path: of its file.
+            reference: SHA-256 of the reference network's weights.
+            width: D of its embeddings; None for any.
 
         Raises:
             TeacherBroken: it is damaged, or of another reference network.
@@ -68,6 +73,8 @@ class Fingerprint:
         try:
             expected = {"format": FINGERPRINT_FORMAT, "reference": reference}
             arrays, metadata = read_tensors(path, expected)
+            if width and arrays["prototypes"].shape[1:] != (width,):
+                raise ValueError(f"its prototypes do not have {width} features")
             return cls(arrays["prototypes"], reference, int(metadata["images"]))
         except (OSError, ValueError, KeyError) as error:
             raise TeacherBroken(f"The fingerprint {path} cannot be used: {error}.") from error
