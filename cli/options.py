@@ -15,13 +15,29 @@ import typer
 from distill.recipe import Recipe
 from zoo.system.timing import parse_duration
 
+
+def existing_folder(folder: Path | None) -> Path | None:
+    """Refuse a folder that is not there before the images of the target are read."""
+    from zoo.images.dataset import is_dataset
+    from zoo.images.walk import check_folder
+
+    if folder and not is_dataset(folder):
+        check_folder(folder)
+    return folder
+
+
 _TARGET = typer.Option(
     help="Folder of images: sub-folders are classes, loose ones unlabeled. Or "
     "hf://datasets/OWNER/NAME:SPLIT, which is fetched once."
 )
 Target = Annotated[Path | None, _TARGET]
 RequiredTarget = Annotated[Path, _TARGET]
-Unlabeled = Annotated[Path | None, typer.Option(help="Folder of more images without labels.")]
+Unlabeled = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_folder, help="Folder of more images without labels, or hf://datasets/..."
+    ),
+]
 Labels = Annotated[
     Path | None,
     typer.Option(help="CSV file with the columns path,label; it replaces the sub-folders."),
@@ -185,7 +201,13 @@ RankingFile = Annotated[
         help="A ranking of `zoo rank --save FILE`.",
     ),
 ]
-Test = Annotated[Path | None, typer.Option(help="Folder of held-out labeled images to test on.")]
+Test = Annotated[
+    Path | None,
+    typer.Option(
+        callback=existing_folder,
+        help="Folder of held-out labeled images to test on, or hf://datasets/...",
+    ),
+]
 
 ZOO = "builtin, hub, all, a folder of teachers, OWNER/NAME on the Hub, or some with commas."
 RankedZoo = Annotated[

@@ -50,15 +50,19 @@ _SPELLED = {
 _stop_requested = False
 
 EVERY = 30.0
-"""Seconds between two lines of progress where stderr is no terminal."""
+"""Seconds of silence after which there is a line of progress where stderr is no terminal."""
 
 
 @dataclass
 class Verbosity:
-    """What is printed on stderr beside errors: nothing (`-q`), progress and warnings, or more."""
+    """What is printed on stderr beside errors: nothing (`-q`), progress and warnings, or more.
+
+    `spoke` is the time of the last line.
+    """
 
     quiet: bool = False
     verbose: bool = False
+    spoke: float = 0.0
 
 
 state = Verbosity()
@@ -123,6 +127,7 @@ def note(text: str) -> None:
     """A line on stderr; nothing for an empty text, or with `-q`."""
     if text and not state.quiet:
         err.print(one_line(text))
+        state.spoke = timing.clock()
 
 
 def complain(text: str) -> None:
@@ -141,12 +146,13 @@ class RateColumn(ProgressColumn):
 class ProgressLines:
     """Progress of one piece of work as lines on stderr, where no bar can be shown.
 
-    A line every `EVERY` seconds; with `-v` another one at the end.
+    A line after `EVERY` seconds of silence, also of many short pieces; with `-v` another one at the
+    end of each.
     """
 
     def __init__(self, what: str) -> None:
         self.what, self.first = what, 0
-        self.began = self.last = timing.clock()
+        self.began = timing.clock()
         self.started = self.ended = False
 
     def show(self, done: int, total: int) -> None:
@@ -161,8 +167,7 @@ class ProgressLines:
                 took = timing.format_duration(now - self.began)
                 note(f"{self.what}: {done} in {took}{speed}.")
             self.ended = True
-        elif not err.is_terminal and now - self.last >= EVERY:
-            self.last = now
+        elif not err.is_terminal and now - state.spoke >= EVERY:
             left = f", {timing.format_duration((total - done) / rate)} left" if rate else ""
             note(f"{self.what}: {done} of {total} ({done / total:.0%}){speed}{left}.")
 
@@ -181,6 +186,7 @@ def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
         disable=state.quiet or not err.is_terminal,
     )
     shown: set[str] = set()
+    state.spoke = timing.clock()
 
     def add(what: str):
         bar, lines = bars.add_task(one_line(what), total=None), ProgressLines(what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -40,10 +41,16 @@ def options(
         ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no warnings: zoo -q rank ...")
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="No progress and no warnings; before or after the command."
+        ),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also what each step took: zoo -v rank ...")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Also what each step took; before or after the command."
+        ),
     ] = False,
 ) -> None:
     """Find the teachers closest to your images and distill them into a small student."""
@@ -51,6 +58,17 @@ def options(
     if quiet and verbose:
         raise typer.BadParameter("choose one of --quiet and --verbose")
     terminal.state.quiet, terminal.state.verbose = quiet, verbose
+
+
+EVERYWHERE = frozenset({"-q", "--quiet", "-v", "--verbose"})
+"""Options of all commands."""
+
+
+def _order(words: Sequence[str]) -> list[str]:
+    """The command line with the options of all commands in front, where typer looks for them."""
+    end = words.index("--") if "--" in words else len(words)
+    moved = [word for word in words[:end] if word in EVERYWHERE]
+    return [*moved, *(word for word in words[:end] if word not in EVERYWHERE), *words[end:]]
 
 
 def main() -> None:
@@ -61,7 +79,7 @@ def main() -> None:
     if not is_first_process():
         terminal.silence()  # of the processes of torchrun only the first prints
     try:
-        app()
+        app(_order(sys.argv[1:]))
     except ZooError as error:
         terminal.complain("Error: " + " ".join(str(error).splitlines()))
         sys.exit(1)

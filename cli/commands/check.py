@@ -19,6 +19,7 @@ from cli.options import (
     Seed,
     Unlabeled,
     command_line,
+    existing_folder,
 )
 from zoo.errors import ImagesError
 from zoo.system.distributed import is_first_process
@@ -36,7 +37,10 @@ def check(
     target: RequiredTarget,
     test: Annotated[
         Path | None,
-        typer.Option(help="Folder of test images: find those that are in the target too."),
+        typer.Option(
+            callback=existing_folder,
+            help="Folder of test images: find those that are in the target too.",
+        ),
     ] = None,
     suggest: Annotated[
         int, typer.Option(min=0, help="Suggest so many unlabeled images to label next.")

@@ -17,7 +17,7 @@ from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images, read_images
-from zoo.images.source import join_few
+from zoo.images.source import ImageSource, join_few
 from zoo.system.devices import autocast, choose_device, to_device
 from zoo.system.runtime import Progress, Runtime
 from zoo.teachers.card import Preprocessing
@@ -115,7 +115,7 @@ def evaluate_student(
 
     Args:
         student: folder of the student.
-        target: folder of images.
+        target: folder of images, or a data set of the Hub.
         labels: CSV file of their labels, instead of sub-folders.
         ignore_unknown: leave out images of classes that the student was not trained on; they are an
             error otherwise.
@@ -130,7 +130,8 @@ def evaluate_student(
     """
     runtime = runtime or Runtime()
     progress = runtime.progress("reading images")
-    images = read_images(Path(target), labels=labels, progress=progress)
+    source = ImageSource(Path(target), labels=labels).fetch(runtime)
+    images = read_images(source.target, labels=source.labels, progress=progress)
     for message in images.warnings:
         runtime.warn(message)
     network, classes, form = load_network(Path(student))

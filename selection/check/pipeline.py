@@ -69,7 +69,9 @@ def check_images(
     runtime = (runtime or Runtime()).collect(notes)
     read = load_images(images, runtime, need_labels=False)
     if test is not None and not isinstance(test, Images):
-        test = read_images(Path(test), progress=runtime.progress("reading test images"))
+        source = ImageSource(Path(test)).fetch(runtime)
+        progress = runtime.progress("reading test images")
+        test = read_images(source.target, labels=source.labels, progress=progress)
     if ranking is None:
         metric = "linear_probe" if read.labeled else None
         ranking = RankingJob(read, zoo=zoo, metric=metric, runtime=runtime).run()

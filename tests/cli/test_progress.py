@@ -46,6 +46,20 @@ def test_resumed_work_has_the_rate_of_this_run(clock, capsys):
     assert first == "reading images: 91 of 100 (91%), 0.025/s, 6m left."
 
 
+def test_many_short_pieces_of_work_are_not_silent_together(clock, capsys):
+    with terminal.runtime() as runtime:
+        for number in range(12):
+            progress = runtime.progress(f"running teacher {number}")
+            for done in (1, 2):
+                clock[0] += 5.0
+                progress(done, 2)
+    assert capsys.readouterr().err.splitlines() == [
+        "running teacher 3: 1 of 2 (50%), 0.2/s, 5s left.",
+        "running teacher 6: 1 of 2 (50%), 0.2/s, 5s left.",
+        "running teacher 9: 1 of 2 (50%), 0.2/s, 5s left.",
+    ]
+
+
 def test_quiet_shows_neither_progress_nor_warnings_but_errors(
     clock, capsys, command, imgs, toy_zoo
 ):
@@ -58,6 +72,14 @@ def test_quiet_shows_neither_progress_nor_warnings_but_errors(
     assert (ran.code, ran.err) == (0, "")
     assert "ant" in ran.out
     assert "does not exist" in command("-q", "rank", "--target", "nowhere").mistake
+
+
+def test_quiet_and_verbose_may_stand_behind_the_command_too(command, imgs, toy_zoo):
+    assert "reading images: 18 in" in command("rank", "--target", imgs, "-v").err
+    (imgs / "red" / "broken.png").write_bytes(b"no")
+    ran = command("rank", "-q", "--target", imgs)
+    assert (ran.code, ran.err) == (0, "")
+    assert "-q does not exist" in command("predict", imgs, "--", "-q").mistake
 
 
 def test_verbose_names_the_steps_and_both_together_are_refused(command, imgs, toy_zoo):

@@ -81,6 +81,18 @@ def test_rank_takes_an_address_and_distill_goes_on_with_it(hub, command, distil,
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_test_and_unlabeled_images_may_be_addresses_too(hub, command, transfer, imgs, toy_zoo):
+    test = "hf://datasets/birds/tiny:test"
+    assert transfer("--test", test, "--unlabeled", "hf://datasets/birds/tiny").code == 0
+    report = json.loads(Path("student/report.json").read_text())
+    assert report["evaluation"]["images"] == 6
+    assert report["unlabeled"] == 6 + 9
+    assert command("eval", "student", "--target", test, "--json").json["images"] == 6
+    ran = command("check", "--target", "hf://datasets/birds/tiny:test", "--test", test, "--json")
+    assert len(ran.json["leaks"]) == 6, ran.err
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_images_without_bytes_are_never_read_from_a_path(hub, tmp_path):
     datasets = pytest.importorskip("datasets")
     secret = tmp_path / "secret.png"

@@ -44,7 +44,8 @@ def fetch_dataset(target: Path, runtime: Runtime) -> tuple[Path, Path]:
     """
     found = re.fullmatch(r"hf:/+datasets/([\w.-]+/[\w.-]+)(?::([\w.-]+))?", target.as_posix())
     if not found:
-        raise ImagesError(f"{target} is not an address: write hf://datasets/OWNER/NAME:SPLIT.")
+        given = re.sub("^hf:/+", "hf://", target.as_posix())  # a Path has one slash
+        raise ImagesError(f"{given} is not an address: write hf://datasets/OWNER/NAME:SPLIT.")
     name, split = found[1], found[2] or "train"
     key = hashlib.sha256(f"{name}:{split}".encode()).hexdigest()[:16]
     place = runtime.cache / "datasets" / f"{name.replace('/', '--')}-{split}-{key}"

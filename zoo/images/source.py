@@ -28,7 +28,7 @@ class ImageSource:
     Attributes:
         target: folder of the images; sub-folders are classes, loose images are unlabeled. Or
             `hf://datasets/OWNER/NAME:SPLIT`, which is fetched into the cache once.
-        unlabeled: folder of more images without labels.
+        unlabeled: folder, or data set of the Hub, of more images without labels.
         labels: CSV file that labels the images.
         labels_per_class: keep so many labels of each class and hide the others; None keeps all.
         seed: of the choice of the kept labels.
@@ -55,8 +55,8 @@ class ImageSource:
         Raises:
             ImagesError: the folders or labels cannot be used, or labels are needed and missing.
         """
-        if is_dataset(self.target):
-            return self._fetched(runtime).read(runtime, need_labels=need_labels)
+        if any(map(is_dataset, self.folders)):
+            return self.fetch(runtime).read(runtime, need_labels=need_labels)
         images = read_images(
             self.target,
             unlabeled=self.unlabeled,
@@ -71,10 +71,19 @@ class ImageSource:
             runtime.warn(message)
         return replace(images, source=self)
 
-    def _fetched(self, runtime: Runtime) -> ImageSource:
-        """The same images as a folder of the cache."""
-        folder, labels = fetch_dataset(self.target, runtime)
-        return replace(self, target=folder, labels=self.labels or labels)
+    def fetch(self, runtime: Runtime) -> ImageSource:
+        """The same with data sets of the Hub as folders of the cache.
+
+        Raises:
+            ImagesError: one of them cannot be had.
+        """
+        target, labels, unlabeled = self.target, self.labels, self.unlabeled
+        if is_dataset(target):
+            target, own = fetch_dataset(target, runtime)
+            labels = labels or own
+        if unlabeled and is_dataset(unlabeled):
+            unlabeled, _ = fetch_dataset(unlabeled, runtime)
+        return replace(self, target=target, labels=labels, unlabeled=unlabeled)
 
 
 def load_images(

@@ -60,6 +60,17 @@ class Found:
         return notes
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder.
+
+    Raises:
+        ImagesError: it is a file, or not there.
+    """
+    if not folder.is_dir():
+        kind = "is a file" if folder.exists() else "does not exist"
+        raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
+
+
 def find_files(folder: Path, without: Path | None = None) -> Found:
     """Files below a folder, hidden ones left out, every folder visited once.
 
@@ -70,9 +81,7 @@ def find_files(folder: Path, without: Path | None = None) -> Found:
     Raises:
         ImagesError: there is no such folder, or one cannot be read.
     """
-    if not folder.is_dir():
-        kind = "is a file" if folder.exists() else "does not exist"
-        raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
+    check_folder(folder)
     found = Found()
     for parent, folders, files in _walk(folder, without, found.system):
         if parent == folder:
