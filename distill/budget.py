@@ -37,7 +37,10 @@ LEAST_UPDATES = 100
 SMALLEST, GRID = 32, 16
 """Image sizes to fall back to, in pixels: not below the first, multiples of the second."""
 IMAGES, WARMUP = 128, 2
-"""Random images of a measurement, and its first updates, which do not count."""
+"""Random images of a measurement, a quarter where they are large; its first updates, which do not
+count."""
+LARGE = 96
+"""Pixels of a large image."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ class TrainingJobs:
         tests = sum(self.tested * (decode + rate.predict) for rate in rates.values())
         return self.students * before, updates, self.students * tests
 
+    def train_at(self, size: int) -> bool:
+        """Whether every student accepts images of this size."""
+        return inf not in self.seconds(size)[1].values()
+
     def steps(self, updates: int, size: int) -> list[Step]:
         """Preparing, training and testing."""
         before, each, tests = self.seconds(size)
@@ -125,7 +132,7 @@ class TrainingJobs:
             # time grows with the area at least, so no larger size can fit
             guess = int(size * sqrt(updates / LEAST_UPDATES)) // GRID * GRID
             smaller = max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
-            if size <= SMALLEST or inf in self.seconds(smaller)[1].values():
+            if size <= SMALLEST or not self.train_at(smaller):
                 needed = gone + LEAST_UPDATES * update
                 raise timing.too_small(budget, needed, f"{LEAST_UPDATES} updates at {size} px")
             size = smaller
@@ -210,13 +217,16 @@ def plan_training(
         cache(lambda size: throughput.measure_decoding(images, size)),
         lambda method, size: rate(kinds[method], size),
     )
-    jobs.seconds(how.size)  # measured now: the time spent includes it
-    begun = Step("read and measure", len(images), "images", deadline.spent)
     names = ["updates", "image_size", *(["seeds"] if len(seeds) > 1 else [])]
     resumed = saved.load(*names) if deadline.budget else None
     chosen, again = resumed or {}, bool(deadline.budget and not resumed)
+    others = [*teachers.sure, *ending]
+    if again and len(methods) * len(parts) > 1 and jobs.train_at(SMALLEST):
+        # many students at their own size take a minute to measure: refuse before what never fits
+        jobs.times(seeds[-1]).choose(SMALLEST, deadline, others)
+    jobs.seconds(how.size)  # measured now: the time spent includes it
+    begun = Step("read and measure", len(images), "images", deadline.spent)
     if again:
-        others = [*teachers.sure, *ending]
         chosen = _choose_seeds(jobs, seeds, how, deadline, others, teachers.perhaps)
     jobs = jobs.times(chosen.get("seeds", seeds[0]))
     training = jobs.steps(
@@ -273,6 +283,7 @@ def measure_student(
     """
     began = timing.clock()
     groups = group_heads(teachers or ())
+    count = IMAGES if image_size <= LARGE else IMAGES // 4
     try:
         student = create_student(
             how.arch, classes, groups=groups, start="random", image_size=image_size
@@ -282,9 +293,9 @@ def measure_student(
     start = timing.clock() - began
     form = replace(IMAGENET, size=image_size)
     generator = torch.Generator().manual_seed(0)
-    shape = (IMAGES, 3, image_size, image_size)
+    shape = (count, 3, image_size, image_size)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    labels = torch.where(torch.arange(IMAGES) % 2 == 0, torch.arange(IMAGES) % classes, -1)
+    labels = torch.where(torch.arange(count) % 2 == 0, torch.arange(count) % classes, -1)
     stamps: list[float] = []
     began = timing.clock()
 
@@ -296,34 +307,32 @@ def measure_student(
 
     try:
         fit(student, pixels, labels, replace(how.recipe, updates=10**6, views=1), device=device,
-            targets=_uniform_targets(teachers, classes), preprocessing=form,
+            targets=_uniform_targets(teachers, classes, count), preprocessing=form,
             pretrained=how.start != "random", progress=progress)  # fmt: skip
     except _Done:
         pass
     except (RuntimeError, AssertionError, ValueError, TypeError):
         return StudentRate(start, 0.0, inf, 0.0)
     update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
-    seen = IMAGES // 2 if how.method == "transfer" else IMAGES
+    seen = count // 2 if how.method == "transfer" else count
     views = how.recipe.views * max(0.0, stamps[0] - began - update) / seen
     if how.method == "probe":
         views /= how.recipe.views
     network = student.network.eval()
     predict_pixels(network, pixels[:2], form, device=device)
     began = timing.clock()
-    predict_pixels(network, pixels[: IMAGES // 2], form, device=device)
-    return StudentRate(start, views, update, (timing.clock() - began) / (IMAGES // 2))
+    predict_pixels(network, pixels[: count // 2], form, device=device)
+    return StudentRate(start, views, update, (timing.clock() - began) / (count // 2))
 
 
-def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | None:
-    """Teacher outputs in which all classes are equally likely."""
+def _uniform_targets(teachers: Sequence[int] | None, classes: int, count: int) -> Targets | None:
+    """Teacher outputs of so many images in which all classes are equally likely."""
     if teachers is None:
         return None
     if not teachers:
-        return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
+        return SoftLabels(torch.full((count, classes), 1 / classes), accuracy=0.0)
     outputs = {
-        str(place): Features(
-            np.zeros((IMAGES, 1), np.float32), np.zeros((IMAGES, width), np.float32)
-        )
+        str(place): Features(np.zeros((count, 1), np.float32), np.zeros((count, width), np.float32))
         for place, width in enumerate(teachers)
     }
     return source_targets(outputs, dict.fromkeys(outputs, 1 / len(teachers)))

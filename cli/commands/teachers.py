@@ -279,5 +279,5 @@ def publish_folder(folder: Path, repo: str, license: str | None, *, private: boo
     from zoo.hub.publish import stage
 
     with tempfile.TemporaryDirectory() as staging:
-        stage(folder, Path(staging), license)
+        stage(folder, Path(staging), license, repo)
         return upload(Path(staging), repo, private=private)

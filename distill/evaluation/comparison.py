@@ -357,10 +357,10 @@ def split(
     """
     known = np.flatnonzero(images.labels >= 0)
     counts = np.bincount(images.labels[known], minlength=len(images.classes))
-    if counts.min() < 3:
+    if (least := int(counts.min())) < 3:
         name = images.classes[int(counts.argmin())]
         raise ImagesError(
-            f"Class {name!r} in {images.root} has {counts.min()} labeled images, and "
+            f"Class {name!r} in {images.root} has {least} labeled image{'s' * (least != 1)}, and "
             f"cross-validation needs 3: label more, or {advice}."
         )
     if counts.max() < folds:

@@ -86,6 +86,13 @@ def test_the_license_that_is_named_replaces_the_one_in_the_front_matter(student,
     assert body == README.split("---\n", 2)[2]
 
 
+def test_the_published_card_loads_the_network_from_the_hub(teacher, staging):
+    stage(teacher.folder, staging, "mit", "me/birds")
+    text = (staging / "README.md").read_text()
+    assert 'timm.create_model("hf-hub:me/birds", pretrained=True)' in text
+    assert "local-dir" not in text
+
+
 @pytest.mark.parametrize("stated", ["other", "unknown", "", None])
 def test_without_a_license_nothing_is_published(student, staging, stated):
     set_license(student, stated)

@@ -17,12 +17,12 @@ from zoo.system.json_files import (
 )
 from zoo.teachers.card import CARD_FILE, TeacherCard
 from zoo.teachers.config import CONFIG_FILE, check_inside, find_weights, read_layout
-from zoo.teachers.model_card import escape_markdown, set_license, teacher_model_card
+from zoo.teachers.model_card import LOCAL, escape_markdown, set_license, teacher_model_card
 
 README = "README.md"
 
 
-def stage(folder: Path, staging: Path, license: str | None) -> None:
+def stage(folder: Path, staging: Path, license: str | None, repo: str = "") -> None:
     """Copy the publishable files of a student or teacher.
 
     Reports and rankings are left out: they hold paths of this machine.
@@ -31,6 +31,7 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
         folder: in timm's Hub layout.
         staging: an empty folder.
         license: an identifier of the Hub, such as `cc-by-4.0`; None for the folder's own.
+        repo: where they go, for the line of the model card that loads them.
 
     Raises:
         TeacherBroken: the folder is not in that layout, states no license, or cannot be copied.
@@ -59,6 +60,8 @@ def stage(folder: Path, staging: Path, license: str | None) -> None:
         else:
             classes = escape_markdown(", ".join(layout.labels)) or layout.classes
             text = f"# {layout.network}\n\nClasses: {classes}.\n"
+        if repo:
+            text = text.replace(LOCAL, f"hf-hub:{repo}")
         write_atomic(staging / README, set_license(text, stated))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

@@ -138,8 +138,8 @@ class Images:
             rows = np.flatnonzero(self.labels == index)
             if len(rows) < per_class:
                 raise ImagesError(
-                    f"Class {name!r} in {self.root} has {len(rows)} labeled images, fewer than "
-                    f"the {per_class} asked for: lower --labels-per-class or add images."
+                    f"Class {name!r} in {self.root} has {len(rows)} labeled "
+                    f"image{'s' * (len(rows) != 1)}, fewer than the {per_class} asked for: lower --labels-per-class or add images."
                 )
             kept[draw.choice(rows, per_class, replace=False)] = index
         return replace(self, labels=kept)

@@ -16,9 +16,10 @@ FRONT_MATTER = (
 )
 """Of a model card that has none, without its license."""
 
+LOCAL = "local-dir:FOLDER"
+"""How timm loads a folder; publishing replaces it by the name on the Hub."""
 USAGE = (
-    "```python\nimport timm\n"
-    'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n```\n'
+    f'```python\nimport timm\nmodel = timm.create_model("{LOCAL}", pretrained=True).eval()\n```\n'
 )
 
 
