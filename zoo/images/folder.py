@@ -139,7 +139,8 @@ class Images:
             if len(rows) < per_class:
                 raise ImagesError(
                     f"Class {name!r} in {self.root} has {len(rows)} labeled "
-                    f"image{'s' * (len(rows) != 1)}, fewer than the {per_class} asked for: lower --labels-per-class or add images."
+                    f"image{'s' * (len(rows) != 1)}, fewer than the {per_class} "
+                    "asked for: lower --labels-per-class or add images."
                 )
             kept[draw.choice(rows, per_class, replace=False)] = index
         return replace(self, labels=kept)
