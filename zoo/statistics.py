@@ -1,4 +1,4 @@
-"""Distributions that intervals and tests are made of: of a proportion, and Student's t."""
+"""What intervals and tests are made of: proportions, Student's t, balanced accuracy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import cache
 from math import atan, pi, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 Z = 1.959964
 """Standard errors on either side that a 95 % interval spans."""
@@ -65,3 +66,19 @@ def t_quantile(freedom: float, outside: float = 0.05) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if two_sided(middle, freedom) > outside else (low, middle)
     return high
+
+
+def balanced_accuracy(
+    right: NDArray[np.floating] | NDArray[np.bool_], labels: NDArray[np.int64]
+) -> float:
+    """Mean over the classes of the share of their images that is right.
+
+    Args:
+        right: [..., N], whether an image is classified correctly, or how often.
+        labels: [N], class of each image.
+
+    Example:
+        >>> balanced_accuracy(np.array([True, True, False]), np.array([0, 0, 1]))
+        0.5
+    """
+    return float(np.mean([right[..., labels == label].mean() for label in np.unique(labels)]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zoo.errors import ImagesError
 from zoo.features.linear_probe import assign_folds
 from zoo.images.folder import Images
-from zoo.statistics import two_sided, wilson
+from zoo.statistics import balanced_accuracy, two_sided, wilson
 
 FORMAT = 1
 SIGNIFICANCE = 0.05
@@ -206,17 +206,12 @@ def compare(
                 seconds=correct[name][1],
                 seed_deviation=deviation,
                 cost=(costs or {}).get(name),
-                balanced_accuracy=None if labels is None else _balance(rows, labels),
+                balanced_accuracy=None if labels is None else balanced_accuracy(rows, labels),
             )
         )  # fmt: skip
     order = sorted(standings, key=lambda standing: (standing.behind, standing.method != best))
     majority = None if labels is None else float(np.bincount(labels).max() / images)
     return Comparison(tuple(order), images, len(folds), seeds, majority)
-
-
-def _balance(hits: Floats, labels: NDArray[np.int64]) -> float:
-    """Mean over the classes of the mean of their images' hits [S, N]; labels [N]."""
-    return float(np.mean([hits[:, labels == label].mean() for label in np.unique(labels)]))
 
 
 def _test_pairs(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.export.module import (
+    Calibration,
     Predictor,
-    calibration_rows,
     draw_noise,
     one_by_one,
     prepare,
@@ -31,24 +31,9 @@ def convert(network: nn.Module, preprocessing: Preprocessing, path: Path) -> Non
         _write(prepare(network, preprocessing), example, path)
 
 
-def quantize(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    quantized: Path,
-) -> None:
-    """Static quantization to int8: weights per channel, activations per tensor, softmax in float.
-
-    Args:
-        path: not used: the network is quantized before it is converted.
-        pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
-        network: of the student.
-        preprocessing: of its images.
-        quantized: where the file in int8 goes.
-    """
-    del path
-    images = [torch.from_numpy(pixels[[row]]) for row in calibration_rows(len(pixels))]
+def quantize(source: Calibration, quantized: Path) -> None:
+    """Write a student in int8."""
+    images = [torch.from_numpy(image) for image in source.images()]
     with silence(), torch.no_grad():
         from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # type: ignore
             XNNPACKQuantizer,
@@ -60,7 +45,7 @@ def quantize(
         )
 
         how = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
-        program = torch.export.export(prepare(network, preprocessing), (images[0],))
+        program = torch.export.export(prepare(source.network, source.preprocessing), (images[0],))
         calibrated = prepare_pt2e(program.module(), how)
         for image in images:
             calibrated(image)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.export.formats import Format, check_format
-from distill.export.module import Predictor, describe, draw_noise
+from distill.export.module import Calibration, Predictor, describe, draw_noise
 from distill.export.onnx_file import add_metadata, load
 from distill.export.resize import add_resize
 from distill.student import WEIGHTS_FILE, load_network
@@ -245,7 +245,8 @@ def export_student(
         if int8 and kind.quantize:
             files["int8"] = Path(folder, "int8", path.name)
             files["int8"].parent.mkdir()
-            kind.quantize(files["float32"], check.pixels, network, preprocessing, files["int8"])
+            source = Calibration(files["float32"], network, preprocessing, check.pixels)
+            kind.quantize(source, files["int8"])
             parity = check.parity(files["int8"], check.pixels)
             check.refuse(parity, 1.0)
         progress(3, 4)

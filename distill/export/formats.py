@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from distill.export import (
@@ -19,14 +17,14 @@ from distill.export import (
     openvino_file,
     torch_file,
 )
-from distill.export.module import Predictor
+from distill.export.module import Calibration, Predictor
 from zoo.errors import StudentError
 from zoo.teachers.card import Preprocessing
 
 Convert = Callable[[nn.Module, Preprocessing, Path], None]
 """Writes a network and the preprocessing of its images as a file."""
-Quantize = Callable[[Path, NDArray[np.uint8], nn.Module, Preprocessing, Path], None]
-"""Writes a float32 file, calibrated on pixels [N, 3, S, S], as another in int8."""
+Quantize = Callable[[Calibration, Path], None]
+"""Writes a student as a file in int8."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ FORMATS = {
     "onnx": Format(
         ".onnx", "onnxruntime", "uint8 [B, 3, {size}, {size}]", "export",
         ("onnx", "onnxruntime", "onnxscript"),  # the last for torch's exporter
-        onnx_file.write, onnx_file.load, onnx_file.write_int8,
+        onnx_file.write, onnx_file.load, onnx_file.quantize,
     ),
     "openvino": Format(
         ".xml", "openvino", "uint8 [B, 3, {size}, {size}]", "openvino", ("openvino",),

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.export.module import (
+    Calibration,
     Predictor,
-    calibration_rows,
     draw_noise,
     one_by_one,
     prepare,
@@ -34,29 +34,14 @@ def convert(network: nn.Module, preprocessing: Preprocessing, path: Path) -> Non
         litert_torch.convert(module, (example,)).export(str(path))
 
 
-def quantize(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    quantized: Path,
-) -> None:
-    """Static quantization to int8: weights per channel, activations per tensor, softmax in float.
-
-    Args:
-        path: of the file in float32.
-        pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
-        network: not used, as the next.
-        preprocessing: not used.
-        quantized: where the file in int8 goes.
-    """
-    del network, preprocessing
+def quantize(source: Calibration, quantized: Path) -> None:
+    """Write a student in int8."""
     with silence():
         from ai_edge_quantizer import quantizer, recipe  # type: ignore
 
-        signature, name = _signature(_interpreter(path))
-        images = [{name: _last(pixels[[row]])} for row in calibration_rows(len(pixels))]
-        work = quantizer.Quantizer(str(path))
+        signature, name = _signature(_interpreter(source.path))
+        images = [{name: _last(image)} for image in source.images()]
+        work = quantizer.Quantizer(str(source.path))
         work.load_quantization_recipe(recipe.static_wi8_ai8())
         for name in ("SOFTMAX", "OUTPUT"):
             work.update_quantization_recipe(".*", name, algorithm_key="no_quantize")

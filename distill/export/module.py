@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,28 @@ def describe(
     }
 
 
-def calibration_rows(count: int) -> NDArray[np.int64]:
-    """Row numbers of the images that calibrate int8: at most CALIBRATION, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, CALIBRATION).round().astype(np.int64))
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a file in int8 is made from.
+
+    All formats quantize statically: weights per channel, activations per tensor, softmax in float.
+
+    Attributes:
+        path: of the file in float32.
+        network: of the student.
+        preprocessing: of its images.
+        pixels: [N, 3, S, S], images that the activations may be calibrated on.
+    """
+
+    path: Path
+    network: nn.Module
+    preprocessing: Preprocessing
+    pixels: NDArray[np.uint8]
+
+    def images(self) -> list[NDArray[np.uint8]]:
+        """At most CALIBRATION of the images, evenly spread, [1, 3, S, S] each."""
+        rows = np.linspace(0, len(self.pixels) - 1, CALIBRATION).round().astype(np.int64)
+        return [self.pixels[[row]] for row in np.unique(rows)]
 
 
 def one_by_one(run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Predictor:

@@ -19,9 +19,9 @@ from torch import nn
 from distill.export.module import (
     INPUT,
     OUTPUT,
+    Calibration,
     ExportModule,
     Predictor,
-    calibration_rows,
     draw_noise,
     silence,
 )
@@ -73,37 +73,29 @@ def add_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
     return model.SerializeToString()
 
 
-def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
-    """Static quantization to int8, per channel for weights and per tensor for activations.
-
-    Args:
-        content: of an ONNX file in float32.
-        pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
-    """
+def quantize(source: Calibration, quantized: Path) -> None:
+    """Write a student in int8."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    rows = calibration_rows(len(pixels))
 
     class Reader(quantization.CalibrationDataReader):
         """One image at a time."""
 
         def __init__(self) -> None:
-            self.remaining = iter(rows)
+            self.remaining = iter(source.images())
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:  # pyright: ignore
-            row = next(self.remaining, None)
-            return None if row is None else {INPUT: pixels[[row]]}
+            image = next(self.remaining, None)
+            return None if image is None else {INPUT: image}
 
     with tempfile.TemporaryDirectory() as folder, silence():
-        original, prepared, quantized = (str(Path(folder, name)) for name in "abc")
-        Path(original).write_bytes(content)
-        quant_pre_process(original, prepared, skip_symbolic_shape=True)
+        prepared = str(Path(folder, "prepared"))
+        quant_pre_process(str(source.path), prepared, skip_symbolic_shape=True)
         nodes = onnx.load(prepared).graph.node
         quantization.quantize_static(
             prepared,
-            quantized,
+            str(quantized),
             Reader(),
             # in 8 bits the probabilities would not even sum to 1
             nodes_to_exclude=[node.name for node in nodes if OUTPUT in node.output],
@@ -114,7 +106,6 @@ def quantize(content: bytes, pixels: NDArray[np.uint8]) -> bytes:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
-        return Path(quantized).read_bytes()
 
 
 def onnx_predictor(content: bytes) -> Predictor:
@@ -131,18 +122,6 @@ def onnx_predictor(content: bytes) -> Predictor:
 def write(network: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
     """Write a network as an ONNX file in float32."""
     path.write_bytes(convert(network, preprocessing))
-
-
-def write_int8(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    quantized: Path,
-) -> None:
-    """Write an ONNX file in float32 as another in int8; network and preprocessing are not used."""
-    del network, preprocessing
-    quantized.write_bytes(quantize(path.read_bytes(), pixels))
 
 
 def load(path: Path) -> Predictor:

@@ -12,8 +12,8 @@ from torch import nn
 from distill.export.module import (
     INPUT,
     OUTPUT,
+    Calibration,
     Predictor,
-    calibration_rows,
     draw_noise,
     prepare,
     silence,
@@ -43,32 +43,17 @@ def convert(network: nn.Module, preprocessing: Preprocessing, path: Path) -> Non
         ov.save_model(model, path, compress_to_fp16=False)
 
 
-def quantize(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    network: nn.Module,
-    preprocessing: Preprocessing,
-    quantized: Path,
-) -> None:
-    """Static quantization to int8: weights per channel, activations per tensor, softmax in float.
-
-    Args:
-        path: of the file in float32.
-        pixels: [N, 3, S, S]; up to CALIBRATION of them, evenly spread, calibrate the activations.
-        network: not used, as the next.
-        preprocessing: not used.
-        quantized: where the file in int8 goes.
-    """
-    del network, preprocessing
+def quantize(source: Calibration, quantized: Path) -> None:
+    """Write a student in int8."""
     with silence():
         import nncf  # type: ignore
         import openvino as ov  # type: ignore
 
-        rows = calibration_rows(len(pixels))
+        images = source.images()
         model = nncf.quantize(
-            ov.Core().read_model(path),
-            nncf.Dataset([pixels[[row]] for row in rows]),
-            subset_size=len(rows),
+            ov.Core().read_model(source.path),
+            nncf.Dataset(images),
+            subset_size=len(images),
             preset=nncf.QuantizationPreset.MIXED,  # asymmetric where activations are
         )
         ov.save_model(model, quantized, compress_to_fp16=False)

@@ -22,6 +22,7 @@ from zoo.features.linear_probe import (
 )
 from zoo.features.self_training import self_train, self_train_left_out
 from zoo.features.store import Features
+from zoo.statistics import balanced_accuracy
 from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array
 
@@ -233,7 +234,8 @@ def soft_labels(
         again = self_train_left_out(rows, labels, classes, strength, offsets)
         further = fit_offsets(again, names)
         again += further
-        if _balanced_accuracy(again, names) >= _balanced_accuracy(left_out, names):
+        right, right_again = (each.argmax(axis=1) == names for each in (left_out, again))
+        if balanced_accuracy(right_again, names) >= balanced_accuracy(right, names):
             scores = self_train(rows, labels, classes, strength, offsets) + further
             left_out = again
     # a probability of 0 would veto a class in the product of experts of `agreement_loss`
@@ -241,9 +243,3 @@ def soft_labels(
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     accuracy = float((left_out.argmax(axis=1) == names).mean())
     return SoftLabels(torch.from_numpy(probabilities).float(), accuracy)
-
-
-def _balanced_accuracy(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """The mean over the classes of the share of their images that is right."""
-    right = scores.argmax(axis=1) == labels
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))

@@ -17,7 +17,7 @@ from cli.commands.student import FileFormat
 from distill.export import export, formats
 from distill.export.export import measure_latency, measure_parity, predict_batches
 from distill.export.formats import FORMATS, check_format
-from distill.export.module import describe, draw_noise
+from distill.export.module import Calibration, describe, draw_noise
 from distill.export.onnx_file import OPSET, add_metadata, convert, onnx_predictor, quantize
 from tests.support.toys import build_teacher
 from zoo.errors import StudentError
@@ -88,15 +88,22 @@ def test_the_metadata_describe_input_and_output(converted, tmp_path):
     assert "softmax" in facts["output"]
 
 
-def test_int8_measures_its_ranges_on_the_images_and_stays_near(network, converted):
+def in_8_bits(network, content, pixels, folder):
+    (folder / "model.onnx").write_bytes(content)
+    source = Calibration(folder / "model.onnx", network, LOOK, pixels)
+    quantize(source, folder / "model.int8.onnx")
+    return (folder / "model.int8.onnx").read_bytes()
+
+
+def test_int8_measures_its_ranges_on_the_images_and_stays_near(network, converted, tmp_path):
     pixels = draw_noise(8, 20)
-    small = quantize(converted, pixels)
+    small = in_8_bits(network, converted, pixels, tmp_path)
     found, wanted = onnx_predictor(small)(pixels), by_hand(network, pixels, LOOK)
     # ranges are means of the images' extremes, so the most extreme values are cut
     assert 0 < np.abs(found - wanted).mean() < 0.05
     kinds = {node.op_type for node in onnx.load_from_string(small).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
-    assert quantize(converted, np.full_like(pixels, 9)) != small
+    assert in_8_bits(network, converted, np.full_like(pixels, 9), tmp_path) != small
 
 
 def test_a_network_that_torch_cannot_export_is_one_line():
@@ -109,10 +116,10 @@ def test_a_network_that_torch_cannot_export_is_one_line():
     assert len(str(caught.value)) < 400
 
 
-def test_neither_conversion_nor_quantization_prints_anything(network, capfd):
+def test_neither_conversion_nor_quantization_prints_anything(network, capfd, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        quantize(convert(network, LOOK), draw_noise(8))
+        in_8_bits(network, convert(network, LOOK), draw_noise(8), tmp_path)
     assert capfd.readouterr() == ("", "")
 
 

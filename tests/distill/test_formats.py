@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 from distill.export.formats import FORMATS
-from distill.export.module import draw_noise, silence
+from distill.export.module import Calibration, draw_noise, silence
 from distill.export.onnx_file import convert, onnx_predictor
 from distill.export.resize import Resize, add_resize
 from zoo.teachers.card import Preprocessing
@@ -81,7 +81,7 @@ def test_a_file_in_8_bits_stays_near_and_its_ranges_are_those_of_the_images(
         path.parent.mkdir()
         assert kind.quantize
         assert kind.load
-        kind.quantize(plain, images, network, LOOK, path)
+        kind.quantize(Calibration(plain, network, LOOK, images), path)
         outputs.append(kind.load(path)(pixels))
     gap = np.abs(outputs[0] - by_hand(network, pixels)).max()
     assert 1e-4 < gap < 0.1
