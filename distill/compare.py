@@ -249,7 +249,8 @@ class ComparisonJob:
             hows = [plan.settle(how, runtime) if plan else how for how in hows]
             run = self._fingerprint(hows, folds)
             record = Record.open(self.save, run, writes=runtime.processes.is_first)
-            runtime.processes.wait()  # all start from the same file, before one of them writes it
+            # all continue with the same students, also where they do not see one file
+            record.cells = runtime.processes.share(lambda record=record: record.cells)
             if moved := record.move_other():
                 runtime.warn(moved)
             for seed, fold, student, method in cells:
