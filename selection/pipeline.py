@@ -27,6 +27,7 @@ from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
 from zoo.images.source import ImageSource, load_images
 from zoo.images.trained_on import count_trained_on
 from zoo.system import timing
+from zoo.system.distributed import SINGLE
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step
 from zoo.teachers.card import TeacherCard
@@ -170,7 +171,11 @@ class RankingJob:
         outputs: TeacherOutputs,
         absent: Mapping[str, str],
     ) -> Ranking:
-        """The ranking by the outputs of the teachers for the sample, and of controls."""
+        """The ranking by the outputs of the teachers for the sample, and of controls.
+
+        One process calls it, so none of its steps may wait for others.
+        """
+        alone = replace(self.runtime, processes=SINGLE)
         ranking = rank(
             outputs.features,
             sample.labels,
@@ -180,7 +185,7 @@ class RankingJob:
             seed=self.runtime.seed,
             domains={card.name: card.domain for card in cards},
             failures={**absent, **outputs.failures},
-            controls=extract_controls(sample, self.runtime),
+            controls=extract_controls(sample, alone),
             store=ScoreStore(self.runtime.cache / "scores"),
             progress=self.runtime.progress("scoring teachers"),
         )
