@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from glob import escape
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, pr
 from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
+from zoo.system.distributed import is_first_process
 from zoo.system.files import saving
 from zoo.system.json_files import (
     mapping,
@@ -117,6 +120,20 @@ class Record:
         if self.writes:
             with saving("comparison", self.path):
                 write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
+
+    def join_parts(self, save: Path) -> list[Path]:
+        """Add the students that other jobs of this comparison kept; the files of parts.
+
+        Args:
+            save: file of the whole comparison.
+
+        Raises:
+            StudentError: one of the files is something else.
+        """
+        parts = sorted(save.parent.glob(f"{escape(save.stem)}-part*of*{save.suffix}"))
+        for path in (*parts, save):
+            self.cells = {**Record.open(path, self.run).cells, **self.cells}
+        return parts
 
     def gather(self, name: str, seeds: int, folds: int) -> tuple[Bools, float]:
         """The results of a row's students [S, N], its folds one after the other; all seconds."""
@@ -228,49 +245,10 @@ class ComparisonJob:
             plan: what a budget chose: all teachers are run before the number of updates is
                 settled.
         """
-        from distill.evaluation.evaluate import predict
-        from distill.student import round_as_saved
-        from distill.training.checkpoint import delete_checkpoint
-        from zoo.system.devices import choose_device
-
-        self.check()
-        if overlap := describe_overlap(self.images, self.test):
-            self.runtime.warn(overlap)
-        hows = self._students()
-        device = choose_device(self.runtime.device)
+        hows, seeds, _ = self._train(plan)
         parts, folds = divide(self.images, self.test, self.folds)
-        seeds = self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS
-        cells = [*product(range(seeds), range(len(parts)), range(len(hows)), self.methods)]
-        rankings: dict[int, TeacherRanking] = {}
-        with self.runtime.join() as runtime:
-            if plan and plan.again:
-                for _, fold, _, method in cells:  # their outputs stay in the store
-                    self._teachers(hows[0].by(method), parts[fold][0], fold, rankings, runtime)
-            hows = [plan.settle(how, runtime) if plan else how for how in hows]
-            run = self._fingerprint(hows, folds)
-            record = Record.open(self.save, run, writes=runtime.processes.is_first)
-            runtime.processes.wait()  # all start from the same file, before one of them writes it
-            if moved := record.move_other():
-                runtime.warn(moved)
-            for seed, fold, student, method in cells:
-                (train, test), how = parts[fold], hows[student]
-                if record.holds(key := cell_key(self._name(how, method), fold, seed), len(test)):
-                    continue
-                recipe = replace(how.recipe, seed=how.recipe.seed + seed)
-                own = replace(how, recipe=recipe).by(method)
-                teachers = self._teachers(own, train, fold, rankings, runtime)
-                trained = train_student(own, teachers, train, runtime)
-                if trained.warning:
-                    runtime.warn(trained.warning)
-                round_as_saved(trained.network)
-                progress = runtime.progress(f"testing ({method})")
-                probabilities = predict(
-                    trained.network, test, trained.preprocessing, device=device, progress=progress
-                )
-                labels = np.array(test.classes)[test.labels]
-                right = np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels
-                record.add(key, right, trained.seconds)
-                delete_checkpoint(trained.state)
+        record = Record.open(self.save, self._fingerprint(hows, folds), writes=is_first_process())
+        joined = record.join_parts(self.save)
         named = {self._name(how, method): how for method in self.methods for how in hows}
         found = {name: record.gather(name, seeds, len(parts)) for name in named}
         sizes = [len(test) for _, test in parts] if folds else []
@@ -278,7 +256,100 @@ class ComparisonJob:
         labels = np.concatenate([test.labels for _, test in parts])
         comparison = compare(found, folds=sizes, costs=costs, labels=labels)
         record.save(comparison.to_json())
+        if record.writes:
+            for path in joined:
+                path.unlink(missing_ok=True)
         return comparison
+
+    def run_part(self, part: int, parts: int) -> int:
+        """Train and test every `parts`-th student, from the `part`-th on, for jobs of a queue.
+
+        Each part keeps its students in a file of its own beside `save`; `run` joins them.
+
+        Args:
+            part: from 1.
+            parts: of the comparison.
+
+        Returns:
+            How many students of other parts are not there yet.
+
+        Example:
+            >>> if not job.run_part(1, 4):
+            ...     comparison = job.run()
+        """
+        return self._train(None, part, parts)[2]
+
+    def _train(
+        self, plan: TrainingPlan | None, part: int = 1, parts: int = 1
+    ) -> tuple[list[Distillation], int, int]:
+        """Train the students of a part; also how many seeds there are, and students missing."""
+        self.check()
+        if overlap := describe_overlap(self.images, self.test):
+            self.runtime.warn(overlap)
+        hows = self._students()
+        splits, folds = divide(self.images, self.test, self.folds)
+        seeds = self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS
+        cells = [*product(range(seeds), range(len(splits)), range(len(hows)), self.methods)]
+        rankings: dict[int, TeacherRanking] = {}
+        name = f"{self.save.stem}-part{part}of{parts}{self.save.suffix}"
+        path = self.save if parts == 1 else self.save.with_name(name)
+        with self.runtime.join() as runtime:
+            if plan and plan.again:
+                for _, fold, _, method in cells:  # their outputs stay in the store
+                    self._teachers(hows[0].by(method), splits[fold][0], fold, rankings, runtime)
+            hows = [plan.settle(how, runtime) if plan else how for how in hows]
+            record = Record.open(
+                path, self._fingerprint(hows, folds), writes=runtime.processes.is_first
+            )
+            record.join_parts(self.save)
+            # all continue with the same students, also where they do not see one file
+            record.cells = runtime.processes.share(lambda record=record: record.cells)
+            if moved := record.move_other():
+                runtime.warn(moved)
+
+            def is_missing(cell: tuple[int, int, int, Method]) -> bool:
+                seed, fold, student, method = cell
+                key = cell_key(self._name(hows[student], method), fold, seed)
+                return not record.holds(key, len(splits[fold][1]))
+
+            for seed, fold, student, method in filter(is_missing, cells[part - 1 :: parts]):
+                (train, test), how = splits[fold], hows[student]
+                recipe = replace(how.recipe, seed=how.recipe.seed + seed)
+                own = replace(how, recipe=recipe).by(method)
+                teachers = self._teachers(own, train, fold, rankings, runtime)
+                key = cell_key(self._name(how, method), fold, seed)
+                self._measure(own, teachers, train, test, runtime, partial(record.add, key))
+            record.join_parts(self.save)
+            missing = len([*filter(is_missing, cells)])
+            return hows, seeds, runtime.processes.share(lambda: missing)
+
+    def _measure(
+        self,
+        how: Distillation,
+        teachers: Teachers,
+        train: Images,
+        test: Images,
+        runtime: Runtime,
+        keep: Callable[[Bools, float], None],
+    ) -> None:
+        """Train and test a student, and keep which images it has right and its seconds."""
+        from distill.evaluation.evaluate import predict
+        from distill.student import round_as_saved
+        from distill.training.checkpoint import delete_checkpoint
+        from zoo.system.devices import choose_device
+
+        trained = train_student(how, teachers, train, runtime)
+        if trained.warning:
+            runtime.warn(trained.warning)
+        round_as_saved(trained.network)
+        probabilities = predict(
+            trained.network, test, trained.preprocessing,
+            device=choose_device(runtime.device),
+            progress=runtime.progress(f"testing ({how.method})"),
+        )  # fmt: skip
+        labels = np.array(test.classes)[test.labels]
+        keep(np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels, trained.seconds)
+        delete_checkpoint(trained.state)
 
     def plan(self, deadline: Deadline | None = None) -> TrainingPlan:
         """What `run` is going to do, with times measured on this machine; nothing is fetched.

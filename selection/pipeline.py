@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +20,14 @@ from selection.shortlist import largest_teachers, shortlist_teachers
 from zoo.errors import RankingError
 from zoo.features.controls import NAMES as CONTROLS
 from zoo.features.controls import extract_controls, start_card
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import TeacherOutputs, extract_together
 from zoo.features.store import Features
 from zoo.hub.pull import pull_missing
 from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
 from zoo.images.source import ImageSource, load_images
 from zoo.images.trained_on import count_trained_on
 from zoo.system import timing
+from zoo.system.distributed import SINGLE
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step
 from zoo.teachers.card import TeacherCard
@@ -145,22 +146,10 @@ class RankingJob:
         cards, absent = pull_missing(chosen, runtime)
         with runtime.join() as joined:
             outputs = extract_together(cards, sample, joined)
-        for message in outputs.warnings:
-            runtime.warn(message)
-        ranking = rank(
-            outputs.features,
-            sample.labels,
-            metric=self.metric or (METRIC if self.images.labeled else BLIND_METRIC),
-            power=self.power,
-            top=self.top,
-            seed=runtime.seed,
-            domains={card.name: card.domain for card in cards},
-            failures=absent | outputs.failures,
-            controls=extract_controls(sample, runtime),
-            store=ScoreStore(runtime.cache / "scores"),
-            progress=runtime.progress("scoring teachers"),
-        )
-        ranking = self._without_trained(ranking, cards)
+            for message in outputs.warnings:
+                runtime.warn(message)
+            # by one process: another kind of processor would round otherwise
+            ranking = joined.processes.share(lambda: self._score(cards, sample, outputs, absent))
         source = self.images.source or ImageSource(self.images.root)
         return replace(
             ranking,
@@ -174,6 +163,33 @@ class RankingJob:
             digest=self.images.digest,
             forward_passes=outputs.forward_passes,
         )
+
+    def _score(
+        self,
+        cards: Sequence[TeacherCard],
+        sample: Images,
+        outputs: TeacherOutputs,
+        absent: Mapping[str, str],
+    ) -> Ranking:
+        """The ranking by the outputs of the teachers for the sample, and of controls.
+
+        One process calls it, so none of its steps may wait for others.
+        """
+        alone = replace(self.runtime, processes=SINGLE)
+        ranking = rank(
+            outputs.features,
+            sample.labels,
+            metric=self.metric or (METRIC if self.images.labeled else BLIND_METRIC),
+            power=self.power,
+            top=self.top,
+            seed=self.runtime.seed,
+            domains={card.name: card.domain for card in cards},
+            failures={**absent, **outputs.failures},
+            controls=extract_controls(sample, alone),
+            store=ScoreStore(self.runtime.cache / "scores"),
+            progress=self.runtime.progress("scoring teachers"),
+        )
+        return self._without_trained(ranking, cards)
 
     def _without_trained(self, ranking: Ranking, cards: Sequence[TeacherCard]) -> Ranking:
         """No shares for teachers that were trained on these images, if others have some."""

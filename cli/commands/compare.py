@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,19 @@ from zoo.system.timing import Deadline
 from zoo.teachers.catalogue import licensed_zoo
 
 app = typer.Typer(rich_markup_mode=None)
+
+
+def read_part(text: str) -> tuple[int, int]:
+    """I/N as two numbers.
+
+    Raises:
+        BadParameter: it is not such a part.
+    """
+    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    part, parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise typer.BadParameter(f"{text!r} is not I/N with I from 1 to N, such as 2/8")
+    return part, parts
 
 
 @app.command()
@@ -74,6 +88,13 @@ def compare(
     seed: Seed = 0,
     device: Device = "auto",
     save: Annotated[Path, typer.Option(help="File of the comparison.")] = Path("comparison.json"),
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Train only every N-th student, from the I-th on, for jobs of a queue.",
+        ),
+    ] = None,
     budget: Budget = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -82,8 +103,12 @@ def compare(
 
     Trains students by a probe, transfer, FixMatch, nearest and weighted, and tests all on the
     images of --test, or by cross-validation over the labeled ones. An interrupted comparison
-    resumes from its file; more --seeds add to it.
+    resumes from its file; more --seeds add to it. Parts keep their students beside that file, and
+    the last one, or the command without --part, joins them.
     """
+    own = read_part(part) if part else None
+    if own and (budget or dry_run):
+        raise typer.BadParameter("--budget and --dry-run plan the whole: leave out --part")
     deadline = Deadline(budget)
     recipe = read_recipe(budget, updates, flip, seed)
     from zoo.images.source import ImageSource, check_output
@@ -118,7 +143,11 @@ def compare(
             tables.plan_table(plan, as_json=as_json, dry_run=dry_run)
         if dry_run:
             return
-        comparison = job.run(plan)
+        left = job.run_part(*own) if own else 0
+        comparison = None if left else job.run(plan)
+    if comparison is None:
+        terminal.note(f"{left} students of other parts are missing: the last part joins all.")
+        return
     terminal.note(deadline.overrun)
     if as_json:
         terminal.print_json(comparison.to_json())

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zoo.system.distributed import SINGLE, Processes
 from zoo.system.json_files import integer, listing, mapping, number
 from zoo.system.tensors import read_tensors, write_tensors
 
@@ -22,6 +23,16 @@ MAX_OVERHEAD = 0.01
 """Maximum fraction of a run's time spent on checkpoints: large students write them rarely."""
 
 _HISTORY = listing(mapping(number()))
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a file holds, see `Checkpoint.save`."""
+
+    updates: int
+    seconds: float
+    history: list[dict[str, float]]
+    tensors: dict[str, Tensor]
 
 
 @dataclass
@@ -54,15 +65,39 @@ class Checkpoint:
         """Wall time of the run so far, killed processes included."""
         return time.monotonic() - self._began
 
-    def load(self, most: int) -> int:
-        """Load the saved state of at most so many updates.
+    def load(self, most: int, processes: Processes = SINGLE) -> int:
+        """Load the saved state of at most so many updates: the last one that any process has.
 
         Returns:
             The number of its updates; 0 if there is none, or one that does not fit the run.
         """
+        own = self._read(most)
+        saved = processes.gather(own.updates if own else 0)
+        state = processes.share(lambda: own, saved.index(max(saved)))
+        if state is None:
+            return 0
+        self.student.load_state_dict(_strip("student.", state.tensors))
+        for name, value in self.average.items():
+            value.copy_(state.tensors[f"average.{name}"])
+        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _strip("optimizer.", state.tensors).items():
+            index, entry = name.split(".")
+            own_weight = weights[int(index)]
+            # the fused optimizer requires moments in the memory format of their weights
+            fits = value.shape == own_weight.shape
+            moment = torch.empty_like(own_weight).copy_(value) if fits else value
+            moments.setdefault(int(index), {})[entry] = moment
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.history[:] = state.history
+        self._began -= state.seconds
+        return state.updates
+
+    def _read(self, most: int) -> _State | None:
+        """The state in the file; None if there is none, or one that does not fit the run."""
         try:
             if self.path is None:
-                return 0
+                return None
             arrays, metadata = read_tensors(self.path, {"run": self.run})
             history = _HISTORY(json.loads(metadata["history"]), "history")
             history = [{**entry, "update": int(entry["update"])} for entry in history]
@@ -71,22 +106,8 @@ class Checkpoint:
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             self._check(tensors)
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return 0
-        self.student.load_state_dict(_strip("student.", tensors))
-        for name, value in self.average.items():
-            value.copy_(tensors[f"average.{name}"])
-        weights = [p for group in self.optimizer.param_groups for p in group["params"]]
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in _strip("optimizer.", tensors).items():
-            index, entry = name.split(".")
-            own = weights[int(index)]
-            # the fused optimizer requires moments in the memory format of their weights
-            moment = torch.empty_like(own).copy_(value) if value.shape == own.shape else value
-            state.setdefault(int(index), {})[entry] = moment
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        self.history[:] = history
-        self._began -= seconds
-        return updates
+            return None
+        return _State(updates, seconds, history, tensors)
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         """Make sure that these are the tensors that `save` writes, before any is used.

@@ -34,7 +34,6 @@ from distill.training.norms import estimate_norms, norms_of
 from distill.training.parallel import (
     all_reduce_mean,
     check_batches,
-    check_same_update,
     shard_batch,
     sync_batch_norms,
 )
@@ -185,6 +184,7 @@ def fit(
     if pretrained or not recipe.updates:
         with fast_convolutions(student):
             initialize_head(student, pixels, labels, targets, preprocessing, device)
+    student.load_state_dict(processes.share(student.state_dict))  # rounded by one processor
     classes = len(find_head(student.network).weight)
     losses = make_losses(
         recipe, targets, device,
@@ -259,12 +259,11 @@ def fit(
 
 
 def resume(checkpoint: Checkpoint, processes: Processes, most: int) -> int:
-    """Load the checkpoint, of at most so many updates, in every process; returns its updates.
+    """Load the last checkpoint, of at most so many updates, in every process; returns its updates.
 
     Only the first process saves.
     """
-    updates = checkpoint.load(most)
-    check_same_update(updates, processes)
+    updates = checkpoint.load(most, processes)
     if not processes.is_first:
         checkpoint.path = None
     return updates

@@ -63,21 +63,6 @@ def all_reduce_mean(processes: Processes, tensors: Iterable[Tensor | None]) -> N
         tensor.copy_(mean.view_as(tensor))
 
 
-def check_same_update(updates: int, processes: Processes) -> None:
-    """Check that every process resumes from the same update.
-
-    Raises:
-        StudentError: they do not: they have no shared cache.
-    """
-    mean = torch.tensor([float(updates)])
-    all_reduce_mean(processes, [mean])
-    if mean.item() != updates:
-        raise StudentError(
-            "The processes resume from different updates: set SOURCE_ZOO_CACHE to a folder that "
-            "they all share."
-        )
-
-
 def sync_batch_norms(network: nn.Module, processes: Processes) -> AbstractContextManager[None]:
     """In here batch norms compute mean and variance over the shards of all processes.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distill.recipe import Objective
 from zoo.errors import ZooError
-from zoo.features.kernel import kernel_coordinates, teacher_kernel
+from zoo.features.kernel import TeacherKernel, kernel_basis
 from zoo.features.linear_probe import (
     fit_offsets,
     fit_ridge,
@@ -20,14 +20,14 @@ from zoo.features.linear_probe import (
     ridge_leave_one_out,
     softmax,
 )
-from zoo.features.self_training import self_train, self_train_left_out
+from zoo.features.self_training import choose_rows, fit_self_trained, self_train_left_out
 from zoo.features.store import Features
 from zoo.statistics import balanced_accuracy
 from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array
 
 FLOOR = 1e-4
-"""Minimum probability of a class in a soft label."""
+"""Minimum probability of a class in a soft label: 0 would veto a class in `agreement_loss`."""
 
 GROUP_CLASSES = 4096
 """Maximum number of source classes in one update, unless a single teacher has more."""
@@ -219,27 +219,34 @@ def soft_labels(
     cross-validation on the labeled images, which leaves out the same number of each class; so are
     offsets of the classes where they differ in how many labels they have (`fit_offsets`).
     """
-    known = np.flatnonzero(labels >= 0)
-    names, classes = labels[known], int(labels.max()) + 1
-    others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
-    landmarks = np.concatenate([known, others[: max(0, LANDMARKS - len(known))]])
-    kernel = teacher_kernel(features, shares, landmarks)
-    rows = kernel_coordinates(kernel[:, : len(known)], known)
-    left_out, strength = ridge_leave_one_out(rows[known], names)
+    used = choose_rows(labels)
+    count, classes = int((labels >= 0).sum()), int(labels.max()) + 1
+    names = labels[used[:count]]
+    landmarks = used[: max(count, LANDMARKS)]
+    kernel = TeacherKernel.of(features, shares, landmarks)
+    among = kernel.rows(used)
+    basis = kernel_basis(among[:count, :count])
+    rows = among[:count, :count] @ basis
+    left_out, strength = ridge_leave_one_out(rows, names)
     offsets = fit_offsets(left_out, names)
-    weights, intercept = fit_ridge(rows[known], names, strength)
-    left_out, scores = left_out + offsets, rows @ weights + intercept + offsets
-    if len(others):
-        rows = kernel_coordinates(kernel, landmarks, DIRECTIONS)
-        again = self_train_left_out(rows, labels, classes, strength, offsets)
+    weights, intercept = fit_ridge(rows, names, strength)
+    left_out, intercept = left_out + offsets, intercept + offsets
+    weights = np.pad(basis @ weights, ((0, len(landmarks) - count), (0, 0)))
+    if len(used) > count:
+        basis = kernel_basis(among[: len(landmarks)], DIRECTIONS)
+        task = (among @ basis, labels[used], classes, strength, offsets)
+        again = self_train_left_out(*task)
         further = fit_offsets(again, names)
         again += further
         right, right_again = (each.argmax(axis=1) == names for each in (left_out, again))
         if balanced_accuracy(right_again, names) >= balanced_accuracy(right, names):
-            scores = self_train(rows, labels, classes, strength, offsets) + further
-            left_out = again
-    # a probability of 0 would veto a class in the product of experts of `agreement_loss`
-    probabilities = softmax(scores / fit_temperature(left_out, names)).clip(min=FLOOR)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+            weights, intercept = fit_self_trained(*task)
+            weights, intercept, left_out = basis @ weights, intercept + further, again
+    temperature = fit_temperature(left_out, names)
     accuracy = float((left_out.argmax(axis=1) == names).mean())
-    return SoftLabels(torch.from_numpy(probabilities).float(), accuracy)
+    probabilities = scratch_array((kernel.images, classes), cache_folder())
+    for part, block in kernel.blocks():
+        # a probability of 0 would veto a class in the product of experts of `agreement_loss`
+        likely = softmax((block @ weights + intercept) / temperature).clip(min=FLOOR)
+        probabilities[part] = likely / likely.sum(axis=1, keepdims=True)
+    return SoftLabels(torch.from_numpy(probabilities), accuracy)

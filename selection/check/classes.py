@@ -59,13 +59,14 @@ def find_alike_classes(
         The pairs, the most alike first.
     """
     found: list[AlikeClasses] = []
+    members = [probabilities[labels == label] for label in range(len(classes))]
     for a, b in combinations(range(len(classes)), 2):
-        first = probabilities[:, a] >= probabilities[:, b]
-        one, other = labels == a, labels == b
-        counts = int(one.sum()), int(other.sum())
+        one, other = members[a], members[b]
+        counts = len(one), len(other)
         if not all(counts):
             continue
-        accuracy = float(first[one].mean() + (~first[other]).mean()) / 2
+        right = (one[:, a] >= one[:, b]).mean(), (other[:, a] < other[:, b]).mean()
+        accuracy = float(sum(right)) / 2
         # as many images of one class as give the variance of the mean of both
         effective = 4 * counts[0] * counts[1] / sum(counts)
         low, high = wilson(accuracy * effective, effective)

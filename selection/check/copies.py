@@ -93,7 +93,10 @@ def _candidates(rows: Floats) -> NDArray[np.int64]:
         return np.empty((0, 2), dtype=np.int64)
     near = find_nearest(rows.astype(np.float32), min(NEIGHBORS, count - 1))
     unit = unit_rows(rows)
-    cosines = np.einsum("nr,nkr->nk", unit, unit[near])
+    cosines = np.empty(near.shape, dtype=np.float32)
+    for start in range(0, count, BLOCK):
+        part = slice(start, start + BLOCK)
+        cosines[part] = np.einsum("nr,nkr->nk", unit[part], unit[near[part]])
     one, which = np.nonzero(cosines >= CANDIDATE)
     return np.unique(np.sort(np.stack([one, near[one, which]], axis=1), axis=1), axis=0)
 
@@ -108,28 +111,29 @@ def compare(pictures: NDArray[np.uint8], pairs: NDArray[np.int64]) -> Floats:
     Returns:
         [P], from -1 to 1.
     """
-    wide = pictures.astype(np.float32)
-    wide -= wide.mean(axis=(2, 3), keepdims=True)  # by channel: or all red images were alike
-    centered = unit_rows(wide.reshape(len(wide), -1)).reshape(pictures.shape)
     found = np.full(len(pairs), -1.0)
-    for turns, mirrored in product(range(4), (False, True)):
-        turned = np.rot90(centered[..., ::-1] if mirrored else centered, turns, axes=(2, 3))
-        for start in range(0, len(pairs), BLOCK):
-            one, other = pairs[start : start + BLOCK].T
-            alike = np.einsum("pcij,pcij->p", centered[one], turned[other])
-            part = found[start : start + BLOCK]
-            np.maximum(part, alike, out=part)
+    for start in range(0, len(pairs), BLOCK):
+        one, other = (_center(pictures[rows]) for rows in pairs[start : start + BLOCK].T)
+        part = found[start : start + BLOCK]
+        for turns, mirrored in product(range(4), (False, True)):
+            turned = np.rot90(other[..., ::-1] if mirrored else other, turns, axes=(2, 3))
+            np.maximum(part, np.einsum("pcij,pcij->p", one, turned), out=part)
     return found
+
+
+def _center(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pictures whose products are correlations; by channel, or all red images were alike."""
+    wide = pictures.astype(np.float32)
+    wide -= wide.mean(axis=(2, 3), keepdims=True)
+    return unit_rows(wide.reshape(len(wide), -1)).reshape(pictures.shape)
 
 
 def group_copies(copies: Sequence[Copy]) -> list[list[int]]:
     """Rows of images that are copies of each other, a list for each picture, largest first."""
     group: dict[int, list[int]] = {}
     for copy in copies:
-        one, other = (
-            group.setdefault(copy.one, [copy.one]),
-            group.setdefault(copy.other, [copy.other]),
-        )
+        found = (group.setdefault(row, [row]) for row in (copy.one, copy.other))
+        other, one = sorted(found, key=len)
         if one is not other:
             one += other
             group.update(dict.fromkeys(other, one))

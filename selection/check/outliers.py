@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features.linear_probe import standardize
+from zoo.features.linear_probe import Standardization
 from zoo.features.store import Features
 
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ def measure_distances(features: Mapping[str, Features], shares: Mapping[str, flo
     """
     return sum(
         (
-            share * np.square(standardize(features[name].embeddings)).mean(axis=1)
+            share * Standardization.of(features[name].embeddings).mean_squares()
             for name, share in shares.items()
         ),
         np.zeros(len(next(iter(features.values())))),

@@ -19,7 +19,7 @@ from selection.pipeline import RankingJob
 from selection.ranking import Ranking
 from zoo.errors import TeacherBroken
 from zoo.features.extraction import extract_together
-from zoo.features.kernel import kernel_coordinates, teacher_kernel
+from zoo.features.kernel import TeacherKernel, kernel_basis
 from zoo.features.linear_probe import fit_ridge, softmax
 from zoo.features.store import Features
 from zoo.hub.pull import pull_required
@@ -151,8 +151,9 @@ def describe(
     # labeled images first: the probe is fitted to them
     order = order[np.argsort(images.labels[order] < 0, kind="stable")]
     landmarks = np.sort(order[:LANDMARKS])
-    kernel = teacher_kernel(features, shares, landmarks)
-    return kernel_coordinates(kernel, landmarks, DIRECTIONS)
+    kernel = TeacherKernel.of(features, shares, landmarks)
+    basis = kernel_basis(kernel.rows(landmarks), DIRECTIONS)
+    return kernel.products(basis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,10 +217,12 @@ class _Check:
         found = find_copies(every, self.rows, progress=progress)
         inner = [copy for copy in found if copy.other < count]
         groups: list[Copies] = []
+        loosest: dict[int, Kind] = {}  # of the copies of an image
+        for copy in inner:
+            loosest[copy.one] = max(copy.kind, loosest.get(copy.one, copy.kind), key=KINDS.index)
         for rows in group_copies(inner):
-            kinds: set[Kind] = {copy.kind for copy in inner if copy.one in rows}
-            loosest = max(kinds, key=KINDS.index)
-            groups.append(Copies(tuple(map(self.path, rows)), tuple(map(self.name, rows)), loosest))
+            kind = max((loosest[row] for row in rows if row in loosest), key=KINDS.index)
+            groups.append(Copies(tuple(map(self.path, rows)), tuple(map(self.name, rows)), kind))
         groups.sort(key=lambda group: not group.contradicts)
         if test is None:
             return groups, None

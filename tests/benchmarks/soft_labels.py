@@ -22,7 +22,7 @@ from selection import rank
 from selection.shares import share_by_power
 from zoo import extract_features, list_cards, read_images
 from zoo.features.controls import extract_controls
-from zoo.features.kernel import teacher_kernel
+from zoo.features.kernel import TeacherKernel
 from zoo.features.linear_probe import assign_folds
 
 METRIC = "linear_probe"
@@ -73,8 +73,11 @@ def fit_shares(features, labels, prior, shrinkage):
     names, count = labels[known], len(known)
     folds = [torch.from_numpy(fold) for fold in assign_folds(names)]
     centered = torch.eye(count, dtype=torch.float64) - 1 / count
-    alone = [teacher_kernel({name: each}, {name: 1.0}, known) for name, each in features.items()]
-    kernels = torch.stack([centered @ torch.from_numpy(k[known]) @ centered for k in alone])
+    alone = [
+        TeacherKernel.of({name: each}, {name: 1.0}, known).rows(known)
+        for name, each in features.items()
+    ]
+    kernels = torch.stack([centered @ torch.from_numpy(k) @ centered for k in alone])
     start = torch.tensor([max(1e-4, prior.get(name, 0.0)) for name in features]).double()
     start = (start / start.sum()).log()
     targets = torch.eye(names.max() + 1, dtype=torch.float64)[torch.from_numpy(names)]

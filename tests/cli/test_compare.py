@@ -99,6 +99,44 @@ def test_each_further_seed_trains_another_student(compare, test_imgs, monkeypatc
     assert compare("--seeds", 0).code == 2
 
 
+def students_of(path):
+    return set(json.loads(Path(path).read_text())["cells"])
+
+
+def test_parts_in_any_order_make_the_comparison_of_one_job(compare):
+    whole = compare("--json", "--save", "whole.json").json
+    ran = compare("--part", "2/2")
+    assert (ran.code, ran.out) == (0, "")
+    assert "students of other parts are missing" in ran.err
+    assert not Path("comparison.json").exists()
+    second = students_of("comparison-part2of2.json")
+    assert 0 < len(second) < len(students_of("whole.json"))
+    parts = compare("--part", "1/2", "--json").json
+    for one, other in zip(whole["standings"], parts["standings"], strict=True):
+        assert one["accuracy"] == other["accuracy"]
+    assert students_of("comparison.json") == students_of("whole.json")
+    assert not [*Path().glob("*part*")]
+
+
+def test_without_a_part_the_students_of_parts_are_not_trained_again(compare, monkeypatch):
+    compare("--part", "2/2")
+    trained = []
+    from distill import compare as comparing
+
+    monkeypatch.setattr(
+        comparing, "train_student", lambda plan, *a, _teach=comparing.train_student, **k: (
+            trained.append(plan.method), _teach(plan, *a, **k))[1],
+    )  # fmt: skip
+    assert compare().code == 0
+    assert len(trained) == len(students_of("comparison.json")) // 2 + 1
+
+
+def test_what_is_no_part_is_refused(compare):
+    for text in ("0/2", "3/2", "2", "a/b", "1/0"):
+        assert compare("--part", text).code == 2
+    assert "leave out --part" in compare("--part", "1/2", "--dry-run").err
+
+
 OTHER = [
     ("--updates", 3),
     ("--seed", 1),

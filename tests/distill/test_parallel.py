@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,12 @@ from safetensors.torch import load_file
 from distill.recipe import Recipe
 from distill.training.batches import Batches
 from distill.training.parallel import check_batches, shard_batch
-from tests.support.forked_zoo import ForkedZoo, call_together
+from tests.support.forked_zoo import ForkedZoo, call_together, ranks
 from tests.support.parallel_run import train_part
 from tests.support.toys import build_teacher, paint_folder
 from zoo.errors import StudentError
 from zoo.system.distributed import SINGLE, Processes
+from zoo.system.tensors import read_tensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,18 +73,86 @@ STUDENT = ("--arch", "test_resnet", "--start", "random", "--image-size", "32", "
            "--device", "cpu", "--test", "imgs")  # fmt: skip
 
 
-def test_the_command_under_torchrun_saves_one_student(tmp_path):
+def test_two_agents_of_torchrun_save_one_student(tmp_path):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     words = ("distill", "--target", "imgs", "--baseline", "fixmatch", *STUDENT)
-    said = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "--", "cli.zoo_app", *words],
-        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.count("Student: student") == 1
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    agents = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node",
+             "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", place, "-m", "--", "cli.zoo_app",
+             *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT),
+                 "SOURCE_ZOO_CACHE": str(tmp_path / f"cache{number}")},
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    said = [agent.communicate(timeout=300) for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    assert sum(out.count("Student: student") for out, _ in said) == 1
     assert (tmp_path / "student" / "model.safetensors").exists()
+
+
+def nodes(place, **names):
+    """Two machines with a cache of their own, which see one folder."""
+    return [ForkedZoo(place / "work", place / f"cache{number}", names) for number in range(2)]
+
+
+def start(machines, *words):
+    """The command on all machines, in the order of their ranks."""
+    return [
+        machine.start(*words, environment=environment)
+        for machine, environment in zip(machines, ranks(len(machines)), strict=True)
+    ]
+
+
+def test_machines_with_caches_of_their_own_run_no_teacher_twice(tmp_path):
+    paint_folder(tmp_path / "imgs", per_class=4, loose=2)
+    for seed, name in enumerate(("ant", "bee", "cat")):
+        build_teacher(tmp_path / "zoo" / name, name, seed=seed)
+    words = ("rank", "--target", tmp_path / "imgs", "--zoo", tmp_path / "zoo", "--json")
+    alone = ForkedZoo(tmp_path / "alone", tmp_path / "alone-cache").zoo(*words)
+    machines = nodes(tmp_path)
+    first, second = [run.end() for run in start(machines, *words)]
+    assert first.json == alone.json
+    assert first.json["forward_passes"] == 3 * 14
+    assert (second.code, second.out) == (0, "")
+    for machine in machines:
+        assert machine.zoo(*words).json["forward_passes"] == 0
+
+
+def test_a_lost_machine_ends_the_run_in_a_line_and_another_first_one_resumes(tmp_path):
+    paint_folder(tmp_path / "imgs", per_class=4, loose=6)
+    words = ("distill", "--target", tmp_path / "imgs", "--baseline", "fixmatch", *STUDENT[:-2],
+             "--updates", 40)  # fmt: skip
+    often = {
+        "distill.training.checkpoint.EVERY_SECONDS": 0.0,
+        "distill.training.checkpoint.MAX_OVERHEAD": 1.0,
+    }
+    machines = nodes(tmp_path, **often)
+    first, second = start(machines, *words)
+    while not [*tmp_path.glob("cache0/runs/*.safetensors")]:
+        first.process.join(0.05)
+        assert first.process.is_alive()
+    assert second.killed(0)
+    ended = first.end()
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1].startswith("Error: Another process of torchrun ended")
+    (file,) = tmp_path.glob("cache0/runs/*.safetensors")
+    done = int(read_tensors(file)[1]["updates"])
+    assert 0 < done < 40
+    # the one without a checkpoint comes first, and makes the other updates alone
+    again = [run.end() for run in start(machines[::-1], *words, "--save", "again")]
+    assert [ran.code for ran in again] == [0, 0]
+    whole = ForkedZoo(tmp_path / "work", tmp_path / "cache2")
+    assert whole.together(2, *words, "--save", "whole").code == 0
+    weights = [load_file(tmp_path / "work" / name / "model.safetensors")
+               for name in ("again", "whole")]  # fmt: skip
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name])
 
 
 def test_a_comparison_under_torchrun_is_made_once_and_goes_on_from_its_file(tmp_path):

@@ -17,7 +17,8 @@ def test_without_torchrun_there_is_one_process():
         assert processes == Processes(0, 1)
         assert processes.is_first
         assert processes.own([1, 2]) == [1, 2]
-        processes.wait()
+        assert processes.gather(3) == [3]
+        assert processes.share(lambda: 4) == 4
 
 
 def test_a_ranking_by_two_processes_is_that_of_one(tmp_path):

@@ -6,6 +6,7 @@ torch is imported only when a network is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from zoo.errors import TeacherBroken
 from zoo.features.store import Features, FeatureStore, feature_key
 from zoo.images.decoding import DECODED, decode_images
 from zoo.images.folder import Images
+from zoo.system.distributed import Processes
 from zoo.system.runtime import Progress, Runtime
 from zoo.teachers.card import TeacherCard, absence
 
@@ -166,7 +168,10 @@ def _compute(
 def extract_together(
     cards: Sequence[TeacherCard], images: Images, runtime: Runtime
 ) -> TeacherOutputs:
-    """`extract_features` by all processes of a runtime: each runs a part of the teachers."""
+    """`extract_features` by all processes of a runtime: each runs a part of the teachers.
+
+    Their caches may be one folder or several, as on several machines.
+    """
     bars: dict[str, Progress] = {}
 
     def progress(teacher: str, done: int, total: int) -> None:
@@ -174,15 +179,35 @@ def extract_together(
             bars[teacher] = runtime.progress(f"running {teacher}")
         bars[teacher](done, total)
 
+    store, processes = FeatureStore(runtime.cache / "features"), runtime.processes
+
     def run(some: Sequence[TeacherCard]) -> TeacherOutputs:
-        store = FeatureStore(runtime.cache / "features")
         device = runtime.device
         return extract_features(some, images, store=store, device=device, progress=progress)
 
-    processes = runtime.processes
     own = run(processes.own(cards))
     if processes.count == 1:
         return own
     passes = processes.add_up(own.forward_passes)  # which waits for the slowest
+    _exchange([feature_key(card) for card in cards if card.sha256 and card.preprocessing],
+              tuple(dict.fromkeys(images.digests)), store, processes)  # fmt: skip
     outputs = run(cards)  # from the store
     return replace(outputs, forward_passes=passes + outputs.forward_passes)
+
+
+def _exchange(
+    keys: Sequence[str], digests: Sequence[str], store: FeatureStore, processes: Processes
+) -> None:
+    """Send stored features to the processes whose store lacks them."""
+    held = processes.gather({key: store.names_all(key, digests) for key in keys})
+    for key in sorted(set().union(*held)):
+        having = [rank for rank, names in enumerate(held) if names.get(key)]
+        if not having or len(having) == processes.count:
+            continue
+        own = store.read(key, digests)[1] if processes.rank == having[0] else None
+        for start in range(0, len(digests), SHARD):
+            rows = np.arange(start, min(start + SHARD, len(digests)))
+            part = processes.share(lambda own=own, rows=rows: own and own.rows(rows), having[0])
+            if part is not None and processes.rank not in having:
+                with suppress(OSError):  # a full disk costs time only
+                    store.write(key, [digests[row] for row in rows], part)

@@ -2,60 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.features.linear_probe import standardize
+from zoo.features.linear_probe import Standardization
 from zoo.features.store import Features
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64] | slice
+
+BLOCK = 4096
+"""Images whose kernel is in memory at once."""
 
 
-def teacher_kernel(
-    features: Mapping[str, Features], shares: Mapping[str, float], landmarks: NDArray[np.int64]
-) -> Floats:
-    """sum_s alpha_s K_s of N images with M of them; one teacher at a time is in memory.
+@dataclass(frozen=True, eq=False)
+class TeacherKernel:
+    """sum_s alpha_s K_s of N images with M of them, computed where it is asked for.
 
     K_s is the cosine of two images in teacher s's features, standardized over all N images.
 
-    Args:
-        features: of each teacher for the N images.
-        shares: alpha_s of each, summing to 1.
-        landmarks: [M], row numbers.
-
-    Returns:
-        [N, M], from -1 to 1.
+    Attributes:
+        images: N.
+        parts: of each teacher its features, and M of their rows at length alpha_s.
 
     Example:
         >>> rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-        >>> teacher_kernel({"a": Features(rows, rows)}, {"a": 1.0}, np.arange(3)).shape
+        >>> kernel = TeacherKernel.of({"a": Features(rows, rows)}, {"a": 1.0}, np.arange(3))
+        >>> kernel.rows(slice(None)).shape
         (6, 3)
     """
-    images = len(next(iter(features.values())))
-    kernel = np.zeros((images, len(landmarks)))
-    for name, share in shares.items():
-        rows = np.sqrt(share) * _unit_rows(standardize(features[name].embeddings))
-        kernel += rows @ rows[landmarks].T
-    return kernel
+
+    images: int
+    parts: tuple[tuple[Standardization, Floats], ...]
+
+    @classmethod
+    def of(
+        cls,
+        features: Mapping[str, Features],
+        shares: Mapping[str, float],
+        landmarks: NDArray[np.int64],
+    ) -> TeacherKernel:
+        """The kernel of teachers with shares alpha_s, which sum to 1.
+
+        Args:
+            features: of each teacher for the N images.
+            shares: alpha_s of each.
+            landmarks: [M], row numbers.
+        """
+        scaled = {name: Standardization.of(features[name].embeddings) for name in shares}
+        parts = [
+            (scaled[name], share * _unit_rows(scaled[name].rows(landmarks)))
+            for name, share in shares.items()
+        ]
+        return cls(len(next(iter(features.values()))), tuple(parts))
+
+    def rows(self, index: Rows) -> Floats:
+        """The kernel of some images with the landmarks, [n, M], from -1 to 1."""
+        return sum((_unit_rows(each.rows(index)) @ marks.T for each, marks in self.parts), 0.0)  # pyright: ignore
+
+    def blocks(self) -> Iterator[tuple[slice, Floats]]:
+        """The kernel of all images, `BLOCK` at a time, and which these are."""
+        for start in range(0, self.images, BLOCK):
+            part = slice(start, start + BLOCK)
+            yield part, self.rows(part)
+
+    def products(self, weights: Floats) -> Floats:
+        """The kernel of all images times weights [M, R]: [N, R]; it is never whole in memory."""
+        found = np.empty((self.images, weights.shape[1]))
+        for part, block in self.blocks():
+            found[part] = block @ weights
+        return found
 
 
-def kernel_coordinates(
-    kernel: Floats, landmarks: NDArray[np.int64], most: int | None = None
-) -> Floats:
-    """Rows [N, R] whose products with the M landmarks are the kernel [N, M] (Nystroem).
+def kernel_basis(kernel: Floats, most: int | None = None) -> Floats:
+    """[M, R] that makes coordinates of kernel rows: their products are the kernel (Nystroem).
 
     R is at most M, and at most `most`: the widest directions.
 
+    Args:
+        kernel: [M, M], of the landmarks with each other.
+        most: of the directions.
+
     Example:
-        >>> kernel = np.eye(4)[:, :2]
-        >>> kernel_coordinates(kernel, np.arange(2)).shape
-        (4, 2)
+        >>> kernel_basis(np.eye(2)).shape
+        (2, 2)
     """
-    values, vectors = np.linalg.eigh(kernel[landmarks])
+    values, vectors = np.linalg.eigh(kernel)
     kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]
-    return kernel @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return vectors[:, kept] / np.sqrt(values[kept])
 
 
 def _unit_rows(rows: Floats) -> Floats:

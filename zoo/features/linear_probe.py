@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+ROWS = 4096
+"""Rows that are standardized at once."""
 
 SPARE = 32
 """Directions beyond those requested: with more, fewer but slower rounds."""
@@ -86,9 +90,43 @@ def find_widest(gram: Floats, most: int) -> tuple[Floats, Floats] | None:
 
 def standardize(embeddings: ArrayLike) -> NDArray[np.float64]:
     """Columns of mean 0 and deviation 1, [N, D]; a constant column becomes 0."""
-    rows = np.asarray(embeddings, dtype=np.float64)
-    varies = np.ptp(rows, axis=0) > 0
-    return (rows - rows.mean(axis=0)) / np.where(varies, rows.std(axis=0), np.inf)
+    return Standardization.of(np.asarray(embeddings)).rows(slice(None))
+
+
+@dataclass(frozen=True, eq=False)
+class Standardization:
+    """`standardize` for features that lie in a file: only some rows are in memory.
+
+    Attributes:
+        embeddings: [N, D].
+        mean: [D].
+        deviation: [D]; infinite for a constant column.
+    """
+
+    embeddings: NDArray[np.floating]
+    mean: Floats
+    deviation: Floats
+
+    @classmethod
+    def of(cls, embeddings: NDArray[np.floating]) -> Standardization:
+        """Of features [N, D]."""
+        mean = embeddings.mean(axis=0, dtype=np.float64)
+        squares = np.zeros_like(mean)
+        for start in range(0, len(embeddings), ROWS):
+            squares += np.square(embeddings[start : start + ROWS] - mean).sum(axis=0)
+        varies = embeddings.max(axis=0) > embeddings.min(axis=0)
+        deviation = np.where(varies, np.sqrt(squares / len(embeddings)), np.inf)
+        return cls(embeddings, mean, deviation)
+
+    def rows(self, index: NDArray[np.int64] | slice) -> Floats:
+        """Some rows, standardized."""
+        return (self.embeddings[index] - self.mean) / self.deviation
+
+    def mean_squares(self) -> Floats:
+        """Mean of the squares of each standardized row, [N]."""
+        starts = range(0, len(self.embeddings), ROWS)
+        parts = [np.square(self.rows(slice(at, at + ROWS))).mean(axis=1) for at in starts]
+        return np.concatenate(parts)
 
 
 def fit_ridge(

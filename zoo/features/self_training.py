@@ -55,9 +55,26 @@ def self_train(
         >>> self_train(rows, np.array([0, 1, 0, 1] + 16 * [-1]), 2, 1.0).shape
         (20, 2)
     """
-    known = np.flatnonzero(labels >= 0)
+    weights, intercept = fit_self_trained(rows, labels, classes, strength, offsets)
+    return rows @ weights + intercept
+
+
+def choose_rows(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows to learn from: the labeled ones first, then at most `MOST_UNLABELED` random others."""
     others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
-    used = np.concatenate([known, others[:MOST_UNLABELED]])
+    return np.concatenate([np.flatnonzero(labels >= 0), others[:MOST_UNLABELED]])
+
+
+def fit_self_trained(
+    rows: Floats,
+    labels: NDArray[np.int64],
+    classes: int,
+    strength: float,
+    offsets: Floats | None = None,
+) -> tuple[Floats, Floats]:
+    """Weights [R, C] and intercept [C] of `self_train`, for rows that are not at hand."""
+    used = choose_rows(labels)
+    known = used[: int((labels >= 0).sum())]
     truth = np.eye(classes)[labels[known]]
     weights, intercept = fit_weighted_ridge(rows[known], truth, np.ones(len(known)), strength)
     intercept = intercept + (0 if offsets is None else offsets)
@@ -66,7 +83,7 @@ def self_train(
         importance = targets.max(axis=1) ** 2
         targets[: len(known)], importance[: len(known)] = truth, LABEL_WEIGHT
         weights, intercept = fit_weighted_ridge(rows[used], targets, importance, STRENGTH)
-    return rows @ weights + intercept
+    return weights, intercept
 
 
 def self_train_left_out(

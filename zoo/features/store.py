@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.system.files import cache_folder
-from zoo.system.tensors import read_tensors, scratch_array, write_tensors
+from zoo.system.tensors import read_metadata, read_tensors, scratch_array, write_tensors
 from zoo.teachers.card import TeacherCard
 
 STORE_FORMAT = "2"
@@ -110,6 +110,13 @@ class FeatureStore:
             found.put(there, shard.rows(rows))
             known[there] = True
         return known, found
+
+    def names_all(self, key: str, digests: Sequence[str]) -> bool:
+        """Whether the shards name all of these images; their rows are not read."""
+        missing = set(digests)
+        for path in (self.folder / key).glob("*.safetensors"):
+            missing.difference_update(read_metadata(path).get("digests", "").split(" "))
+        return not missing
 
     def write(self, key: str, digests: Sequence[str], features: Features) -> None:
         """Store the rows of some images.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from zoo.errors import ZooError, first_line
 
 Item = TypeVar("Item")
 PATIENCE = timedelta(hours=12)
@@ -45,12 +47,36 @@ class Processes:
         torch.distributed.all_reduce(total)
         return int(total)
 
-    def wait(self) -> None:
-        """Wait until every process has come here."""
-        if self.count > 1:
-            import torch.distributed
+    def gather(self, item: Item) -> list[Item]:
+        """The item of every process, by rank."""
+        if self.count == 1:
+            return [item]
+        import torch.distributed
 
-            torch.distributed.barrier()
+        items: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(items, item)
+        return items
+
+    def share(self, make: Callable[[], Item], source: int = 0) -> Item:
+        """What one process makes, in every process; the others do not call `make`.
+
+        Raises:
+            ZooError: `make` raised it, in every process.
+        """
+        if self.count == 1:
+            return make()
+        import torch.distributed
+
+        made: list[Any] = [None]
+        if self.rank == source:
+            try:
+                made = [make()]
+            except ZooError as error:
+                made = [error]
+        torch.distributed.broadcast_object_list(made, source)
+        if isinstance(made[0], ZooError):
+            raise made[0]
+        return made[0]
 
 
 SINGLE = Processes()
@@ -64,7 +90,11 @@ def is_first_process() -> bool:
 
 @contextmanager
 def join() -> Iterator[Processes]:
-    """The processes that torchrun started (RANK and WORLD_SIZE), or this one; may be nested."""
+    """The processes that torchrun started (RANK and WORLD_SIZE), or this one; may be nested.
+
+    Raises:
+        ZooError: the processes do not reach each other, or one of them ended.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield SINGLE
@@ -75,8 +105,16 @@ def join() -> Iterator[Processes]:
         yield Processes(torch.distributed.get_rank(), count)
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    torch.distributed.init_process_group(backend, timeout=PATIENCE)
     try:
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
         yield Processes(torch.distributed.get_rank(), count)
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise ZooError(
+            "Another process of torchrun ended or cannot be reached (see docs/clusters.md): the "
+            f"same command resumes from where it was. {first_line(error).partition('. ')[0]}."
+        ) from error
     finally:
-        torch.distributed.destroy_process_group()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

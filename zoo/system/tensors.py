@@ -61,6 +61,17 @@ def read_tensors(
     return arrays, metadata
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a file of `write_tensors`, unchecked; empty if it cannot be read."""
+    try:
+        check_regular(path)
+        opened: Any = safe_open(path, framework="numpy")
+        with opened as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
 def _checksum(arrays: Arrays, metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
     for name in sorted(arrays):
