@@ -312,7 +312,12 @@ class ComparisonJob:
                 key = cell_key(self._name(hows[student], method), fold, seed)
                 return not record.holds(key, len(splits[fold][1]))
 
-            for seed, fold, student, method in filter(is_missing, cells[part - 1 :: parts]):
+            overall = runtime.progress("students")
+            own_cells = cells[part - 1 :: parts]
+            for done, (seed, fold, student, method) in enumerate(own_cells):
+                overall(done, len(own_cells))
+                if not is_missing((seed, fold, student, method)):
+                    continue
                 (train, test), how = splits[fold], hows[student]
                 recipe = replace(how.recipe, seed=how.recipe.seed + seed)
                 own = replace(how, recipe=recipe).by(method)

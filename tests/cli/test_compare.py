@@ -173,6 +173,12 @@ def test_loose_test_images_have_no_answer_and_do_not_count(compare, test_imgs):
     assert compare(*words).json["standings"][0]["accuracy"] == alone["standings"][0]["accuracy"]
 
 
+def test_without_a_terminal_the_number_of_finished_students_is_told(compare, monkeypatch):
+    times = iter(range(0, 10**6, 40))
+    monkeypatch.setattr("zoo.system.timing.clock", lambda: float(next(times)))
+    assert "students: 3 of 6 (50%)" in compare("--method", "probe", "--seeds", 2).err
+
+
 def test_where_classes_differ_in_size_balanced_accuracy_stands_beside_accuracy(compare, test_imgs):
     words = ("--method", "transfer", "--test", test_imgs)
     (row,) = compare(*words, "--json").json["standings"]
