@@ -37,10 +37,7 @@ LEAST_UPDATES = 100
 SMALLEST, GRID = 32, 16
 """Image sizes to fall back to, in pixels: not below the first, multiples of the second."""
 IMAGES, WARMUP = 128, 2
-"""Random images of a measurement, a quarter where they are large; its first updates, which do not
-count."""
-LARGE = 96
-"""Pixels of a large image."""
+"""Random images of a measurement, and its first updates, which do not count."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +280,6 @@ def measure_student(
     """
     began = timing.clock()
     groups = group_heads(teachers or ())
-    count = IMAGES if image_size <= LARGE else IMAGES // 4
     try:
         student = create_student(
             how.arch, classes, groups=groups, start="random", image_size=image_size
@@ -293,9 +289,9 @@ def measure_student(
     start = timing.clock() - began
     form = replace(IMAGENET, size=image_size)
     generator = torch.Generator().manual_seed(0)
-    shape = (count, 3, image_size, image_size)
+    shape = (IMAGES, 3, image_size, image_size)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    labels = torch.where(torch.arange(count) % 2 == 0, torch.arange(count) % classes, -1)
+    labels = torch.where(torch.arange(IMAGES) % 2 == 0, torch.arange(IMAGES) % classes, -1)
     stamps: list[float] = []
     began = timing.clock()
 
@@ -307,32 +303,32 @@ def measure_student(
 
     try:
         fit(student, pixels, labels, replace(how.recipe, updates=10**6, views=1), device=device,
-            targets=_uniform_targets(teachers, classes, count), preprocessing=form,
+            targets=_uniform_targets(teachers, classes), preprocessing=form,
             pretrained=how.start != "random", progress=progress)  # fmt: skip
     except _Done:
         pass
     except (RuntimeError, AssertionError, ValueError, TypeError):
         return StudentRate(start, 0.0, inf, 0.0)
     update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
-    seen = count // 2 if how.method == "transfer" else count
+    seen = IMAGES // 2 if how.method == "transfer" else IMAGES
     views = how.recipe.views * max(0.0, stamps[0] - began - update) / seen
     if how.method == "probe":
         views /= how.recipe.views
     network = student.network.eval()
     predict_pixels(network, pixels[:2], form, device=device)
     began = timing.clock()
-    predict_pixels(network, pixels[: count // 2], form, device=device)
-    return StudentRate(start, views, update, (timing.clock() - began) / (count // 2))
+    predict_pixels(network, pixels[: IMAGES // 2], form, device=device)
+    return StudentRate(start, views, update, (timing.clock() - began) / (IMAGES // 2))
 
 
-def _uniform_targets(teachers: Sequence[int] | None, classes: int, count: int) -> Targets | None:
-    """Teacher outputs of so many images in which all classes are equally likely."""
+def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | None:
+    """Teacher outputs in which all classes are equally likely."""
     if teachers is None:
         return None
     if not teachers:
-        return SoftLabels(torch.full((count, classes), 1 / classes), accuracy=0.0)
+        return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
     outputs = {
-        str(place): Features(np.zeros((count, 1), np.float32), np.zeros((count, width), np.float32))
+        str(place): Features(np.zeros((IMAGES, 1), np.float32), np.zeros((IMAGES, width), np.float32))
         for place, width in enumerate(teachers)
     }
     return source_targets(outputs, dict.fromkeys(outputs, 1 / len(teachers)))
