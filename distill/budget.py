@@ -328,7 +328,9 @@ def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | 
     if not teachers:
         return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
     outputs = {
-        str(place): Features(np.zeros((IMAGES, 1), np.float32), np.zeros((IMAGES, width), np.float32))
+        str(place): Features(
+            np.zeros((IMAGES, 1), np.float32), np.zeros((IMAGES, width), np.float32)
+        )
         for place, width in enumerate(teachers)
     }
     return source_targets(outputs, dict.fromkeys(outputs, 1 / len(teachers)))
