@@ -152,15 +152,15 @@ class ProgressLines:
 
     def __init__(self, what: str) -> None:
         self.what, self.first = what, 0
-        self.began = timing.clock()
+        self.began = self.since = timing.clock()
         self.started = self.ended = False
 
     def show(self, done: int, total: int) -> None:
         """Take note of the progress, and print a line if it is time."""
         now = timing.clock()
-        if not self.started:  # what an earlier run did costs no time now
-            self.started, self.first = True, max(0, done - 1)
-        rate = (done - self.first) / (now - self.began) if now > self.began else 0.0
+        if not self.started:  # before lie preparations, and what an earlier run did
+            self.started, self.first, self.since = True, done, now
+        rate = (done - self.first) / (now - self.since) if now > self.since else 0.0
         speed = f", {rate:.3g}/s" if rate else ""
         if done >= total:
             if state.verbose and not self.ended:

@@ -337,6 +337,7 @@ def train_student(
         device=choose_device(runtime.device),
         checkpoints=runtime.cache / "runs",
         processes=runtime.processes,
+        decoding=runtime.progress("decoding images"),
         progress=runtime.progress(f"training ({how.method})"),
         record=record,
     )

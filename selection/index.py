@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 PLAIN = 50_000
-"""Fewer images are searched exactly, by a matrix product; more by lists of similar ones."""
+"""Fewer images are searched exactly, by a matrix product; more by a graph of near ones."""
 BLOCK = 1024
-PROBES = 64
-"""Lists that are searched for each image; recall and time: docs/performance.md."""
+LINKS, BREADTH = 16, 64
+"""Of the graph: links of an image, and candidates of a search; recall and time:
+docs/performance.md."""
 
 
 def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """For each of N images the k others of highest cosine similarity, the nearest first.
 
     A row of zeros has similarity 0 with all others. O(N (D + k)) memory; O(N^2 D) time below
-    `PLAIN` images. From there on the images are divided into 2 sqrt(N) lists, of which the nearest
-    `PROBES` are searched: O(N^1.5 D) time, and a few neighbors are missed (FAISS IndexIVFFlat).
+    `PLAIN` images. From there on a graph is searched, in O(N log N D), and a few neighbors are
+    missed (HNSW: Malkov and Yashunin, IEEE TPAMI 2020).
 
     Args:
         embeddings: [N, D], finite.
@@ -52,8 +53,8 @@ def _multiply(unit: NDArray[np.float32], k: int) -> NDArray[np.int64]:
 
 
 def _search(unit: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = _list_index(unit).search(unit, k + 1)[1]
-    few = np.flatnonzero((found < 0).any(axis=1))  # the lists held fewer
+    found: NDArray[np.int64] = _graph_index(unit).search(unit, k + 1)[1]
+    few = np.flatnonzero((found < 0).any(axis=1))  # the search came to fewer
     if len(few):
         found[few] = build_index(unit).search(unit[few], k + 1)[1]
     itself = found == np.arange(len(unit), dtype=np.int64)[:, None]
@@ -62,18 +63,18 @@ def _search(unit: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return found[~itself].reshape(len(unit), k)
 
 
-def _list_index(unit: NDArray[np.float32]) -> Any:
-    """A FAISS index that searches `PROBES` of 2 sqrt(N) lists."""
+def _graph_index(unit: NDArray[np.float32]) -> Any:
+    """A FAISS index that follows a graph of near rows."""
     import faiss
 
-    lists = max(1, min(int(2 * len(unit) ** 0.5), len(unit) // 50))
-    index = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(unit.shape[1]), unit.shape[1], lists, faiss.METRIC_INNER_PRODUCT
-    )
-    index.nprobe = PROBES
-    # k-means on 50 images a list: more cost time and find nothing more
-    index.train(unit[np.random.default_rng(0).permutation(len(unit))[: 50 * lists]])
-    index.add(unit)
+    index = faiss.IndexHNSWFlat(unit.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efSearch = BREADTH
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # several would build another graph each time
+    try:
+        index.add(unit)
+    finally:
+        faiss.omp_set_num_threads(threads)
     return index
 
 

@@ -97,6 +97,7 @@ def train(
     checkpoints: Path | None = None,
     processes: Processes = SINGLE,
     progress: Progress | None = None,
+    decoding: Progress | None = None,
     record: Record | None = None,
 ) -> Trained:
     """Train a student on images, some labeled, with any teachers.
@@ -115,6 +116,7 @@ def train(
         checkpoints: folder of checkpoints: a killed run resumes from there.
         processes: of a data-parallel run.
         progress: called after every update; an exception from it stops the run with a checkpoint.
+        decoding: called for each image that is decoded.
         record: called with every new entry of the history.
 
     Raises:
@@ -141,9 +143,10 @@ def train(
         seed=recipe.seed,
     )
     preprocessing = student_preprocessing(initial, size)
+    pixels = decode_images(images.paths, preprocessing, digests=images.digests, progress=decoding)
     trained = fit(
         student,
-        torch.from_numpy(decode_images(images.paths, preprocessing, digests=images.digests)),
+        torch.from_numpy(pixels),
         torch.from_numpy(images.labels),
         recipe,
         targets=targets,

@@ -39,10 +39,11 @@ def choose_next(
         [3]
     """
     pool = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(labels < 0))[:MOST])
-    centered = rows - rows.mean(axis=0)
-    known: Floats = centered[labels >= 0]
-    others: Floats = centered[pool]
-    noise = float(STRENGTH * np.square(centered).sum() / len(rows))
+    mean = rows.mean(axis=0)
+    known: Floats = rows[labels >= 0] - mean
+    others: Floats = rows[pool] - mean
+    variance = np.einsum("nr,nr->", rows, rows) / len(rows) - mean @ mean
+    noise = float(STRENGTH * variance)
     gram = known.T @ known
     system = gram / noise + np.eye(len(gram))
     # times the covariance of the weights, from which each choice takes a part of rank 1 away

@@ -34,7 +34,8 @@ from zoo.features.extraction import SHARD
 from zoo.system.tensors import scratch_array
 
 CLASSES, LABELED, TEACHERS = 10, 20, 10
-DIM = 128
+COMMANDS = ("rank", "distill", "distill again", "check", "predict", "distill killed")
+DIM = 64
 """Width of the synthetic features."""
 
 
@@ -80,8 +81,8 @@ def run(words, cache, log, shards=None):
     return time.monotonic() - began, usage.ru_utime + usage.ru_stime, peak
 
 
-def measure(place, count, updates):
-    """Rows of the table for so many images."""
+def measure(place, count, updates, chosen):
+    """Rows of the table for so many images and the chosen commands."""
     imgs, zoo, log = place / "imgs", place / "zoo", place / "log"
     draw_images(imgs, count)
     for seed in range(TEACHERS):
@@ -99,8 +100,10 @@ def measure(place, count, updates):
         "check": [*zoo_command, "check", *target, "--suggest", 20],
         "predict": [*zoo_command, "predict", place / "student", imgs, "--csv"],
     }
-    for name, words in commands.items():
-        yield name, *run(words, place / "cache", log)
+    for name in filter(chosen.__contains__, commands):
+        yield name, *run(commands[name], place / "cache", log)
+    if "distill killed" not in chosen:
+        return
     half = TEACHERS * -(-count // SHARD) // 2
     killed = run([*distill, "--save", place / "killed"], place / "other", log, shards=half)
     resumed = run([*distill, "--save", place / "killed"], place / "other", log)
@@ -141,9 +144,12 @@ def search(place, count):
     return lambda: find_nearest(rows, 8), recall
 
 
+WORK = {"soft labels": soften, "neighbors": search}
+
+
 def measure_rows(work, count, place):
     """The row of the table of one kind of work, in this process."""
-    job, judge = {"soft labels": soften, "neighbors": search}[work](place, count)
+    job, judge = WORK[work](place, count)
     before, peaks, done = unbacked(os.getpid()), [0], threading.Event()
 
     def watch():
@@ -162,6 +168,23 @@ def measure_rows(work, count, place):
         print(f"recall of the 8 nearest: {judge(found):.3f}")
 
 
+def plot(path, lines):
+    """Draw the rows of printed tables: processor time and memory by the number of images."""
+    from matplotlib.figure import Figure
+
+    cells = [line.strip(" |\n").split(" | ") for line in lines if line.startswith("| ")]
+    rows = [row for row in cells if row[0].isdecimal() and row[1] in COMMANDS]
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, column, title in ((left, 3, "processor s"), (right, 5, "peak MB")):
+        for work in dict.fromkeys(row[1] for row in rows):
+            mine = sorted((int(row[0]), float(row[column])) for row in rows if row[1] == work)
+            axes.plot(*zip(*mine, strict=True), marker="o", label=work)
+        axes.set(xlabel="images", ylabel=title, xlim=(0, None), ylim=(0, None))
+    right.legend(fontsize="small")
+    figure.savefig(path)
+
+
 def show(count, name, wall, processor, peak):
     print(
         f"| {count} | {name} | {wall:.0f} | {processor:.0f} | {1e6 * processor / count:.0f} "
@@ -173,11 +196,16 @@ def show(count, name, wall, processor, peak):
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, nargs="+", default=[2000, 10_000])
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
     parser.add_argument("--updates", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="on a disk with room for all of it")
     parser.add_argument("--rows", type=int, nargs="+", help="features instead of images")
+    parser.add_argument("--plot", type=Path, help="draw the tables that stdin holds in this file")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.plot:
+        plot(options.plot, sys.stdin)
+        return
     keep_freed_memory()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         place = Path(name)
@@ -187,7 +215,7 @@ def main():
         print("| images | work | seconds | processor s | processor us an image | peak MB |")
         print("|---|---|---|---|---|---|", flush=True)
         for count in options.rows or ():
-            for work in ("soft labels", "neighbors"):
+            for work in WORK:
                 again = [
                     "-m",
                     "tests.benchmarks.scale",
@@ -201,7 +229,7 @@ def main():
         for count in () if options.rows else options.images:
             folder = place / str(count)
             folder.mkdir()
-            for row in measure(folder, count, options.updates):
+            for row in measure(folder, count, options.updates, options.commands):
                 show(count, *row)
             shutil.rmtree(folder)
 

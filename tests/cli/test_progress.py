@@ -42,8 +42,20 @@ def test_short_work_is_silent_and_verbose_says_what_it_took(clock, capsys):
 
 
 def test_resumed_work_has_the_rate_of_this_run(clock, capsys):
-    first, *_ = run(clock, capsys, steps=100, first=90, seconds=40)
-    assert first == "reading images: 91 of 100 (91%), 0.025/s, 6m left."
+    first, second, *_ = run(clock, capsys, steps=100, first=90, seconds=40)
+    assert first == "reading images: 91 of 100 (91%)."
+    assert second == "reading images: 92 of 100 (92%), 0.025/s, 5m20s left."
+
+
+def test_preparations_before_the_first_step_do_not_count_for_the_time_left(clock, capsys):
+    with terminal.runtime() as runtime:
+        progress = runtime.progress("training")
+        clock[0] += 600
+        for done in range(1, 5):
+            clock[0] += 10
+            progress(done, 100)
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "training: 4 of 100 (4%), 0.1/s, 16m left."
 
 
 def test_many_short_pieces_of_work_are_not_silent_together(clock, capsys):

@@ -59,6 +59,7 @@ def extract_features(
     store: FeatureStore | None = None,
     device: torch.device | str = "cpu",
     progress: TeacherProgress | None = None,
+    decoding: Progress | None = None,
 ) -> TeacherOutputs:
     """Embeddings and logits of every teacher for every image, each computed once.
 
@@ -70,6 +71,7 @@ def extract_features(
         store: of earlier and new features; the user's cache if not given.
         device: where to compute.
         progress: called for images that are not in the store.
+        decoding: called for each image that is decoded.
 
     Example:
         >>> outputs = extract_features([find_card("food")], read_images(Path("imgs")))
@@ -94,13 +96,13 @@ def extract_features(
         most = max(1, DECODED // (3 * form.size**2))
         for rows in np.split(needed, range(most, len(needed), most)):
             batch = distinct.subset(rows)
-            pixels = decode_images(batch.paths, form, digests=batch.digests)
+            pixels = decode_images(batch.paths, form, digests=batch.digests, progress=decoding)
             for partial in group:
                 if partial.card.name in failures:
                     continue
                 new = ~partial.known[rows]
                 try:
-                    _compute(partial, rows[new], pixels[new], store, device, warnings, progress)
+                    _compute(partial, rows, new, pixels, store, device, warnings, progress)
                 except TeacherBroken as error:
                     failures[partial.card.name] = str(error)
     partials = [partial for partial in partials if partial.card.name not in failures]
@@ -130,14 +132,15 @@ class _Partial:
 def _compute(
     partial: _Partial,
     rows: NDArray[np.int64],
+    new: NDArray[np.bool_],
     pixels: NDArray[np.uint8],
     store: FeatureStore,
     device: torch.device | str,
     warnings: list[str],
     progress: TeacherProgress | None,
 ) -> None:
-    """Compute and store the features of the images of `rows`, shard by shard."""
-    if not len(rows):
+    """Compute and store the features of the `new` ones of the images of `rows`, by shards."""
+    if not new.any():
         return
     from zoo.features.inference import embed  # torch and timm take seconds
     from zoo.teachers.loading import load_teacher
@@ -149,15 +152,17 @@ def _compute(
         if progress:
             progress(partial.card.name, partial.computed + done, total)
 
-    for begin in range(0, len(rows), SHARD):
-        part = rows[begin : begin + SHARD]
-        new = embed(teacher, pixels[begin : begin + SHARD], total=total, progress=report)
+    places = np.flatnonzero(new)
+    for begin in range(0, len(places), SHARD):
+        shard = places[begin : begin + SHARD]
+        part, shown = rows[shard], pixels[shard]
+        found = embed(teacher, shown, total=total, progress=report)
         if partial.features is None:
-            partial.features = Features.blank(len(partial.digests), new, store.folder)
-        partial.features.put(part, new)
+            partial.features = Features.blank(len(partial.digests), found, store.folder)
+        partial.features.put(part, found)
         partial.computed += len(part)
         try:
-            store.write(partial.key, [partial.digests[row] for row in part], new)
+            store.write(partial.key, [partial.digests[row] for row in part], found)
         except OSError as error:
             warnings.append(
                 f"Features could not be saved in {store.folder} ({error.strerror or error}): the "
@@ -174,16 +179,19 @@ def extract_together(
     """
     bars: dict[str, Progress] = {}
 
-    def progress(teacher: str, done: int, total: int) -> None:
-        if teacher not in bars:  # made after its first images
-            bars[teacher] = runtime.progress(f"running {teacher}")
-        bars[teacher](done, total)
+    def progress(what: str, done: int, total: int) -> None:
+        if what not in bars:  # made after its first images
+            bars[what] = runtime.progress(what)
+        bars[what](done, total)
 
     store, processes = FeatureStore(runtime.cache / "features"), runtime.processes
 
     def run(some: Sequence[TeacherCard]) -> TeacherOutputs:
-        device = runtime.device
-        return extract_features(some, images, store=store, device=device, progress=progress)
+        return extract_features(
+            some, images, store=store, device=runtime.device,
+            progress=lambda name, done, total: progress(f"running {name}", done, total),
+            decoding=lambda done, total: progress("decoding images", done, total),
+        )  # fmt: skip
 
     own = run(processes.own(cards))
     if processes.count == 1:
