@@ -138,8 +138,8 @@ def draw_pairs(
 
 def _draw_out(counts: NDArray[np.intp], part: float, rng: np.random.Generator) -> NDArray[np.intp]:
     """How many of each class are left out."""
-    out = (counts * part + rng.random(len(counts))).astype(np.intp)
-    return np.where(counts > 2, out.clip(1, counts // 2), np.minimum(out, counts - 1))
+    out = (counts * part + rng.random(len(counts))).astype(np.intp).clip(1, counts // 2)
+    return np.where(counts > 2, out, (counts == 2) * rng.integers(2, size=len(counts)))
 
 
 def find_interval(

@@ -30,6 +30,11 @@ METRIC = "linear_probe,logme"
 BLIND_METRIC = "agreement"
 """The default metric without labels."""
 
+KNOWN = 1 / 3
+"""Degrees of freedom of a difference of scores, per pair of subsamples. The squared errors of equal
+teachers vary as with 15 to 27 for 30 pairs, and the largest of many ratios has one of the smallest:
+with a third, equal teachers are separated as rarely as they should be (docs/metrics.md)."""
+
 SCORES_FORMAT = "3"
 """Version of the stored scores: raise it when the file changes, or a metric gives other scores."""
 
@@ -243,7 +248,8 @@ def _find_beaten(
         return {}
     least = count_error(scores, labeled) if metric in HIT_RATES else 0.0
     names = np.array([*scored])
-    better = find_better(scores, subsamples, freedom=max(1, labeled - classes), least=least)
+    freedom = max(1, min(labeled - classes, subsamples.shape[1] * KNOWN))
+    better = find_better(scores, subsamples, freedom=freedom, least=least)
     return {name: {*names[column].tolist()} for name, column in zip(scored, better.T, strict=True)}
 
 
