@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selection.metrics import METRICS, parse_metrics
 from selection.ranking import Ranking
-from selection.resampling import HALVES, PERMUTATIONS, draw_halves, prepare
+from selection.resampling import PAIRS, PERMUTATIONS, draw_pairs, prepare
 from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, rank
 from selection.shares import POWER
 from selection.shortlist import largest_teachers, shortlist_teachers
@@ -325,7 +325,7 @@ def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
 
 
 def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> float:
-    """Seconds to score a teacher, per labeled image, from one half-sample of random features.
+    """Seconds to score a teacher, per labeled image, from one subsample of random features.
 
     Args:
         labels: [N], -1 for unlabeled; scoring without labels takes no time worth counting.
@@ -346,9 +346,10 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
         stamps.append(timing.clock())
         scorer(draw.permutation(known))
         stamps.append(timing.clock())
-        scorer(np.where(draw_halves(known, draw, 1)[0].all(axis=0), known, -1))
+        kept = draw_pairs(first, known, draw, 1)[0][:, 0].all(axis=0)
+        scorer(np.where(kept, known, -1))
         stamps.append(timing.clock())
     except RankingError:  # the ranking itself reports it
         return 0.0
-    once, _, permutation, half = np.diff(stamps).tolist()
-    return (once + PERMUTATIONS * permutation + HALVES * half) / len(known)
+    once, _, permutation, subsample = np.diff(stamps).tolist()
+    return (once + PERMUTATIONS * permutation + 2 * PAIRS * subsample) / len(known)

@@ -43,7 +43,7 @@ class RankedTeacher:
         chance: permutation baseline: with permuted labels, any of the ranking's teachers exceeds
             its own in 5 % of rankings; None without a permutation test.
         rank: 1 + the number of teachers that are significantly better by the first metric (see
-            `rank`); None for failed teachers, for controls, and without half-samples.
+            `rank`); None for failed teachers, for controls, and without subsamples.
         scores: by each metric, where there are several.
 
     Example:
@@ -91,7 +91,7 @@ class Ranking:
         unlabeled: folder of more images without labels.
         labels: CSV file of the labels.
         labels_per_class: how many labels were kept; None for all.
-        seed: of the half-samples, and of the choice of labels to keep.
+        seed: of the subsamples, and of the choice of labels to keep.
         digest: of the images and labels.
         power: that turned scores into shares.
         forward_passes: number of images passed through teachers to make this ranking.

@@ -1,4 +1,4 @@
-"""Half-samples and permutations of a score: its standard error, and what chance would score."""
+"""Subsamples and permutations of a score: its standard error, and what chance would score."""
 
 from __future__ import annotations
 
@@ -11,35 +11,47 @@ from zoo.errors import RankingError
 from zoo.features.store import Features
 from zoo.statistics import t_quantile, wilson
 
-HALVES = 40
+PAIRS = 30
+"""Pairs of subsamples."""
 PERMUTATIONS = 19
 """So many that 5 % of all orders, the true one included, is a whole number."""
 HIT_RATES = frozenset({"knn", "linear_probe"})
 """Metrics that are a fraction of the labeled images: their error is that of a count at least."""
+HALVED = HIT_RATES | {"parc"}
+"""Metrics that are steps or ranks, not smooth functions of the features: half is left out."""
+QUARTER = 0.25
+"""What is left out for smooth metrics."""
+EXCESS = {"parc": 1.5}
+"""By how much the variance of a half is more than twice that of the whole: PARC averages pairs,
+and the variance of products of two errors falls with the square of their number. Simulated
+(docs/metrics.md)."""
 
 
 def measure(
-    metric: str, features: Features, labels: Labels, *, resamples: int = HALVES, seed: int = 0
+    metric: str, features: Features, labels: Labels, *, resamples: int = PAIRS, seed: int = 0
 ) -> tuple[float, Floats, Floats]:
-    """The score of a teacher, with its half-samples and its scores for permuted labels.
+    """The score of a teacher, with its subsamples and its scores for permuted labels.
 
-    A half-sample keeps the labels of half of each class, drawn without replacement; the rest is
-    unlabeled. The variance of such halves about their mean is that of the whole about its
-    expectation (Shao and Wu, Annals of Statistics 1989). Copies of an image, which the bootstrap
-    draws, would count as agreement. Every teacher gets the same draws, so that differences between
+    Two subsamples of each class that leave out different images are scored. Half of the squared
+    difference of two disjoint halves has exactly the variance of the score of a half in
+    expectation, whatever the metric; half of that is the variance of the whole where variances
+    fall with the number of images. A smooth metric is biased in other ways with half of its labels
+    (LogME fits them all), so that a quarter is left out: the less smooth a statistic is, the more
+    must be (Shao and Wu, Annals of Statistics 1989). Copies of an image, which the bootstrap draws,
+    would count as agreement. Every teacher gets the same draws, so that differences between
     teachers can be compared draw by draw.
 
     Args:
         metric: a name in METRICS.
         features: of N images.
         labels: [N], -1 for an unlabeled image.
-        resamples: how many halves; 0 for none, and no permutations.
+        resamples: how many pairs; 0 for none, and no permutations.
         seed: of all draws.
 
     Returns:
-        The score; the halves, moved to it and scaled so that their standard deviation is its
-        standard error; and the permutations. The latter two may be empty, or hold NaN where the
-        labels that were kept could not be scored.
+        The score; one number about it per pair, whose standard deviation is its standard error;
+        and the permutations. The latter two may be empty, or hold NaN where the labels that were
+        kept could not be scored.
 
     Raises:
         RankingError: the teacher cannot be scored.
@@ -48,16 +60,20 @@ def measure(
     known = labels[check_input(features, labels)]
     scorer = prepare(metric, features, labels)
     value = scorer(known)
-    kept, width = draw_halves(known, rng, resamples)
-    halves: Floats = np.array([scorer(np.where(half, known, -1)) for half in kept])
+    kept, widths = draw_pairs(metric, known, rng, resamples)
+    scores = np.array([[scorer(np.where(one, known, -1)) for one in pair] for pair in kept])
     permutations = [scorer(rng.permutation(known)) for _ in range(min(resamples, PERMUTATIONS))]
-    if np.isfinite(halves).any():
-        halves = value + (halves - float(np.nanmean(halves))) / width
-    return value, halves, np.array(permutations)
+    apart = np.diff(scores.reshape(-1, 2))[:, 0] / 2
+    subsamples = value + apart / widths / np.sqrt(EXCESS.get(metric, 1.0))
+    return value, subsamples, np.array(permutations)
 
 
 def prepare(metric: str, features: Features, labels: Labels) -> Scorer:
-    """A scorer of the metric, which gives NaN for labels that cannot be scored."""
+    """A scorer of the metric, which gives NaN for labels that cannot be scored.
+
+    Images that are left out are as good as not there; of metrics in SCORERS they keep their part in
+    what is prepared once.
+    """
     labeled = np.flatnonzero(labels >= 0)
     prepared = SCORERS[metric](features, labels) if metric in SCORERS else None
 
@@ -66,7 +82,8 @@ def prepare(metric: str, features: Features, labels: Labels) -> Scorer:
             return prepared(known)
         changed = labels.copy()
         changed[labeled] = known
-        return METRICS[metric](features, changed)
+        there = np.delete(np.arange(len(labels)), labeled[known < 0])
+        return METRICS[metric](features.rows(there), changed[there])
 
     first = score(labels[labeled])  # raises what makes the teacher fail
 
@@ -81,65 +98,72 @@ def prepare(metric: str, features: Features, labels: Labels) -> Scorer:
     return score_again
 
 
-def draw_halves(
-    labels: Labels, rng: np.random.Generator, draws: int
-) -> tuple[NDArray[np.bool_], float]:
-    """Halves of each class, drawn without replacement.
+def draw_pairs(
+    metric: str, labels: Labels, rng: np.random.Generator, draws: int
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Pairs of subsamples of each class that leave out different images, and equally many.
 
-    Of an odd class one image more or less is kept. Two images of every class stay, and of a class
-    of two both or one of them; two of one class always do, since a score needs a pair.
+    Of a class of two, one image is left out or none; two of one class always stay, since a score
+    needs a pair.
 
     Args:
+        metric: a name in METRICS, for which half or a quarter of each class is left out, an image
+            at least.
         labels: [L], classes, one of them of two images at least.
         rng: of the draws.
-        draws: how many.
+        draws: how many pairs.
 
     Returns:
-        Which images are kept [draws, L], and the standard deviation of the mean of those that are
-        kept over the standard error of the mean of all: 1 for even classes. No half is returned
-        where nothing can be left out.
+        Which images are kept [draws, 2, L], and the standard deviation of half the difference of
+        two such means over the standard error of the mean of all, [draws]: 1 for disjoint halves.
+        No pair is returned where nothing can be left out.
     """
+    part = 0.5 if metric in HALVED else QUARTER
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    kept = np.zeros((draws, len(labels)), dtype=np.bool_)
-    spread = 0.0
-    for half in kept:
-        sizes = [_draw_size(len(members), rng) for members in classes]
-        while max(sizes) < 2:
-            sizes = [_draw_size(len(members), rng) for members in classes]
-        for members, size in zip(classes, sizes, strict=True):
-            half[rng.permutation(members)[:size]] = True
-            spread += len(labels) * size * (1 - size / len(members)) / sum(sizes) ** 2
-    return (kept, float(np.sqrt(spread / draws))) if spread else (kept[:0], 1.0)
+    counts = np.array([*map(len, classes)])
+    kept = np.ones((draws, 2, len(labels)), dtype=np.bool_)
+    widths: list[float] = []
+    if counts.max() < 3 and np.sum(counts == 2) < 2:
+        return kept[:0], np.empty(0)
+    for pair in kept:
+        out = _draw_out(counts, part, rng)
+        while not out.any() or (counts - out).max() < 2:
+            out = _draw_out(counts, part, rng)
+        for members, count in zip(classes, out, strict=True):
+            order = rng.permutation(members)
+            pair[0, order[:count]] = pair[1, order[len(order) - count :]] = False
+        widths.append(np.sqrt(len(labels) * out.sum() / 2) / (counts - out).sum())
+    return kept, np.array(widths)
 
 
-def _draw_size(count: int, rng: np.random.Generator) -> int:
-    """How many of a class are kept."""
-    if count <= 2:
-        return count - int(rng.integers(count))
-    return max(2, (count + int(rng.integers(2))) // 2)
+def _draw_out(counts: NDArray[np.intp], part: float, rng: np.random.Generator) -> NDArray[np.intp]:
+    """How many of each class are left out."""
+    out = (counts * part + rng.random(len(counts))).astype(np.intp).clip(1, counts // 2)
+    return np.where(counts > 2, out, (counts == 2) * rng.integers(2, size=len(counts)))
 
 
 def find_interval(
-    metric: str, score: float, halves: Floats, labels: Labels
+    metric: str, score: float, subsamples: Floats, labels: Labels
 ) -> tuple[float, float] | None:
-    """95 % interval of a score, by Student's t with L - C degrees of freedom.
+    """95 % interval of a score, by Student's t.
 
-    That of a fraction of images is no narrower than Wilson's, and stays in 0..1.
+    Its degrees of freedom are L - C, or the pairs of subsamples where these are fewer. The interval
+    of a fraction of images is no narrower than Wilson's, and stays in 0..1.
 
     Args:
         metric: a name in METRICS or UNLABELED.
         score: of the teacher.
-        halves: of `measure`.
+        subsamples: of `measure`.
         labels: [N], -1 for an unlabeled image.
 
     Returns:
         Its ends; None where no error is known.
     """
     known = labels[labels >= 0]
-    if not len(halves):
+    if not len(subsamples):
         return None
-    freedom = max(1, len(known) - len(np.unique(known)))
-    reach = t_quantile(freedom) * standard_error(halves)
+    freedom = max(1, min(len(known) - len(np.unique(known)), len(subsamples)))
+    reach = t_quantile(freedom) * standard_error(subsamples)
     low, high = score - reach, score + reach
     if metric in HIT_RATES:
         least, most = wilson(score * len(known), len(known))
@@ -147,7 +171,7 @@ def find_interval(
     return (low, high) if low < high else None
 
 
-def standard_error(halves: Floats) -> float:
-    """Standard deviation of the halves that could be scored; 0 where fewer than half were."""
-    known = halves[np.isfinite(halves)]
-    return float(known.std(ddof=1)) if len(known) > max(1, len(halves) // 2) else 0.0
+def standard_error(subsamples: Floats) -> float:
+    """Standard deviation of the subsamples that were scored; 0 where half or fewer were."""
+    known = subsamples[np.isfinite(subsamples)]
+    return float(known.std(ddof=1)) if len(known) > max(1, len(subsamples) // 2) else 0.0

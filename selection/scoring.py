@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selection.metrics import METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_labels
 from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
-from selection.resampling import HALVES, HIT_RATES, find_interval, measure
+from selection.resampling import HIT_RATES, PAIRS, find_interval, measure
 from selection.shares import POWER, SHAREABLE, choose, share_by_power
 from selection.significance import count_error, find_better, find_chance
 from zoo.errors import RankingError
@@ -30,7 +30,12 @@ METRIC = "linear_probe,logme"
 BLIND_METRIC = "agreement"
 """The default metric without labels."""
 
-SCORES_FORMAT = "2"
+KNOWN = 1 / 3
+"""Degrees of freedom of a difference of scores, per pair of subsamples. The squared errors of equal
+teachers vary as with 15 to 27 for 30 pairs, and the largest of many ratios has one of the smallest:
+with a third, equal teachers are separated as rarely as they should be (docs/metrics.md)."""
+
+SCORES_FORMAT = "3"
 """Version of the stored scores: raise it when the file changes, or a metric gives other scores."""
 
 
@@ -42,7 +47,7 @@ def rank(
     power: float = POWER,
     top: int | None = None,
     seed: int = 0,
-    resamples: int = HALVES,
+    resamples: int = PAIRS,
     domains: Mapping[str, str] = {},
     failures: Mapping[str, str] = {},
     controls: Mapping[str, Features] = {},
@@ -51,7 +56,7 @@ def rank(
 ) -> Ranking:
     """Order teachers by how close they are to the task that labels describe.
 
-    Every teacher gets the same half-samples, so its interval does not depend on the other teachers.
+    Every teacher gets the same subsamples, so its interval does not depend on the other teachers.
     A teacher's `rank` is 1 + the number of teachers that are significantly better by the first
     metric: of all claims about pairs of teachers and controls in a ranking, none is wrong with a
     probability of 95 % (`significance.find_better`). Teachers of one rank do not differ
@@ -67,9 +72,9 @@ def rank(
             commas between.
         power: the larger, the more the nearest teachers get; finite, 0 is equal shares.
         top: number of teachers that get a share, close and not redundant; None for all.
-        seed: of the half-samples.
-        resamples: half-samples for the intervals; 0 for none, and then no teacher is significantly
-            worse.
+        seed: of the subsamples.
+        resamples: pairs of subsamples for the intervals; 0 for none, and then no teacher is
+            significantly worse.
         domains: what each teacher's images show, by name.
         failures: why a teacher could not be run, by name; it becomes a failed row.
         controls: features of the same images from domain-agnostic baselines, by name.
@@ -141,7 +146,7 @@ def _describe(
     rows: list[RankedTeacher] = []
     for name in _order(scored):
         row, own = scored[name], name in teachers
-        low, high = find_interval(metrics[0], _score(row), row.halves, labels) or (None, None)
+        low, high = find_interval(metrics[0], _score(row), row.subsamples, labels) or (None, None)
         rows.append(
             RankedTeacher(
                 name=name,
@@ -198,18 +203,18 @@ def _measure(
 ) -> ScoreSamples:
     """Scores of one teacher by each metric; `known` has those of metrics without labels."""
     scores: dict[str, float] = {}
-    halves = permutations = np.empty(0)
+    subsamples = permutations = np.empty(0)
     for name in metrics:
         if name in known:
             scores[name] = known[name]
         elif not scores:
             measured = measure(name, outputs, labels, resamples=resamples, seed=seed)
-            scores[name], halves, permutations = measured
+            scores[name], subsamples, permutations = measured
         else:
             scores[name] = METRICS[name](outputs, labels)
     if not all(math.isfinite(value) for value in scores.values()):
         raise RankingError("its score is not a finite number")
-    return ScoreSamples(scores, halves, permutations)
+    return ScoreSamples(scores, subsamples, permutations)
 
 
 def _score(row: ScoreSamples) -> float:
@@ -237,13 +242,14 @@ def _order(scored: Mapping[str, ScoreSamples]) -> list[str]:
 def _find_beaten(
     scored: Mapping[str, ScoreSamples], metric: str, labeled: int, classes: int
 ) -> dict[str, set[str]]:
-    """By teacher and control, which are significantly better; nothing without half-samples."""
-    scores, halves = _stack(scored, "halves")
-    if not halves.size:
+    """By teacher and control, which are significantly better; nothing without subsamples."""
+    scores, subsamples = _stack(scored, "subsamples")
+    if not subsamples.size:
         return {}
     least = count_error(scores, labeled) if metric in HIT_RATES else 0.0
     names = np.array([*scored])
-    better = find_better(scores, halves, freedom=max(1, labeled - classes), least=least)
+    freedom = max(1, min(labeled - classes, subsamples.shape[1] * KNOWN))
+    better = find_better(scores, subsamples, freedom=freedom, least=least)
     return {name: {*names[column].tolist()} for name, column in zip(scored, better.T, strict=True)}
 
 
@@ -267,12 +273,12 @@ class ScoreSamples:
 
     Attributes:
         scores: by metric.
-        halves: half-samples of the first metric's score, see `resampling.measure`; empty without.
+        subsamples: subsamples of the first metric's score, see `resampling.measure`; empty without.
         permutations: the first metric's scores for permuted labels; empty without.
     """
 
     scores: dict[str, float]
-    halves: Floats
+    subsamples: Floats
     permutations: Floats
 
 
@@ -296,12 +302,12 @@ class ScoreStore:
         with suppress(OSError, ValueError, KeyError):
             arrays, metadata = read_tensors(path, identity)
             return ScoreSamples(
-                json.loads(metadata["scores"]), arrays["halves"], arrays["permutations"]
+                json.loads(metadata["scores"]), arrays["subsamples"], arrays["permutations"]
             )
         scored = compute()
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            arrays = {"halves": scored.halves, "permutations": scored.permutations}
+            arrays = {"subsamples": scored.subsamples, "permutations": scored.permutations}
             write_tensors(path, arrays, {**identity, "scores": json.dumps(scored.scores)})
         return scored
 

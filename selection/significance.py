@@ -16,14 +16,14 @@ LEVEL = 0.05
 DRAWS = 2000
 """Random rankings of equal teachers that the largest difference is compared with."""
 LEAST = 20
-"""Half-samples that all teachers share, without which nothing is claimed."""
+"""Subsamples that all teachers share, without which nothing is claimed."""
 BLOCK = 1 << 22
 """Numbers that are held at once."""
 
 
 def find_better(
     scores: Floats,
-    halves: Floats,
+    subsamples: Floats,
     *,
     freedom: float,
     least: Floats | float = 0.0,
@@ -31,36 +31,36 @@ def find_better(
 ) -> NDArray[np.bool_]:
     """Which of T teachers are significantly better than which.
 
-    A difference is divided by its standard error, from the half-samples that both share. The
+    A difference is divided by its standard error, from the subsamples that both share. The
     largest of all pairs is compared with that of `DRAWS` rankings of equal teachers whose scores
-    correlate as the halves do, divided by errors that are known as badly; pairs that are beyond
+    correlate as the subsamples do, divided by errors that are known as badly; pairs that are beyond
     95 % of these differ. The rest is compared again without them, until nothing is added (Romano
     and Wolf, JASA 2005). Whoever is better than a teacher is better than those that it beats.
 
     Args:
         scores: [T].
-        halves: [T, B] of `resampling.measure`, with the same draws for all; NaN where there is no
-            score. Of a teacher with half of them or more nothing is claimed.
+        subsamples: [T, B] of `resampling.measure`, with the same draws for all; NaN where there is
+            no score. Of a teacher with half of them or more nothing is claimed.
         freedom: degrees of freedom of the errors, at least 1; no more than B - 1 count.
-        least: standard errors of differences, [T, T], that count where the halves show less.
+        least: standard errors of differences, [T, T], that count where the subsamples show less.
         seed: of the rankings of equal teachers.
 
     Returns:
         [T, T], whether the teacher of the row is better than that of the column.
 
     Example:
-        >>> halves = np.random.default_rng(0).normal(size=(2, 60)) + [[5], [-5]]
-        >>> find_better(np.array([5.0, -5.0]), halves, freedom=30).tolist()
+        >>> subsamples = np.random.default_rng(0).normal(size=(2, 60)) + [[5], [-5]]
+        >>> find_better(np.array([5.0, -5.0]), subsamples, freedom=30).tolist()
         [[False, True], [False, False]]
     """
-    finite = np.isfinite(halves)
+    finite = np.isfinite(subsamples)
     usable = finite.mean(axis=1) > 0.5
     known = finite[usable].all(axis=0)
     first, second = np.triu_indices(len(scores), k=1)
     better = np.zeros((len(scores), len(scores)), dtype=np.bool_)
-    if known.sum() < max(LEAST, halves.shape[1] / 2) or not len(first):
+    if known.sum() < max(LEAST, subsamples.shape[1] / 2) or not len(first):
         return better
-    offsets = np.where(usable[:, None], halves, 0.0)[:, known]
+    offsets = np.where(usable[:, None], subsamples, 0.0)[:, known]
     offsets = offsets - offsets.mean(axis=1, keepdims=True)
     errors = (offsets[first] - offsets[second]).std(axis=1, ddof=1)
     believed = np.maximum(errors, np.broadcast_to(least, better.shape)[first, second])
@@ -90,7 +90,7 @@ def _largest_by_chance(
 ) -> float:
     """95th percentile of the largest difference of some pairs of equal teachers, in errors.
 
-    Pairs whose halves do not differ at all count as independent (Bonferroni).
+    Pairs whose subsamples do not differ at all count as independent (Bonferroni).
     """
     draw, most = np.random.default_rng(seed), offsets.shape[1] - 1
     rows = draw.normal(size=(DRAWS, offsets.shape[1])) @ offsets.T / np.sqrt(most)

@@ -47,7 +47,7 @@ SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
     "linear_probe": prepare_linear_probe,
     "logme": prepare_logme,
 }
-"""Those that are prepared once for all half-samples and permutations."""
+"""Those that are prepared once for all subsamples and permutations."""
 
 UNLABELED: dict[str, Callable[[Mapping[str, Features]], dict[str, float]]] = {
     "agreement": agreement,

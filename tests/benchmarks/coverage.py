@@ -1,12 +1,13 @@
 """Do the claims of a ranking hold? Coverage of its intervals, false claims, and power, simulated.
 
 python -m tests.benchmarks.coverage prints the tables of docs/metrics.md; --data DIR, of folders
-TARGET/train with class folders, adds the features of embedded teachers. --tasks, --rankings,
+TARGET/train with class folders, adds the features of an embedded teacher. --tasks, --rankings,
 --metrics and --labels make it shorter.
 """
 
 import argparse
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,16 @@ def draw_gaussian(rng, labels, classes, unlabeled, signal=SIGNAL):
     centers = signal * np.random.default_rng(99).normal(size=(classes, WIDTH))
     truth = np.arange(labels * classes + unlabeled) % classes
     rows = rng.normal(size=(len(truth), WIDTH)) + centers[truth]
-    return wrap(rows), np.where(np.arange(len(truth)) < labels * classes, truth, -1)
+    return replace(wrap(rows), logits=rows.astype(np.float32)), np.where(
+        np.arange(len(truth)) < labels * classes, truth, -1
+    )
 
 
 def draw_real(rng, features, truth, labels, classes, unlabeled):
     """A task of real features: some images of the first classes, the rest in part unlabeled."""
     order = rng.permutation(np.flatnonzero(truth < classes))
     known = np.concatenate([order[truth[order] == c][:labels] for c in range(classes)])
-    rest = np.setdiff1d(order, known)[:unlabeled]
+    rest = order[~np.isin(order, known)][:unlabeled]
     hidden = np.full(len(rest), -1)
     return features.rows(np.r_[known, rest]), np.r_[truth[known], hidden]
 
@@ -43,29 +46,29 @@ def cover(metric, draw, tasks):
     """Fraction of intervals that hold the mean score of all tasks; width of one over its ideal."""
     found = []
     for seed in range(tasks):
-        features, labels = draw(np.random.default_rng(seed))
-        score, halves, _ = measure(metric, features, labels, seed=seed)
-        found.append((score, *(find_interval(metric, score, halves, labels) or (score, score))))
+        features, labels = draw(np.random.default_rng([seed, 1]))
+        score, subsamples, _ = measure(metric, features, labels, seed=seed)
+        found.append((score, *(find_interval(metric, score, subsamples, labels) or (score, score))))
     scores, lows, highs = np.array(found).T
     inside = (lows <= scores.mean()) & (scores.mean() <= highs)
     return inside.mean(), (highs - lows).mean() / (3.92 * scores.std(ddof=1))
 
 
-def read_pools(folder):
+def read_pools(options):
     """Features and labels of the images of some targets, by the first embedded teacher."""
     card = list_cards()[0]
-    for place in sorted(path for path in folder.iterdir() if (path / "train").is_dir()):
-        images = read_images(place / "train")
-        yield place.name, extract_features([card], images).features[card.name], images.labels
+    for name in options.targets if options.data else ():
+        images = read_images(options.data / name / "train")
+        yield name, extract_features([card], images).features[card.name], images.labels
 
 
 def show_intervals(options):
     print("| features | classes | labels per class | unlabeled |", *options.metrics, sep=" | ")
-    worlds: list[tuple[str, Any]] = [("Gaussian", draw_gaussian)]
-    for name, features, truth in read_pools(options.data) if options.data else ():
-        worlds.append((name, partial(draw_real, features=features, truth=truth)))
-    for name, draw in worlds:
-        for classes in options.classes:
+    worlds: list[tuple[str, int, Any]] = [("Gaussian", 99, draw_gaussian)]
+    for name, features, truth in read_pools(options):
+        worlds.append((name, truth.max() + 1, partial(draw_real, features=features, truth=truth)))
+    for name, most, draw in worlds:
+        for classes in (count for count in options.classes if count <= most):
             for labels in options.labels:
                 for unlabeled in (0, UNLABELED):
                     task = partial(draw, labels=labels, classes=classes, unlabeled=unlabeled)
@@ -77,7 +80,7 @@ def show_intervals(options):
 
 def draw_zoo(seed, classes, labels, signals):
     """Teachers of independent noise on the same images."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 1])  # other numbers than those of the subsamples
     drawn = [draw_gaussian(rng, labels, classes, 0, signal) for signal in signals]
     return {f"t{i:02}": features for i, (features, _) in enumerate(drawn)}, drawn[0][1]
 
@@ -110,6 +113,7 @@ def show_families(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--targets", nargs="+", default=["digits", "flowers"], help="in DIR")
     parser.add_argument("--what", choices=("intervals", "families", "both"), default="both")
     parser.add_argument("--metrics", nargs="+", default=["linear_probe", "knn", "parc", "logme"])
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 3])

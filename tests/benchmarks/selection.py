@@ -1,15 +1,14 @@
-"""Does a metric pick the teacher whose student is best? Every cell is stored, none runs twice.
+"""Does a metric pick the best teacher? Every task is stored, none runs twice.
 
 python -m tests.benchmarks.selection --data DIR --out CELLS fills the folder CELLS, then prints the
-tables; DIR holds TARGET/train and TARGET/test. Several processes may fill one folder: --part 0/2
-and --part 1/2.
+tables; DIR holds TARGET/train and TARGET/test. The images are those of `tests.benchmarks.paper`,
+so that features of its cache serve. Several processes may fill one folder: --part 0/2 and
+--part 1/2. --students K also trains the student of each teacher alone, for the first K draws.
 """
 
 import argparse
 import json
 import sys
-from collections import defaultdict
-from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from scipy.stats import rankdata, weightedtau
 from distill import Recipe, train
 from distill.evaluation.evaluate import evaluate
 from selection import METRIC, METRICS, UNLABELED
-from selection.shares import choose, share_by_power
+from tests.benchmarks.paper import GENERIC, POOL, SIZES, TESTED, some
 from tests.benchmarks.reference_metrics import kite, rsa
 from zoo import extract_features, keep_freed_memory, list_cards, read_images
 from zoo.errors import RankingError
@@ -30,156 +29,154 @@ from zoo.system.files import write_atomic
 
 COMBINED = (
     "parc,knn", "parc,logme", "linear_probe,logme", "knn,logme", "cka,logme", "leep,logme",
-    "knn,linear_probe", "parc,knn,logme",
+    "knn,linear_probe", "leep,linear_probe", "leep,knn", "parc,knn,logme",
+    "leep,linear_probe,logme",
 )  # fmt: skip
 """Combinations that are tried, by the mean of ranks."""
 
+STATIC = f"always {GENERIC}"
+"""The choice of those who rank nothing: the largest network of ImageNet, then the next largest."""
 
-@cache
-def read_all(folder, labels, seed):
-    """The images of a target with few labels, and its test images."""
-    return read_images(folder / "train").keep_labels(labels, seed), read_images(folder / "test")
-
-
-def targets_of(options):
-    return sorted(path for path in options.data.iterdir() if path.is_dir())
+FIRST = 3
+"""Teachers that may be tried out."""
 
 
-def cell_path(options, target, seed, teacher):
-    return options.out / f"{target}-{options.labels}-{seed}-{teacher}.json"
+def tasks_of(options):
+    """Paths of the cells, and their folder, labels per class and draw."""
+    folders = sorted(path for path in options.data.iterdir() if (path / "train").is_dir())
+    for seed, folder, labels in product(range(options.draws), folders, options.labels):
+        yield options.out / f"{folder.name}-{labels}-{seed}.json", folder, labels, seed
 
 
 def fill(options):
-    """Run the cells of this part that are missing."""
+    """Run the tasks of this part that are missing."""
     part, parts = map(int, options.part.split("/"))
-    cards, number = list_cards(), 0
-    for seed in options.seeds:
-        for folder in targets_of(options):
-            for name in ("none", *(card.name for card in cards)):
-                path, number = cell_path(options, folder.name, seed, name), number + 1
-                if path.exists() or number % parts != part:
-                    continue
-                images, test = read_all(folder, options.labels, seed)
-                seen = extract_features(cards, images).features
-                cell = measure(images, test, seen, name, options, seed)
-                write_atomic(path, json.dumps(cell))
-                print(path.name, cell, file=sys.stderr, flush=True)
+    for number, (path, folder, labels, seed) in enumerate(tasks_of(options)):
+        if number % parts != part:
+            continue
+        cell = json.loads(path.read_text()) if path.exists() else {}
+        images = some(read_images(folder / "train"), options.pool).keep_labels(labels, seed)
+        test = some(read_images(folder / "test"), options.tested)
+        cards = [card for card in list_cards() if card.name != folder.name]
+        if "scores" not in cell:
+            seen, shown = (extract_features(cards, each).features for each in (images, test))
+            cell["teachers"] = [*seen]
+            cell["frozen"] = [probe_accuracy(images, test, seen[n], shown[n]) for n in seen]
+            cell["scores"] = score_task(images.sample(seed=seed), cards)
+        if seed < options.students and "student" not in cell:
+            seen = extract_features(cards, images).features
+            cell["student"] = [teach(images, test, seen, name, options) for name in seen]
+        write_atomic(path, json.dumps(cell))
+        print(path.name, file=sys.stderr, flush=True)
 
 
-def measure(images, test, seen, name, options, seed):
+def teach(images, test, seen, name, options):
     """Test accuracy of the student of one teacher alone."""
     trained = train(
-        images,
-        Recipe(updates=options.updates, seed=seed),
-        arch="mobilenetv3_small_100",
-        features=seen,
-        shares={} if name == "none" else {name: 1.0},
-        objective="source",
-    )
-    result = evaluate(trained.network, test, images.classes, trained.preprocessing)
-    return {"accuracy": result.accuracy, "images": result.images, "updates": options.updates}
+        images, Recipe(updates=options.updates), arch="mobilenetv3_small_100", features=seen,
+        shares={name: 1.0}, objective="target", image_size=SIZES["real"],
+    )  # fmt: skip
+    return evaluate(trained.network, test, images.classes, trained.preprocessing).accuracy
 
 
 def probe_accuracy(images, test, seen, shown):
     """Test accuracy of a ridge probe on the few labels, its strength chosen by cross-validation."""
-    both = [
-        standardize(np.concatenate([one.embeddings, other.embeddings])) / one.embeddings.shape[1]
-        for one, other in zip(seen, shown, strict=True)
-    ]
-    rows, labeled = np.concatenate(both, axis=1), images.labels >= 0
+    rows = standardize(np.concatenate([seen.embeddings, shown.embeddings]))
+    labeled = images.labels >= 0
     known, labels = rows[: len(images)][labeled], images.labels[labeled]
     weights, intercept = fit_ridge(known, labels, ridge_leave_one_out(known, labels)[1])
     answers = (rows[len(images) :] @ weights + intercept).argmax(axis=1)
-    named = [images.classes[answer] for answer in answers]
-    truth = [test.classes[label] for label in test.labels]
-    return float(np.mean([one == other for one, other in zip(named, truth, strict=True)]))
+    truth = [images.classes.index(test.classes[label]) for label in test.labels]
+    return float((answers == np.array(truth)).mean())
 
 
-def read_students(options, target, seed, names):
-    """Accuracy of each teacher's student, NaN for all where a cell is missing."""
-    paths = [cell_path(options, target, seed, name) for name in names]
-    if not all(path.exists() for path in paths):
-        return [np.nan] * len(names)
-    return [json.loads(path.read_text())["accuracy"] for path in paths]
-
-
-def judge_all(options, cards):
-    """Scores {metric: [task, teacher]}, truths {truth: [task, teacher]}, sets {set: [task]}."""
-    names = [card.name for card in cards]
-    scores, sets = defaultdict(list), defaultdict(list)
-    truths, targets = {"student": [], "frozen": []}, []
-    for seed, folder in product(options.seeds, targets_of(options)):
-        images, test = read_all(folder, options.labels, seed)
-        seen, shown = (
-            extract_features(cards, images).features,
-            extract_features(cards, test).features,
-        )
-        probe = images.sample(seed=seed)
-        asked, controls = extract_features(cards, probe).features, extract_controls(probe)
-        targets.append(folder.name)
-        truths["student"].append(read_students(options, folder.name, seed, names))
-        truths["frozen"].append(
-            [probe_accuracy(images, test, [seen[name]], [shown[name]]) for name in names]
-        )
-        row = score_task(asked, controls, probe.labels, names)
-        row["chance"] = np.random.default_rng(len(targets)).random(len(names))
-        for metric, values in row.items():
-            scores[metric].append(values)
-        for title, chosen in choose_sets(dict(zip(names, row["knn"], strict=True)), asked):
-            looks = [[look[name] for name in chosen] for look in (seen, shown)]
-            sets[title].append(100 * probe_accuracy(images, test, *looks))
-        print(folder.name, seed, file=sys.stderr, flush=True)
-    arrays = [
-        {key: np.array(rows) for key, rows in each.items()} for each in (scores, truths, sets)
-    ]
-    return *arrays, np.array(targets)
-
-
-def score_task(asked, controls, labels, names):
-    """What each metric says of each teacher."""
-    row = {
-        metric: np.array([score(function, asked[name], labels) for name in names])
+def score_task(images, cards):
+    """What each metric says of each teacher, to six digits: {metric: [T]}, None for nothing."""
+    seen, controls = extract_features(cards, images).features, extract_controls(images)
+    found = {
+        metric: [score(function, each, images.labels) for each in seen.values()]
         for metric, function in METRICS.items()
     }
-    for name, function, reference in (("rsa", rsa, START), ("kite", kite, RANDOM)):
-        row[name] = np.array(
-            [score(function, asked[one], labels, controls[reference]) for one in names]
-        )
-    for combination in COMBINED:
-        row[combination] = np.mean([rankdata(row[m]) for m in combination.split(",")], axis=0)
-    for name, function in UNLABELED.items():
-        blind = function(asked)
-        row[f"{name} (no labels)"] = np.array([blind[one] for one in names])
-    return row
-
-
-def choose_sets(scores, asked):
-    """Sets of teachers, by name of the set."""
-    order = sorted(scores, key=lambda name: -scores[name])
-    yield "all", order
-    yield "best by kNN", order[:1]
-    shares = share_by_power(scores, 12)
-    for count in (3, 5):
-        yield f"{count} best by kNN", order[:count]
-        yield f"{count} chosen by `--top {count}`", [*choose(shares, asked, count)]
+    for metric, function, reference in (("rsa", rsa, START), ("kite", kite, RANDOM)):
+        found[metric] = [
+            score(function, each, images.labels, controls[reference]) for each in seen.values()
+        ]
+    for metric, function in UNLABELED.items():
+        found[f"{metric} (no labels)"] = [float(f"{x:.6g}") for x in function(seen).values()]
+    return found
 
 
 def score(function, features, labels, *reference):
     try:
-        return function(features, labels, *reference)
+        return float(f"{function(features, labels, *reference):.6g}")
     except RankingError:
-        return -1e9
+        return None
 
 
-def judge(scores, truth):
-    """Per task: weighted tau, regret of the first pick, whether the best is among the first 3."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    tau = [weightedtau(one, other)[0] for one, other in zip(truth, scores, strict=True)]
-    first = truth[np.arange(len(truth)), order[:, 0]]
-    best = truth.argmax(axis=1)
-    return np.array(
-        [tau, 100 * (truth.max(axis=1) - first), (order[:, :3] == best[:, None]).any(1)]
+def judge(cells, truth):
+    """By metric and task: weighted tau, regret of the first pick, and of the best of the first 3.
+
+    Returns:
+        {metric: [tasks, 3]}; regrets in points of accuracy.
+    """
+    judged = {}
+    for number, cell in enumerate(cells):
+        names, reached = cell["teachers"], 100 * np.array(cell[truth])
+        table = {
+            metric: np.array([-np.inf if each is None else each for each in scores])
+            for metric, scores in cell["scores"].items()
+        }
+        for combination in COMBINED:
+            ranks = [rankdata(table[metric]) for metric in combination.split(",")]
+            table[combination] = np.mean(ranks, axis=0) + 1e-6 * rankdata(table["logme"])
+        generic = GENERIC[:-1]
+        table[STATIC] = np.array([name.startswith(generic) * ord(name[-1]) for name in names])
+        table["chance"] = np.random.default_rng(number).random(len(names))
+        for metric, scores in table.items():
+            order = np.argsort(-scores, kind="stable")
+            gone = reached.max() - np.maximum.accumulate(reached[order])
+            tau = weightedtau(reached, scores)[0]
+            judged.setdefault(metric, []).append((tau, gone[0], gone[FIRST - 1]))
+    return {metric: np.array(rows) for metric, rows in judged.items()}
+
+
+def show(options):
+    """A table for each truth and number of labels: means over tasks, intervals over targets."""
+    stored = json.loads(options.save.read_text()) if options.save and options.save.exists() else {}
+    cells = {
+        path.stem: json.loads(path.read_text()) for path, *_ in tasks_of(options) if path.exists()
+    }
+    for truth, labels in product(("frozen", "student"), (*options.labels, None)):
+        known = {
+            key: cell for key, cell in cells.items()
+            if truth in cell and (labels is None or key.split("-")[-2] == str(labels))
+        }  # fmt: skip
+        if known:
+            print(f"\nTruth: {truth}; {labels or 'all'} labels per class; {len(known)} tasks.\n")
+            show_table(judge(known.values(), truth), [key.split("-")[0] for key in known])
+            spread = [np.ptp(cell[truth]) for cell in known.values()]
+            print(f"\nThe best teacher is {100 * np.mean(spread):.1f} points above the worst.")
+    if options.save:
+        stored[options.data.name] = cells
+        write_atomic(options.save, json.dumps(stored) + "\n")
+
+
+def show_table(judged, targets):
+    draws = draw_tasks(np.array(targets))
+    print(
+        f"| metric | weighted tau | regret of the first, points | less {METRIC}'s | less that of "
+        f"{STATIC} | regret of the best of {FIRST} | less that of {STATIC} |\n" + 7 * "|---" + "|"
     )
+    for metric, rows in sorted(judged.items(), key=lambda each: each[1][:, 1].mean()):
+        told = [
+            interval(rows[:, 0], draws, "{:.2f}"),
+            interval(rows[:, 1], draws, "{:.1f}"),
+            interval(rows[:, 1] - judged[METRIC][:, 1], draws, "{:+.1f}"),
+            interval(rows[:, 1] - judged[STATIC][:, 1], draws, "{:+.1f}"),
+            interval(rows[:, 2], draws, "{:.1f}"),
+            interval(rows[:, 2] - judged[STATIC][:, 2], draws, "{:+.1f}"),
+        ]
+        print(f"| {metric} | " + " | ".join(told) + " |")
 
 
 def draw_tasks(targets):
@@ -192,38 +189,9 @@ def draw_tasks(targets):
     ]
 
 
-def show(options):
-    """A table for each truth: means over tasks, with 95 % intervals from resampling targets."""
-    cards = list_cards()
-    scores, truths, sets, targets = judge_all(options, cards)
-    for truth, title in (("student", "the student"), ("frozen", "a probe on the frozen teacher")):
-        known = np.flatnonzero(np.isfinite(truths[truth]).all(axis=1))
-        if not len(known):
-            continue
-        draws = draw_tasks(targets[known])
-        print(f"\nTruth: test accuracy of {title}; {len(known)} tasks, {len(cards)} teachers.\n")
-        print(
-            "| metric | weighted tau | regret of the first, points | less the default's "
-            "| best in the first 3 |\n|---|---|---|---|---|"
-        )
-        usual = judge(scores[METRIC][known], truths[truth][known])[1]
-        for metric, values in scores.items():
-            tau, regret, found = judge(values[known], truths[truth][known])
-            told = [
-                interval(tau, draws, "{:.2f}"),
-                interval(regret, draws, "{:.1f}"),
-                "" if metric == METRIC else interval(regret - usual, draws, "{:+.1f}"),
-                interval(found, draws, "{:.0%}"),
-            ]
-            print(f"| {metric} | " + " | ".join(told) + " |")
-        spread = 100 * np.ptp(truths[truth][known], axis=1).mean()
-        print(f"\nThe best teacher is {spread:.1f} points above the worst, on average.")
-    print("\n| teachers side by side | test accuracy of a frozen probe |\n|---|---|")
-    for title, values in sets.items():
-        print(f"| {title} | {interval(values, draw_tasks(targets), '{:.1f}')} |")
-
-
 def interval(values, draws, form):
+    if not values.any():
+        return ""
     low, high = np.percentile([values[draw].mean() for draw in draws], (2.5, 97.5))
     return f"{form.format(values.mean())} ({form.format(low)} to {form.format(high)})"
 
@@ -232,9 +200,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--labels", type=int, default=10)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--labels", type=int, nargs="+", default=[10, 4])
+    parser.add_argument("--draws", type=int, default=5, help="of the labels")
+    parser.add_argument("--pool", type=int, default=POOL, help="images to train on, at most")
+    parser.add_argument("--tested", type=int, default=TESTED, help="images to test on, at most")
+    parser.add_argument("--students", type=int, default=0, help="draws with students")
+    parser.add_argument("--updates", type=int, default=200, help="of a student")
     parser.add_argument("--part", default="0/1")
     parser.add_argument("--show", action="store_true", help="only print what is there")
     parser.add_argument("--save", type=Path, help="also write all cells into this file")
@@ -244,11 +215,6 @@ def main():
     torch.set_num_threads(1)
     if not options.show:
         fill(options)
-    if options.save:
-        cells = {
-            path.stem: json.loads(path.read_text()) for path in sorted(options.out.glob("*.json"))
-        }
-        write_atomic(options.save, json.dumps(cells, indent=1) + "\n")
     show(options)
 
 

@@ -11,7 +11,7 @@ from distill import budget as budget_module
 from distill.budget import WARMUP, measure_student
 from distill.recipe import Distillation, Recipe
 from selection.pipeline import measure_scoring
-from selection.resampling import HALVES, PERMUTATIONS
+from selection.resampling import PAIRS, PERMUTATIONS
 from tests.support.toys import hub_card
 from zoo import Runtime, extract_features
 from zoo.features.store import FeatureStore, unseen
@@ -117,12 +117,12 @@ def reading(*times):
 
 
 @pytest.mark.parametrize("metric", ["linear_probe,logme", "hscore,parc"])
-def test_scoring_is_timed_by_one_half_sample_and_one_permutation(monkeypatch, metric):
+def test_scoring_is_timed_by_one_subsample_and_one_permutation(monkeypatch, metric):
     labels = np.array([0, 1, 2] * 4 + [-1] * 6)
-    # five seconds without half-samples, four to prepare, three to permute, two for a half
+    # five seconds without subsamples, four to prepare, three to permute, two for a subsample
     monkeypatch.setattr(timing, "clock", reading(0.0, 5.0, 9.0, 12.0, 14.0))
     found = measure_scoring(labels, metric=metric)
-    assert 12 * found == pytest.approx(5 + PERMUTATIONS * 3 + HALVES * 2)
+    assert 12 * found == pytest.approx(5 + PERMUTATIONS * 3 + 2 * PAIRS * 2)
 
 
 def test_what_cannot_be_scored_takes_no_time():

@@ -65,8 +65,8 @@ def test_the_seed_decides_the_intervals_and_nothing_else():
 
 def test_a_row_has_the_interval_of_its_half_samples():
     row = rank(make_zoo(), LABELS, metric="knn", seed=4).teachers[1]
-    score, halves, _ = measure("knn", make_zoo()["middle"], LABELS, seed=4)
-    assert (row.low, row.high) == find_interval("knn", score, halves, LABELS)
+    score, subsamples, _ = measure("knn", make_zoo()["middle"], LABELS, seed=4)
+    assert (row.low, row.high) == find_interval("knn", score, subsamples, LABELS)
 
 
 def test_the_number_of_resamples_is_heeded_and_none_makes_no_interval():
