@@ -66,9 +66,9 @@ def test_many_short_pieces_of_work_are_not_silent_together(clock, capsys):
                 clock[0] += 5.0
                 progress(done, 2)
     assert capsys.readouterr().err.splitlines() == [
-        "running teacher 3: 1 of 2 (50%), 0.2/s, 5s left.",
-        "running teacher 6: 1 of 2 (50%), 0.2/s, 5s left.",
-        "running teacher 9: 1 of 2 (50%), 0.2/s, 5s left.",
+        "running teacher 3: 1 of 2 (50%).",
+        "running teacher 6: 1 of 2 (50%).",
+        "running teacher 9: 1 of 2 (50%).",
     ]
 
 
