@@ -7,7 +7,7 @@ peak memory.
 """
 
 import argparse
-import importlib.util
+import importlib
 import json
 import resource
 import subprocess
@@ -73,9 +73,7 @@ def find_authors(folder):
     for name, (file, call) in AUTHORS.items():
         for path in sorted(folder.rglob(file))[:1]:
             sys.path.insert(0, str(path.parent))
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            code = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(code)
+            code = importlib.import_module(path.stem)
             found[name] = partial(call, code)
     return found
 
