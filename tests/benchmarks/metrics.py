@@ -1,22 +1,27 @@
 """How fast are the metrics against their published forms, and do they agree?
 
-python -m tests.benchmarks.metrics compares at --rows x --width; --large runs each metric once on
-50,000 images of width 2048 in 100 classes, in a process of its own, and prints its time and peak
-memory.
+python -m tests.benchmarks.metrics compares at --rows x --width; --authors FOLDER compares with the
+functions of the authors, where their files lie below FOLDER (`AUTHORS`); --large runs each metric
+once on 50,000 images of width 2048 in 100 classes, in a process of its own, and prints its time and
+peak memory.
 """
 
 import argparse
+import importlib
 import json
 import resource
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from selection import METRICS
 from tests.support import published_metrics as published
+from zoo.features.linear_probe import softmax
 from zoo.features.store import Features
 
 REFERENCES = (
@@ -31,6 +36,13 @@ REFERENCES = (
     "transrate",
     "cka",
 )
+AUTHORS = {
+    "parc": ("methods.py", lambda code, rows, logits, labels: _parc(code, rows, labels)),
+    "logme": ("LogME.py", lambda code, rows, logits, labels: code.LogME()._fit_icml(rows, labels)),
+    "leep": ("LEEP.py", lambda code, rows, logits, labels: code.LEEP(softmax(logits), labels)),
+    "transrate": ("transrate.py", lambda code, rows, logits, labels: code.transrate(rows, labels)),
+}
+"""Files of dbolya/parc, thuml/LogME (needs numba) and thuml/Transfer-Learning-Library on GitHub."""
 LARGE = {"rows": 50_000, "width": 2048, "classes": 100}
 LIMIT = 8.0
 """Peak memory at --large, GiB."""
@@ -47,6 +59,23 @@ def draw(rows, width, classes, seed=0):
     logits = rng.standard_normal((rows, sources), dtype=np.float32)
     logits += rng.standard_normal((classes, sources), dtype=np.float32)[labels]
     return Features(embeddings, logits), labels
+
+
+def _parc(code, rows, labels):
+    """The authors have percent, and take the number of classes from a table of data sets."""
+    reduced = code.feature_reduce(rows, 32)
+    return code.PARC().get_parc_correlation(reduced, np.eye(labels.max() + 1)[labels]) / 100
+
+
+def find_authors(folder):
+    """The functions of (rows, logits, labels) whose files lie in the folder, by metric."""
+    found = {}
+    for name, (file, call) in AUTHORS.items():
+        for path in sorted(folder.rglob(file))[:1]:
+            sys.path.insert(0, str(path.parent))
+            code = importlib.import_module(path.stem)
+            found[name] = partial(call, code)
+    return found
 
 
 def compute_slowly(name, rows, logits, labels):
@@ -76,10 +105,12 @@ def compare(options):
         "| metric | published form, s of CPU | here, s of CPU | ratio | difference |\n"
         "|---|---|---|---|---|"
     )
-    for name in options.metrics or REFERENCES:
+    references = {name: partial(compute_slowly, name) for name in REFERENCES}
+    references = find_authors(options.authors) if options.authors else references
+    for name in options.metrics or references:
         slow, fast = [], []
         for _ in range(options.repeats):
-            slow.append(measure(compute_slowly, name, rows, logits, labels))
+            slow.append(measure(references[name], rows, logits, labels))
             fast.append(measure(METRICS[name], features, labels))
         before, now = (median(seconds for seconds, _ in runs) for runs in (slow, fast))
         difference = abs(slow[-1][1] - fast[-1][1])
@@ -127,6 +158,7 @@ def main():
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--metrics", nargs="+", choices=sorted(METRICS), help="only these")
+    parser.add_argument("--authors", type=Path, help="folder with their code")
     parser.add_argument("--large", action="store_true", help="50,000 images x 2048")
     parser.add_argument("--timeout", type=int, default=300, help="of each at --large, s")
     parser.add_argument("--only", choices=sorted(METRICS), help=argparse.SUPPRESS)

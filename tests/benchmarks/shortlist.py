@@ -3,7 +3,7 @@
 python -m tests.benchmarks.shortlist [--data DIR] [--cells CELLS] [--teachers 100 1000 10000 100000]
 prints tables. The zoo is the real fingerprints of the embedded teachers and simulated ones around
 them. DIR holds TARGET/train, real images to search with; without it the targets are simulated too.
-CELLS holds TARGET-10-SEED-TEACHER.json of tests/benchmarks/selection.py: what each teacher was
+CELLS holds TARGET-10-DRAW.json of tests/benchmarks/selection.py: what each teacher was
 worth.
 """
 
@@ -140,15 +140,12 @@ def show_growth(real, names, targets, counts, measured):
 
 
 def frozen_accuracies(cells, target, names):
-    """Mean over seeds of what each teacher's frozen features are worth; None if one is missing."""
-    values = []
-    for name in names:
-        found = list(cells.glob(f"{target}-10-*-{name}.json"))
-        known = [json.loads(path.read_text()) for path in found]
-        if not known or any("frozen" not in cell for cell in known):
-            return None
-        values.append(np.mean([cell["frozen"] for cell in known]))
-    return np.array(values)
+    """Mean over draws of what each teacher's frozen features are worth; None if one is missing."""
+    found = [json.loads(path.read_text()) for path in cells.glob(f"{target}-10-*.json")]
+    known = [dict(zip(cell["teachers"], cell["frozen"], strict=True)) for cell in found]
+    if not known or any(name not in cell for cell in known for name in names):
+        return None
+    return np.array([np.mean([cell[name] for cell in known]) for name in names])
 
 
 def show_order(shortlist, targets, cells):

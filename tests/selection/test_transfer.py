@@ -148,6 +148,20 @@ def test_n_leep_equals_leep_of_scikit_learns_mixture():
     assert nleep(wrap(rows), labels) == pytest.approx(published.leep(slow, labels), abs=1e-6)
 
 
+def test_over_seeds_n_leep_has_the_mean_and_the_spread_of_scikit_learns_mixture():
+    features, labels = draw_task(0, 200, 20, 5, 0.5)
+    rows = PCA(0.8, svd_solver="full").fit_transform(features.embeddings.astype(np.float64))
+    ours, slow = (
+        np.array([published.leep(fit(seed), labels) for seed in range(10)])
+        for fit in (
+            lambda seed: assign_softly(rows, 25, seed=seed),
+            lambda seed: GaussianMixture(25, random_state=seed).fit(rows).predict_proba(rows),
+        )
+    )
+    assert ours.mean() == pytest.approx(slow.mean(), abs=3 * slow.std() * np.sqrt(2 / 10))
+    assert 0.5 < ours.std() / slow.std() < 2
+
+
 def test_n_leep_of_clusters_of_one_class_is_0_and_of_noise_less():
     rows, labels = draw_clusters(13)
     assert nleep(wrap(rows), labels) == pytest.approx(0, abs=1e-6)
