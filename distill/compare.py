@@ -21,7 +21,6 @@ from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, pr
 from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images
-from zoo.system.distributed import is_first_process
 from zoo.system.files import saving
 from zoo.system.json_files import (
     mapping,
@@ -245,9 +244,8 @@ class ComparisonJob:
             plan: what a budget chose: all teachers are run before the number of updates is
                 settled.
         """
-        hows, seeds, _ = self._train(plan)
+        record, hows, seeds, _ = self._train(plan)
         parts, folds = divide(self.images, self.test, self.folds)
-        record = Record.open(self.save, self._fingerprint(hows, folds), writes=is_first_process())
         joined = record.join_parts(self.save)
         named = {self._name(how, method): how for method in self.methods for how in hows}
         found = {name: record.gather(name, seeds, len(parts)) for name in named}
@@ -277,12 +275,12 @@ class ComparisonJob:
             >>> if not job.run_part(1, 4):
             ...     comparison = job.run()
         """
-        return self._train(None, part, parts)[2]
+        return self._train(None, part, parts)[-1]
 
     def _train(
         self, plan: TrainingPlan | None, part: int = 1, parts: int = 1
-    ) -> tuple[list[Distillation], int, int]:
-        """Train the students of a part; also how many seeds there are, and students missing."""
+    ) -> tuple[Record, list[Distillation], int, int]:
+        """Train the students of a part; also the number of seeds, and of students missing."""
         self.check()
         if overlap := describe_overlap(self.images, self.test):
             self.runtime.warn(overlap)
@@ -326,7 +324,7 @@ class ComparisonJob:
                 self._measure(own, teachers, train, test, runtime, partial(record.add, key))
             record.join_parts(self.save)
             missing = len([*filter(is_missing, cells)])
-            return hows, seeds, runtime.processes.share(lambda: missing)
+            return record, hows, seeds, runtime.processes.share(lambda: missing)
 
     def _measure(
         self,

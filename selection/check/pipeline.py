@@ -218,10 +218,11 @@ class _Check:
         inner = [copy for copy in found if copy.other < count]
         groups: list[Copies] = []
         loosest: dict[int, Kind] = {}  # of the copies of an image
-        for copy in inner:
-            loosest[copy.one] = max(copy.kind, loosest.get(copy.one, copy.kind), key=KINDS.index)
+        for copy in sorted(inner, key=lambda copy: KINDS.index(copy.kind)):
+            loosest[copy.one] = copy.kind
         for rows in group_copies(inner):
-            kind = max((loosest[row] for row in rows if row in loosest), key=KINDS.index)
+            kinds = {loosest[row] for row in rows if row in loosest}
+            kind: Kind = max(kinds, key=KINDS.index)
             groups.append(Copies(tuple(map(self.path, rows)), tuple(map(self.name, rows)), kind))
         groups.sort(key=lambda group: not group.contradicts)
         if test is None:

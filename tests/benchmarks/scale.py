@@ -69,7 +69,7 @@ def run(words, cache, log, shards=None):
     environment = {**os.environ, "SOURCE_ZOO_CACHE": str(cache)}
     with log.open("w") as out:
         child = subprocess.Popen([*map(str, words)], stdout=out, stderr=sys.stderr, env=environment)
-    done = 0
+    done, status, usage = os.wait4(child.pid, os.WNOHANG)
     while not done:
         peak = max(peak, unbacked(child.pid))
         time.sleep(0.02)

@@ -212,10 +212,13 @@ def _exchange(
         having = [rank for rank, names in enumerate(held) if names.get(key)]
         if not having or len(having) == processes.count:
             continue
-        own = store.read(key, digests)[1] if processes.rank == having[0] else None
+        own: Features | None = None
+        if processes.rank == having[0]:
+            known, own = store.read(key, digests)
+            own = own if known.all() else None  # a shard may be damaged
         for start in range(0, len(digests), SHARD):
             rows = np.arange(start, min(start + SHARD, len(digests)))
             part = processes.share(lambda own=own, rows=rows: own and own.rows(rows), having[0])
             if part is not None and processes.rank not in having:
                 with suppress(OSError):  # a full disk costs time only
-                    store.write(key, [digests[row] for row in rows], part)
+                    store.write(key, [digests[row] for row in rows.tolist()], part)
