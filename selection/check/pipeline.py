@@ -221,8 +221,8 @@ class _Check:
         for copy in sorted(inner, key=lambda copy: KINDS.index(copy.kind)):
             loosest[copy.one] = copy.kind
         for rows in group_copies(inner):
-            kinds = {loosest[row] for row in rows if row in loosest}
-            kind: Kind = max(kinds, key=KINDS.index)
+            kinds: set[Kind] = {loosest[row] for row in rows if row in loosest}
+            kind = max(kinds, key=KINDS.index)
             groups.append(Copies(tuple(map(self.path, rows)), tuple(map(self.name, rows)), kind))
         groups.sort(key=lambda group: not group.contradicts)
         if test is None:

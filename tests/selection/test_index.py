@@ -54,3 +54,14 @@ def test_a_row_of_zeros_has_neighbors_too():
 def test_more_neighbors_than_there_are_others_are_refused(k):
     with pytest.raises(ValueError, match="have no"):
         find_nearest(draw_rows(5, 3), k)
+
+
+def test_many_images_have_nearly_all_their_neighbors_and_the_same_ones_again(monkeypatch):
+    rows = draw_rows(3000, 12)
+    monkeypatch.setattr(index_module, "PLAIN", 10_000)
+    exact = find_nearest(rows, 8)
+    monkeypatch.setattr(index_module, "PLAIN", 0)
+    found = find_nearest(rows, 8)
+    both = [len({*a} & {*b}) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+    assert np.mean(both) / 8 > 0.97
+    assert np.array_equal(find_nearest(rows, 8), found)
