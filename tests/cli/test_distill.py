@@ -253,3 +253,11 @@ def test_the_report_tests_what_is_saved(transfer, command, test_imgs):
 def test_testing_on_images_that_teach_is_told_in_the_report(transfer, imgs):
     transfer("--test", imgs)
     assert any("12 of 12 test images are labeled training" in text for text in saved()["notes"])
+
+
+@pytest.mark.parametrize("option", ["--test", "--unlabeled"])
+def test_a_folder_that_is_not_there_is_refused_before_any_image_is_read(
+    transfer, monkeypatch, option
+):
+    monkeypatch.setattr("zoo.images.source.ImageSource.read", None)
+    assert "The image folder nowhere does not exist" in transfer(option, "nowhere").mistake

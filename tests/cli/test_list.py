@@ -76,7 +76,7 @@ def test_a_broken_card_is_one_line(command, toy_zoo, tmp_path, monkeypatch):
         ("distill", "--teacher", "ant", "--weighted"),
         ("distill", "--power", "2", "--nearest"),
         ("distill", "--power", "nan"),
-        ("distill", "--unlabeled", "x"),
+        ("distill", "--unlabeled", "."),
         ("distill", "--labels", "x"),
         ("distill", "--labels-per-class", "2"),
         ("eval",),
