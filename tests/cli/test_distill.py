@@ -13,6 +13,7 @@ from distill import pipeline as pipeline_module
 from distill.training import checkpoint
 from tests.support.toys import paint_folder
 from tests.support.worlds import saved, snapshot, weights
+from zoo.images.source import ImageSource
 from zoo.system.runtime import Runtime
 from zoo.teachers import catalogue as catalogue_module
 
@@ -259,5 +260,5 @@ def test_testing_on_images_that_teach_is_told_in_the_report(transfer, imgs):
 def test_a_folder_that_is_not_there_is_refused_before_any_image_is_read(
     transfer, monkeypatch, option
 ):
-    monkeypatch.setattr("zoo.images.source.ImageSource.read", None)
+    monkeypatch.setattr(ImageSource, "read", None)
     assert "The image folder nowhere does not exist" in transfer(option, "nowhere").mistake
