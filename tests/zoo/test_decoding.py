@@ -250,7 +250,12 @@ def test_a_thumbnail_of_no_image_says_which(tmp_path):
 
 
 @pytest.mark.skipif("HEIF" in decoding_module.FORMATS, reason="the extra heic is installed")
-@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
-def test_a_picture_of_a_phone_names_the_extra_that_reads_it(brand):
+@pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"mif1\0\0\0\0mif1heic"])
+def test_a_picture_of_a_phone_names_the_extra_that_reads_it(brands):
     with pytest.raises(ValueError, match=r"source-zoo\[heic\]"):
-        open_image(b"\0\0\0\x18ftyp" + brand + bytes(40))
+        open_image(b"\0\0\0\x18ftyp" + brands + bytes(40))
+
+
+def test_an_avif_of_the_general_brand_is_read():
+    content = encode(Image.new("RGB", (16, 16), (200, 40, 40)), "AVIF")
+    assert pixels(content[:8] + b"mif1" + content[12:]).mean() == pytest.approx(93, abs=8)

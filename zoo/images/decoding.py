@@ -49,8 +49,8 @@ files (MPEG).
 """
 HEIF = frozenset({".heic", ".heif", ".hif"})
 """Suffixes of phones, which the extra `heic` reads."""
-HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
-"""What stands after `ftyp` at the beginning of such a file."""
+HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc"})
+"""What such a file says of itself after `ftyp`, at its beginning."""
 
 
 def _with_heif() -> bool:
@@ -224,7 +224,7 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
     Raises:
         Exception: one of `UNREADABLE`: it is not an image, or too large.
     """
-    if "HEIF" not in FORMATS and content[4:8] == b"ftyp" and content[8:12] in HEIF_BRANDS:
+    if "HEIF" not in FORMATS and _is_heif(content):
         raise ValueError("it is HEIC, which `pip install 'source-zoo[heic]'` reads")
     with Image.open(io.BytesIO(content), formats=[*FORMATS]) as image:
         pixels = image.width * image.height
@@ -239,6 +239,14 @@ def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
             except UNREADABLE:  # only the metadata is broken
                 upright = image
             return _to_rgb(upright)
+
+
+def _is_heif(content: bytes) -> bool:
+    """Whether a file is one of `HEIF`; AVIF files may call themselves by the same general brand."""
+    if content[4:8] != b"ftyp":
+        return False
+    box = content[8 : min(256, int.from_bytes(content[:4], "big"))]
+    return not HEIF_BRANDS.isdisjoint(box[at : at + 4] for at in range(0, len(box), 4))
 
 
 def image_size(path: Path) -> tuple[int, int]:
