@@ -226,6 +226,12 @@ def stop_if_requested() -> None:
         sys.exit(STOPPED)
 
 
+def end_grace() -> None:
+    """What is left is the end of the interpreter, which the alarm would cut short."""
+    if hasattr(signal, "SIGALRM"):
+        signal.alarm(0)
+
+
 def _request_stop(_number: int, _frame: FrameType | None) -> None:
     global _stop_requested
     _stop_requested = True

@@ -86,6 +86,7 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code in (130, terminal.STOPPED):  # what typer makes of Ctrl-C, and SIGTERM
             terminal.complain("Stopped. The same command resumes from where it was.")
+            terminal.end_grace()
         raise
     except BrokenPipeError:
         terminal.leave_broken_pipe()
