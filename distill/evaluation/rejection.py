@@ -88,8 +88,8 @@ class Rejection:
             rejection = cls(arrays["bank"].astype(np.float32), float(metadata["threshold"]))
         except FileNotFoundError as error:
             raise StudentError(
-                f"{folder} has no {REJECTION_FILE}, so unknown images cannot be told: train the "
-                "student again with `zoo distill`."
+                f"{folder} has no {REJECTION_FILE}, so unknown images cannot be recognized: train "
+                "the student again with `zoo distill`."
             ) from error
         except (OSError, ValueError, KeyError) as error:
             raise StudentError(f"{path} cannot be read: train the student again.") from error
