@@ -2,9 +2,10 @@
 
 A teacher is close when each part of the target has a prototype of it nearby: `closeness`. That
 costs a product with every prototype, so a linear approximation comes first: how well each teacher
-covers a thousand anchors, one vector a teacher, in one flat FAISS index. Only the best by that
-are measured; a zoo of up to MEASURED teachers is measured whole. Both kinds of vectors are
-projected onto their principal directions, which makes a search fast.
+covers a thousand anchors, one vector a teacher, in one flat FAISS index, from which its cover of
+the target is interpolated (kriging). Only the best by that are measured; a zoo of up to MEASURED
+teachers is measured whole. Both kinds of vectors are projected onto their principal directions,
+which makes a search fast.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import absolute_zoo, usable_cards
 from zoo.teachers.fingerprint import PROTOTYPES, Fingerprint, fingerprint_path, reference_card
 
-FORMAT = "2"
+FORMAT = "3"
 ARRAYS = ("starts", "axes", "prototypes", "anchors", "mixing")
 """Attributes that are saved as tensors."""
 CENTERS = 16
 """Parts that the target is divided into."""
 ANCHORS = 1024
-SHARPNESS = 80.0
-"""How fast the weight of an anchor falls with its distance from a center of the target."""
+SHARPNESS = 4.0
+"""How fast the correlation of the similarities to two places falls with their distance."""
+NUGGET = 0.01
+"""Added to the variance of a similarity to an anchor, so that the interpolation is smooth."""
 MEASURED = 3000
 """Teachers measured one by one; recall and time: docs/shortlist.md."""
 WIDTH = 64
@@ -82,7 +85,8 @@ class Shortlist:
         axes: [D, W], the widest directions of all prototypes.
         prototypes: [starts[T], W] int16, along the axes, FULL times their values.
         anchors: [A, W], along the axes.
-        mixing: [A, V], the widest directions of the coverages.
+        mixing: [A, V], from the correlations of a place with the anchors to the weights that
+            interpolate its coverage, in the widest directions of the coverages.
         coverage: FAISS index, for each teacher the similarity of its nearest prototype to each
             anchor, mixed.
         key: of what it was built from.
@@ -103,13 +107,17 @@ class Shortlist:
         """The `count` teachers closest to a target and their closeness in -1..1, best first."""
         wanted = min(max(count, MEASURED), len(self.names))
         if wanted < len(self.names):
-            query = self._weights(target) @ self.mixing
-            likely = self.coverage.search(query[None], wanted)[1][0]
+            likely = self.coverage.search(self.likeliest(target)[None], wanted)[1][0]
         else:
             likely = np.arange(len(self.names))
         close = self.closeness(target, likely)
         order = np.argsort(-close, kind="stable")[:count]
         return [(self.names[likely[row]], float(close[row])) for row in order]
+
+    def likeliest(self, target: Target) -> NDArray[np.float32]:
+        """The vector [V] whose product with a teacher's coverage approximates its closeness."""
+        places = target.centers @ self.axes
+        return target.shares @ correlate(places, self.anchors) @ self.mixing
 
     def closeness(self, target: Target, teachers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Mean over the target's parts of the similarity of a teacher's nearest prototype."""
@@ -120,12 +128,6 @@ class Shortlist:
         centers = target.centers @ self.axes
         near = self.prototypes[rows].astype(np.float32) @ (centers.T / np.float32(FULL))
         return np.maximum.reduceat(near, first, axis=0) @ target.shares
-
-    def _weights(self, target: Target) -> NDArray[np.float32]:
-        """How much of the target lies at each anchor, [A]."""
-        near = target.centers @ self.axes @ self.anchors.T
-        heat = np.exp(SHARPNESS * (near - near.max(axis=1, keepdims=True)))
-        return target.shares @ (heat / heat.sum(axis=1, keepdims=True))
 
     def save(self, path: Path) -> None:
         """Write it as one file, atomically.
@@ -183,11 +185,24 @@ def build_shortlist(
         near = part @ (anchors.T / np.float32(FULL))
         coverage[begin:end] = np.maximum.reduceat(near, starts[begin:end] - starts[begin], axis=0)
     coverage -= coverage.mean(axis=0)
-    mixing = _widest(coverage[:: 1 + len(coverage) // SAMPLE], COVERED)
-    index = build_index(coverage @ mixing)
+    widest = _widest(coverage[:: 1 + len(coverage) // SAMPLE], COVERED)
+    index = build_index(coverage @ widest)
+    mixing = _interpolate(anchors, widest)
     return Shortlist(
         tuple(fingerprints), starts, axes, rows, anchors, mixing, index, key, tuple(refused)
     )
+
+
+def correlate(places: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Correlations of the similarities of teachers to places [P, W] and to anchors [A, W]."""
+    return np.exp(SHARPNESS * (places @ anchors.T - 1))
+
+
+def _interpolate(anchors: NDArray[np.float32], widest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`Shortlist.mixing`: simple kriging of a coverage from those of the anchors."""
+    covariance = correlate(anchors, anchors).astype(np.float64)
+    covariance[np.diag_indices_from(covariance)] += NUGGET
+    return np.linalg.solve(covariance, widest.astype(np.float64)).astype(np.float32)
 
 
 def _widest(rows: NDArray[np.float32], width: int) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
 
 from selection import shortlist as module
 from selection.index import build_index, find_centers, pack_index, unit_rows, unpack_index
@@ -47,14 +49,21 @@ def test_a_count_beyond_the_zoo_gives_all_of_it():
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 4096])
-def test_coverage_is_the_nearest_prototype_to_each_anchor(monkeypatch, chunk):
+def test_what_is_likely_is_the_posterior_mean_of_a_gaussian_process(monkeypatch, chunk):
     monkeypatch.setattr(module, "CHUNK", chunk)
     zoo = draw_zoo(20)
     made = build_shortlist(zoo)
-    stored = made.coverage.reconstruct_n(0, 20) @ made.mixing.T
+    target = Target.of_images(draw_rows(40, 16))
     anchors = made.anchors @ made.axes.T
     slow = np.stack([(each.astype(np.float32) @ anchors.T).max(axis=0) for each in zoo.values()])
-    assert stored == pytest.approx(slow - slow.mean(axis=0), abs=2e-3)
+    # between unit vectors this kernel is that of their inner product
+    process = GaussianProcessRegressor(
+        RBF(module.SHARPNESS**-0.5), alpha=module.NUGGET, optimizer=None
+    ).fit(anchors, (slow - slow.mean(axis=0)).T)
+    expected = target.shares @ process.predict(target.centers)
+    query = made.likeliest(target)
+    found, rows = made.coverage.search(query[None], 20)
+    assert found[0] == pytest.approx(expected[rows[0]], abs=5e-3)
 
 
 def test_the_directions_that_are_kept_hold_most_of_wide_prototypes():
