@@ -27,6 +27,8 @@ from zoo.teachers.config import read_layout
 INPUT, OUTPUT = "pixels", "probabilities"
 CALIBRATION = 128
 """Maximum number of images for the calibration of int8."""
+EXTREME = 4.0
+"""An image is left out of it if its largest logit is so many times the median one."""
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """A network in a runtime: pixels [B, 3, S, S] to class probabilities [B, C]."""
@@ -56,9 +58,13 @@ class ExportModule(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """RGB pixels [B, 3, S, S] in 0..255 to probabilities [B, C]."""
+        return self.logits(pixels).softmax(dim=1)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """The same before softmax."""
         planes = pixels.permute(0, 3, 1, 2) if self.channels_last else pixels
         ordered = planes.flip(1) if self.swap else planes
-        return self.network(ordered.float() * self.scale + self.shift).softmax(dim=1)
+        return self.network(ordered.float() * self.scale + self.shift)
 
 
 def prepare(
@@ -132,9 +138,18 @@ class Calibration:
     pixels: NDArray[np.uint8]
 
     def images(self) -> list[NDArray[np.uint8]]:
-        """At most CALIBRATION of the images, evenly spread, [1, 3, S, S] each."""
+        """At most CALIBRATION of the images, evenly spread, [1, 3, S, S] each.
+
+        Activations of a network can be hundreds of times larger for a few images, of sunsets for
+        example. One of them would leave no steps of an 8-bit range to all others.
+        """
         rows = np.linspace(0, len(self.pixels) - 1, CALIBRATION).round().astype(np.int64)
-        return [self.pixels[[row]] for row in np.unique(rows)]
+        images = [self.pixels[[row]] for row in np.unique(rows)]
+        network = prepare(self.network, self.preprocessing)
+        with torch.inference_mode():
+            largest = [float(network.logits(torch.from_numpy(each)).abs().max()) for each in images]
+        limit = EXTREME * np.median(largest)
+        return [each for each, peak in zip(images, largest, strict=True) if peak <= limit]
 
 
 def one_by_one(run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Predictor:

@@ -1,5 +1,7 @@
 """Every format against numpy, in its own runtime; those that are not installed are skipped."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,20 @@ def by_hand(network, pixels, look=LOOK):
     hidden = np.maximum(parts @ w.reshape(8, 48).T + b, 0).transpose(0, 2, 1).reshape(len(x), 32)
     powers = np.exp(hidden @ head.T + bias)
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+class Steep(nn.Module):
+    """Its logits are hundreds of times larger for white than for gray."""
+
+    def forward(self, x):
+        return x.mean(dim=(2, 3)).exp()
+
+
+def test_ranges_are_not_measured_on_an_image_of_extreme_logits():
+    pixels = np.full((20, 3, 8, 8), 100, dtype=np.uint8)
+    pixels[7], pixels[3] = 255, 101
+    measured = np.concatenate(Calibration(Path(), Steep(), LOOK, pixels).images())
+    assert np.array_equal(measured, np.delete(pixels, 7, axis=0))
 
 
 def need(*packages):
