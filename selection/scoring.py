@@ -248,7 +248,9 @@ def _find_beaten(
         return {}
     least = count_error(scores, labeled) if metric in HIT_RATES else 0.0
     names = np.array([*scored])
-    freedom = max(1, min(labeled - classes, subsamples.shape[1] * KNOWN))
+    # a standard error is noisy by the images and by the subsamples: relative variances add
+    freedom = 1 / (1 / max(1, labeled - classes) + 1 / (subsamples.shape[1] * KNOWN))
+    freedom = max(1.0, freedom)
     better = find_better(scores, subsamples, freedom=freedom, least=least)
     return {name: {*names[column].tolist()} for name, column in zip(scored, better.T, strict=True)}
 
