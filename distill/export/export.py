@@ -18,8 +18,7 @@ from torch import nn
 
 from distill.export.formats import Format, check_format
 from distill.export.module import Calibration, Predictor, describe, draw_noise
-from distill.export.onnx_file import add_metadata, load
-from distill.export.resize import add_resize
+from distill.export.onnx_file import add_metadata, add_resize, load
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError, first_line
 from zoo.features.inference import to_input
