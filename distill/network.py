@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
 from zoo.errors import StudentError
-from zoo.teachers.network import create_network
+from zoo.teachers.loading import create_network
 
 HEAD_DEVIATION = 0.01
 """Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""

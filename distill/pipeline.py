@@ -136,8 +136,8 @@ class DistillationJob:
         Args:
             plan: what a budget chose; the number of updates is settled when the teachers were run.
         """
-        from distill.calibration import divide_logits
         from distill.report.student_folder import check_folder, save_student
+        from distill.training.head import divide_logits
         from distill.training.tracking import open_trackers
 
         self.check()
@@ -199,16 +199,16 @@ class DistillationJob:
 
     def _folds(self) -> list[tuple[Images, Images]]:
         """Images to train the students on that calibrate, and those to test them on."""
-        from distill.calibration import FOLDS
         from distill.evaluation.comparison import split
+        from distill.training.head import FOLDS
 
         return split(self.images, FOLDS, advice="leave out --calibrate")
 
     def _find_temperature(self, how: Distillation, teachers: Teachers, runtime: Runtime) -> float:
         """The temperature of the student, by students of a cross-validation."""
-        from distill.calibration import find_temperature
         from distill.evaluation.evaluate import predict
         from distill.training.checkpoint import delete_checkpoint
+        from distill.training.head import find_temperature
         from zoo.system.devices import choose_device
 
         device, parts = choose_device(runtime.device), self._folds()

@@ -32,8 +32,7 @@ from zoo.images.folder import Images
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
-from zoo.teachers.loading import check_file
-from zoo.teachers.network import create_network
+from zoo.teachers.loading import check_file, create_network
 from zoo.teachers.starts import ALIASES, Start, default_arch, find_start
 
 LEAST, MOST_ON_CPU = 96, 160

@@ -23,9 +23,8 @@ from zoo.features.controls import extract_controls, start_card
 from zoo.features.extraction import TeacherOutputs, extract_together
 from zoo.features.store import Features
 from zoo.hub.pull import pull_missing
-from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
+from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images, count_trained_on
 from zoo.images.source import ImageSource, load_images
-from zoo.images.trained_on import count_trained_on
 from zoo.system import timing
 from zoo.system.distributed import SINGLE
 from zoo.system.runtime import Runtime

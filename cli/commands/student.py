@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +12,10 @@ import typer
 
 from cli import tables, terminal
 from cli.options import Device, ImageSize, Json, Labels, RequiredTarget
-from cli.predictions import csv_rows, text_row
 from zoo.errors import StudentError
 
 if TYPE_CHECKING:
+    from distill.evaluation.prediction import Prediction, Predictions
     from distill.export.export import Exported
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
@@ -136,6 +137,39 @@ def predict(
     if found.unreadable:
         terminal.note(f"{found.unreadable} of {found.count} images could not be read.")
         raise typer.Exit(1)
+
+
+def text_row(row: Prediction, top: int | None) -> list[str]:
+    """Path, class and probability; with `top` further classes and probabilities."""
+    if row.error:
+        return [row.path, "unreadable", row.error]
+    pairs = [*row.probabilities.items()][: top or 1]
+    if row.unknown:
+        return [row.path, "unknown", f"{row.probability:.3f}"]
+    return [row.path, *(word for name, part in pairs for word in (name, f"{part:.3f}"))]
+
+
+def csv_rows(found: Predictions, top: int | None, *, unknown: bool) -> Iterator[list[str]]:
+    """A header and a row for each image: probabilities of all classes, or the `top` classes."""
+    head = ["path", "label", "probability", *(["unknown"] if unknown else [])]
+    places = range(1, min(top, len(found.classes))) if top else ()
+    further = [f"p({name})" for name in found.classes]
+    if top:
+        further = [title.format(n + 1) for n in places for title in ("label {}", "probability {}")]
+    yield [*head, *further, "error"]
+    for row in found:
+        if row.error:
+            yield [row.path, *[""] * (len(head) - 1 + len(further)), row.error]
+            continue
+        cells = [row.path, row.label, f"{row.probability:.6f}"]
+        cells += [str(row.unknown).lower()] if unknown else []
+        parts = {name: f"{part:.6f}" for name, part in row.probabilities.items()}
+        if top:
+            pairs = [*parts.items()]
+            cells += [cell for place in places for cell in pairs[place]]
+        else:
+            cells += [parts[name] for name in found.classes]
+        yield [*cells, ""]
 
 
 @app.command()

@@ -23,19 +23,18 @@ from distill.student import (
     create_student,
     student_preprocessing,
 )
-from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches, log_prior
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.convolutions import fast_convolutions
 from distill.training.freezing import FrozenBatches, find_frozen_part, run_frozen_part
 from distill.training.head import initialize_head
 from distill.training.losses import make_losses
-from distill.training.norms import estimate_norms, norms_of
+from distill.training.norms import estimate_norms, norms_of, sync_batch_norms
 from distill.training.parallel import (
+    GradientAccumulation,
     all_reduce_mean,
     check_batches,
     shard_batch,
-    sync_batch_norms,
 )
 from distill.training.targets import SoftLabels, SourceTargets, Targets, make_targets
 from distill.training.tracking import Record

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selection.check.classes import AlikeClasses
 from selection.check.copies import Kind
+from selection.check.labels import AlikeClasses
 
 FORMAT = 1
 SKEW = 5

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.check.classes import AlikeClasses, find_alike_classes, find_small
 from selection.check.copies import KINDS, Copy, Kind, find_copies, group_copies
 from selection.check.findings import Copies, DataCheck, DoubtedLabel, Leak, Suggestion
-from selection.check.label_errors import LabelDoubts, doubt_labels
-from selection.check.outliers import find_outliers, measure_distances
-from selection.check.suggestions import choose_next
+from selection.check.labels import (
+    AlikeClasses,
+    LabelDoubts,
+    choose_next,
+    doubt_labels,
+    find_alike_classes,
+)
+from selection.check.outliers import find_outliers, find_small, measure_distances
 from selection.pipeline import RankingJob
 from selection.ranking import Ranking
 from zoo.errors import TeacherBroken

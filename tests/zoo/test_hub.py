@@ -13,7 +13,7 @@ from tests.support.hub_server import HubServer
 from tests.support.hub_user import User, raw_repository
 from tests.support.worlds import snapshot
 from zoo.hub import errors as hub_errors
-from zoo.hub.stream import PIECE
+from zoo.hub.download import PIECE
 from zoo.teachers.card import TeacherCard
 
 NAME = "lab/net"

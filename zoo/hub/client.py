@@ -12,9 +12,8 @@ from typing import Any
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download
 
 from zoo.errors import HubError, HubUnreachable, TeacherBroken
-from zoo.hub.download import download, link
+from zoo.hub.download import download, link, request_json
 from zoo.hub.errors import one_line, retry
-from zoo.hub.stream import request_json
 from zoo.system import json_files as js
 from zoo.system.runtime import Progress
 from zoo.teachers.card import CARD_FILE, TeacherCard, absence, sha256_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import ImagesError
+from zoo.errors import ImagesError, ZooError
 from zoo.images.decoding import (
     SUFFIXES,
     UNREADABLE,
@@ -25,6 +25,7 @@ from zoo.images.decoding import (
 )
 from zoo.images.labels import match_paths, read_label_file, same_text
 from zoo.images.walk import find_files
+from zoo.system.json_files import constant, listing, pattern, read_json, record, write_json
 from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ MAX_LABELED, MAX_UNLABELED = 1000, 500
 """Images of a sample with a label (about) and without (at most)."""
 DARK = 8191
 """Largest value of the 16-bit images of a folder up to which they look nearly black: 13 bits."""
+TRAINED_ON = "trained_on.json"
+"""Beside a student's weights: digests of the images that it was trained on."""
+DIGITS = 16
+"""Hex digits of each SHA-256 that are kept there: enough to tell a million images apart."""
+_SCHEMA = record(
+    {"format": constant(1), "images": listing(pattern(r"[0-9a-f]{16}", "16 hex digits"))}
+)
 
 
 @dataclass(frozen=True)
@@ -357,3 +365,29 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
         notes=notes if top <= DARK else (),
     )
+
+
+def save_trained_on(images: Images, folder: Path) -> None:
+    """Write the digests of the labeled images into a student's folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_json(folder / TRAINED_ON, {"format": 1, "images": sorted(_short_digests(images))})
+
+
+def count_trained_on(images: Images, folder: Path | None) -> int:
+    """How many of the labeled images the network of a folder was trained on; 0 if unknown.
+
+    Raises:
+        ZooError: the file of the digests is damaged.
+    """
+    if folder is None or not (folder / TRAINED_ON).exists():
+        return 0
+    advice = "Add the teacher again."
+    known = read_json(folder / TRAINED_ON, _SCHEMA, error=ZooError, advice=advice)["images"]
+    return len(_short_digests(images).intersection(known))
+
+
+def _short_digests(images: Images) -> set[str]:
+    return {images.digests[row][:DIGITS] for row in np.flatnonzero(images.labels >= 0)}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
-from zoo.images.trained_on import TRAINED_ON
+from zoo.images.folder import TRAINED_ON
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
 from zoo.teachers.card import LONGEST_NAME, TeacherCard, absence, sha256_of
