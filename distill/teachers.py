@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.recipe import DISTILLED, RANKED, Distillation, Method
 from zoo.errors import TeacherBroken
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import extract_required
 from zoo.features.store import Features
 from zoo.hub.pull import pull_required
 from zoo.images.folder import Images
@@ -137,14 +137,10 @@ def prepare_teachers(
         )
     if headless:
         runtime.warn(f"No classifier to imitate, so share 0: {', '.join(headless)}.")
-    outputs = extract_together(used, images, runtime)
-    for name, reason in outputs.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
-    for message in outputs.warnings:
-        runtime.warn(message)
+    features = extract_required(used, images, runtime)
     total = sum(shares[card.name] for card in used)
     used_shares = {card.name: shares[card.name] / total for card in used}
-    return Teachers(used, used_shares, outputs.features, ranking)
+    return Teachers(used, used_shares, features, ranking)
 
 
 @dataclass(frozen=True)

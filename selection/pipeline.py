@@ -145,8 +145,6 @@ class RankingJob:
         cards, absent = pull_missing(chosen, runtime)
         with runtime.join() as joined:
             outputs = extract_together(cards, sample, joined)
-            for message in outputs.warnings:
-                runtime.warn(message)
             # by one process: another kind of processor would round otherwise
             ranking = joined.processes.share(lambda: self._score(cards, sample, outputs, absent))
         source = self.images.source or ImageSource(self.images.root)

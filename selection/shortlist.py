@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from selection.index import build_index, find_centers, pack_index, unit_rows, unpack_index
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import extract_required
 from zoo.images.folder import Images
 from zoo.system.runtime import Runtime
 from zoo.system.tensors import read_tensors, write_tensors
@@ -303,12 +303,7 @@ def largest_teachers(zoo: str, count: int) -> list[TeacherCard]:
 def embed_by_reference(images: Images, runtime: Runtime) -> NDArray[np.float32]:
     """Embeddings of images by the reference network, [N, D]."""
     card = reference_card()
-    outputs = extract_together([card], images, runtime)
-    for reason in outputs.failures.values():
-        raise TeacherBroken(reason)
-    for message in outputs.warnings:
-        runtime.warn(message)
-    return outputs.features[card.name].embeddings
+    return extract_required([card], images, runtime)[card.name].embeddings
 
 
 def _build(zoo: str, paths: dict[str, Path], reference: str, key: str) -> Shortlist:

@@ -332,13 +332,6 @@ def mcnemar(one: Bools, other: Bools) -> float:
     return min(1.0, 2 * tail / 2**discordant)
 
 
-def divide(
-    images: Images, test: Images | None, folds: int
-) -> tuple[list[tuple[Images, Images]], int]:
-    """Training and test images of each fold, and their number: `split`, or one with `test`."""
-    return ([(images, test)], 0) if test else (split(images, folds), folds)
-
-
 def split(
     images: Images, folds: int, *, advice: str = "pass --test"
 ) -> list[tuple[Images, Images]]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.report.html import render_page
+from distill.report.html import picture, render_page
 from distill.report.ranking_page import list_shares
 from zoo import __version__
-from zoo.errors import ImagesError
-from zoo.images.decoding import thumbnail
 
 MOST = 60
 """Images or groups that a section shows; all are in the JSON file."""
@@ -129,8 +126,4 @@ def _guess(row: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _picture(path: str, *lines: str) -> Picture:
-    try:
-        content = b64encode(thumbnail(Path(path))).decode()
-    except ImagesError:  # it is unreadable, or gone
-        content = ""
-    return {"content": content, "path": Path(path), "lines": lines}
+    return {"content": picture(Path(path)), "path": Path(path), "lines": lines}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from zoo.errors import ImagesError
+from zoo.images.decoding import thumbnail
 
 Html = Markup
 """Text that is HTML already: a template escapes all other text."""
@@ -33,6 +37,14 @@ def join_names(names: Sequence[str], most: int = 6) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def picture(path: Path) -> str:
+    """A thumbnail as base64 of JPEG; empty if the image is unreadable, or gone."""
+    try:
+        return b64encode(thumbnail(path)).decode()
+    except ImagesError:
+        return ""
 
 
 @cache

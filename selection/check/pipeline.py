@@ -21,8 +21,7 @@ from selection.check.labels import (
 from selection.check.outliers import find_outliers, find_small, measure_distances
 from selection.pipeline import RankingJob
 from selection.ranking import Ranking
-from zoo.errors import TeacherBroken
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import extract_required
 from zoo.features.kernel import TeacherKernel, kernel_basis
 from zoo.features.linear_probe import fit_ridge, softmax
 from zoo.features.store import Features
@@ -139,12 +138,7 @@ def _extract(
     listed = list_cards(ranking.zoo or "all")
     cards = pull_required([find_card(name, listed) for name in shares], runtime, "for the check")
     with runtime.join() as joined:
-        outputs = extract_together(cards, images, joined)
-    for message in outputs.warnings:
-        runtime.warn(message)
-    for name, reason in outputs.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
-    return outputs.features
+        return extract_required(cards, images, joined)
 
 
 def describe(

@@ -9,7 +9,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -121,15 +121,11 @@ def decode_images(
     pixels = scratch_array(shape, cache_folder(), np.uint8, large=DECODED)
 
     def fill(row: int) -> None:
-        try:
+        with _unchanged(paths[row]):
             content = read_image_file(paths[row])
             if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
                 raise ValueError("other content")
             pixels[row] = _fit(open_image(content), preprocessing)
-        except UNREADABLE as error:
-            raise ImagesError(
-                f"{paths[row]} changed while it was in use ({reason(error)}): run again."
-            ) from error
 
     for _ in in_threads(fill, range(len(paths)), len(paths), progress):
         pass
@@ -166,13 +162,19 @@ def decode_whole(path: Path) -> NDArray[np.uint8]:
     Raises:
         ImagesError: the file cannot be decoded any more.
     """
+    with _unchanged(path):
+        return np.asarray(open_image(read_image_file(path))).transpose(2, 0, 1)
+
+
+@contextmanager
+def _unchanged(path: Path) -> Iterator[None]:
+    """Turn an error of reading a file that `read_images` checked into one line."""
     try:
-        image = open_image(read_image_file(path))
+        yield
     except UNREADABLE as error:
         raise ImagesError(
             f"{path} changed while it was in use ({reason(error)}): run again."
         ) from error
-    return np.asarray(image).transpose(2, 0, 1)
 
 
 def fit_pixels(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -255,15 +257,10 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ImagesError: the file is gone, or no image any more.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            with Image.open(path, formats=[*FORMATS]) as image:
-                return image.size
-    except UNREADABLE as error:
-        raise ImagesError(
-            f"{path} changed while it was in use ({reason(error)}): run again."
-        ) from error
+    with _unchanged(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        with Image.open(path, formats=[*FORMATS]) as image:
+            return image.size
 
 
 def thumbnail(path: Path, size: int = 96) -> bytes:
