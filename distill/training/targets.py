@@ -20,7 +20,7 @@ from zoo.features.linear_probe import (
     ridge_leave_one_out,
     softmax,
 )
-from zoo.features.self_training import choose_rows, fit_self_trained, self_train_left_out
+from zoo.features.self_training import choose_rows, self_train, self_train_left_out
 from zoo.features.store import Features
 from zoo.statistics import balanced_accuracy
 from zoo.system.files import cache_folder
@@ -240,7 +240,7 @@ def soft_labels(
         again += further
         right, right_again = (each.argmax(axis=1) == names for each in (left_out, again))
         if balanced_accuracy(right_again, names) >= balanced_accuracy(right, names):
-            weights, intercept = fit_self_trained(*task)
+            weights, intercept = self_train(*task)
             weights, intercept, left_out = basis @ weights, intercept + further, again
     temperature = fit_temperature(left_out, names)
     accuracy = float((left_out.argmax(axis=1) == names).mean())

@@ -26,14 +26,20 @@ MOST_UNLABELED = 5000
 """Unlabeled images to learn from."""
 
 
+def choose_rows(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows to learn from: the labeled ones first, then at most `MOST_UNLABELED` random others."""
+    others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
+    return np.concatenate([np.flatnonzero(labels >= 0), others[:MOST_UNLABELED]])
+
+
 def self_train(
     rows: Floats,
     labels: NDArray[np.int64],
     classes: int,
     strength: float,
-    offsets: Floats | None = None,
-) -> Floats:
-    """Scores of every image by ridge regression that is refitted to its own predictions.
+    offsets: Floats | float = 0.0,
+) -> tuple[Floats, Floats]:
+    """Ridge regression that is refitted to its own predictions.
 
     Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee,
     2013): the first fit knows the labeled images; each of `ROUNDS` further ones all images, the
@@ -48,36 +54,13 @@ def self_train(
         offsets: [C], added to the scores of the first fit, see `fit_offsets`.
 
     Returns:
-        Scores [N, C].
-
-    Example:
-        >>> rows = np.random.default_rng(0).normal(size=(20, 4))
-        >>> self_train(rows, np.array([0, 1, 0, 1] + 16 * [-1]), 2, 1.0).shape
-        (20, 2)
+        Weights [R, C] and intercept [C]: the scores of images are `rows @ weights + intercept`.
     """
-    weights, intercept = fit_self_trained(rows, labels, classes, strength, offsets)
-    return rows @ weights + intercept
-
-
-def choose_rows(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows to learn from: the labeled ones first, then at most `MOST_UNLABELED` random others."""
-    others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
-    return np.concatenate([np.flatnonzero(labels >= 0), others[:MOST_UNLABELED]])
-
-
-def fit_self_trained(
-    rows: Floats,
-    labels: NDArray[np.int64],
-    classes: int,
-    strength: float,
-    offsets: Floats | None = None,
-) -> tuple[Floats, Floats]:
-    """Weights [R, C] and intercept [C] of `self_train`, for rows that are not at hand."""
     used = choose_rows(labels)
     known = used[: int((labels >= 0).sum())]
     truth = np.eye(classes)[labels[known]]
     weights, intercept = fit_weighted_ridge(rows[known], truth, np.ones(len(known)), strength)
-    intercept = intercept + (0 if offsets is None else offsets)
+    intercept = intercept + offsets
     for _ in range(ROUNDS):
         targets = softmax((rows[used] @ weights + intercept) / TEMPERATURE)
         importance = targets.max(axis=1) ** 2
@@ -91,7 +74,7 @@ def self_train_left_out(
     labels: NDArray[np.int64],
     classes: int,
     strength: float,
-    offsets: Floats | None = None,
+    offsets: Floats | float = 0.0,
 ) -> Floats:
     """Scores [L, C] of each labeled image by `self_train` that did not know its label.
 
@@ -104,7 +87,8 @@ def self_train_left_out(
     for group in groups:
         hidden = labels.copy()
         hidden[known[group]] = -1
-        scores[group] = self_train(rows, hidden, classes, strength, offsets)[known[group]]
+        weights, intercept = self_train(rows, hidden, classes, strength, offsets)
+        scores[group] = (rows @ weights + intercept)[known[group]]
     return scores
 
 
