@@ -122,7 +122,7 @@ def test_where_self_training_is_worse_by_cross_validation_the_probe_stays(monkey
         return -np.eye(classes)[labels[labels >= 0]]
 
     monkeypatch.setattr(targets, "self_train_left_out", worse)
-    monkeypatch.setattr(targets, "fit_self_trained", lambda *_: pytest.fail("was used"))
+    monkeypatch.setattr(targets, "self_train", lambda *_: pytest.fail("was used"))
     assert right(features, labels, truth) == expected
     assert answers["left out"] == 1
 
