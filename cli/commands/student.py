@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import tables, terminal
-from cli.options import Device, ImageSize, Json, Labels, RequiredTarget
+from cli import options, tables, terminal
 from zoo.errors import StudentError
 
 if TYPE_CHECKING:
@@ -42,14 +41,14 @@ FILE_FORMATS = (
 
 @app.command()
 def students(
-    image_size: ImageSize = 128,
+    image_size: options.ImageSize = 128,
     max_ms: Annotated[
         float | None, typer.Option(min=0, help="At most so many milliseconds for an image.")
     ] = None,
     max_mb: Annotated[
         float | None, typer.Option(min=0, help="At most so many megabytes of weights.")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show students to choose from, the fastest first.
 
@@ -71,16 +70,16 @@ def students(
 @app.command("eval")
 def evaluate(
     student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
-    target: RequiredTarget,
-    labels: Labels = None,
+    target: options.RequiredTarget,
+    labels: options.Labels = None,
     ignore_unknown: Annotated[
         bool,
         typer.Option(
             "--ignore-unknown", help="Leave out images of classes that the student does not know."
         ),
     ] = False,
-    device: Device = "auto",
-    as_json: Json = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Test a student on labeled images."""
     from distill.evaluation.evaluate import evaluate_student
@@ -113,8 +112,8 @@ def predict(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a CSV table with all probabilities on stdout.")
     ] = False,
-    device: Device = "auto",
-    as_json: Json = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Name the class of images.
 
@@ -199,7 +198,7 @@ def export(
         typer.Option(help="The file; else model.onnx, model.int8.onnx (...) in STUDENT."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Export a student for another runtime.
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import AnyZoo, Domain, Json, Licensed
+from cli import options, tables, terminal
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.hub.pull import Pulled, pull_required
 from zoo.hub.pull import pull as pull_teachers
@@ -33,11 +32,11 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("list")
 def list_teachers(
-    zoo: AnyZoo = "all",
-    domain: Domain = None,
+    zoo: options.AnyZoo = "all",
+    domain: options.Domain = None,
     local: Annotated[bool, typer.Option("--local", help="Only those on this machine.")] = False,
-    license: Licensed = None,
-    as_json: Json = False,
+    license: options.Licensed = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show the teachers of the zoo, with size and the licenses of weights and data."""
     cards = select_cards(licensed_zoo(zoo, license), domain=domain, local=local)
@@ -50,8 +49,8 @@ def list_teachers(
 @app.command()
 def info(
     name: Annotated[str, typer.Argument(help="Name of a teacher.")],
-    zoo: AnyZoo = "all",
-    as_json: Json = False,
+    zoo: options.AnyZoo = "all",
+    as_json: options.Json = False,
 ) -> None:
     """Show all that is known of a teacher."""
     (card,) = select_cards(zoo, [name])
@@ -64,17 +63,17 @@ def info(
 @app.command()
 def pull(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
-    domain: Domain = None,
+    domain: options.Domain = None,
     default: Annotated[bool, typer.Option("--default", help="The default set.")] = False,
     start: Annotated[
         list[str] | None,
         typer.Option(metavar="ARCH", help="timm's weights for this student; repeatable."),
     ] = None,
-    zoo: AnyZoo = "hub",
+    zoo: options.AnyZoo = "hub",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be fetched, in bytes.")
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Fetch teachers from the Hub and pin their commits.
 
@@ -106,8 +105,8 @@ def pull(
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
-    zoo: AnyZoo = "all",
-    as_json: Json = False,
+    zoo: options.AnyZoo = "all",
+    as_json: options.Json = False,
 ) -> None:
     """Check the teachers on this machine.
 
@@ -149,7 +148,7 @@ def add(
 
 
 @app.command()
-def index(zoo: AnyZoo = "all") -> None:
+def index(zoo: options.AnyZoo = "all") -> None:
     """Index the fingerprints of a zoo for --shortlist.
 
     Ranking does it too when the index is missing or old: only very many teachers take time.
@@ -191,7 +190,7 @@ def pack(
     teachers: Annotated[
         list[str], typer.Option(metavar="NAME", help="Repeatable, or some with commas.")
     ],
-    zoo: AnyZoo = "all",
+    zoo: options.AnyZoo = "all",
 ) -> None:
     """Copy teachers into a folder for another machine.
 
