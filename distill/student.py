@@ -83,11 +83,9 @@ def _keep(_head: nn.Module, embeddings: Tensor) -> Tensor:
 
 
 def find_arch(name: str, start: str = "auto") -> str:
-    """Resolve an alias of a student architecture to timm's name.
+    """Resolve `auto`, an alias, or a name of timm to timm's name of a student.
 
-    Args:
-        name: `auto`, an alias, or a name of timm.
-        start: its initial weights, which choose the network of `auto`.
+    The initial weights, `start`, choose the network of `auto`.
 
     Raises:
         StudentError: timm has no such network; the message lists close names.
@@ -103,13 +101,8 @@ def find_arch(name: str, start: str = "auto") -> str:
 def choose_image_size(images: Images, start: Start, device: torch.device) -> int:
     """Size of a student's images: that of its initial weights, unless the images are smaller.
 
-    Args:
-        images: of the target; the median of their shorter sides counts.
-        start: its initial weights.
-        device: on a CPU, images are `MOST_ON_CPU` pixels at most.
-
-    Returns:
-        S, pixels, a multiple of 32, or the native size of the initial weights.
+    The median of the images' shorter sides counts; on a CPU, images are `MOST_ON_CPU` pixels at
+    most. In pixels, a multiple of 32, or the native size of the initial weights.
     """
     native = start.preprocessing.size
     largest = native if device.type != "cpu" else min(native, MOST_ON_CPU)
@@ -187,12 +180,7 @@ def _check_parts(arch: str, image_size: int, model_args: Mapping[str, Any]) -> N
 
 
 def student_preprocessing(start: Start, size: int) -> Preprocessing:
-    """Preprocessing of a student: mean, deviation and interpolation belong to its start.
-
-    Args:
-        start: its initial weights.
-        size: S, pixels.
-    """
+    """Preprocessing of a student at S pixels; mean, deviation and interpolation are its start's."""
     # all of an image is used: training crops at random
     return replace(start.preprocessing, size=size, crop_pct=1.0, crop_mode="center")
 
@@ -212,17 +200,12 @@ def create_student(
     image_size: int | None = None,
     seed: int = 0,
 ) -> Student:
-    """Build a student with its initial weights.
+    """Build a student of C classes with its initial weights.
 
-    Args:
-        arch: timm's name of the network.
-        classes: C, the classes of the target.
-        groups: K_s, the classes of each teacher, in the groups of `group_heads`.
-        start: its initial weights, or what finds them: see `zoo.teachers.starts.find_start`. Its
-            own classifier is kept if it has C classes.
-        model_args: further arguments of timm's factory.
-        image_size: S, pixels, for networks that are built for a size; timm's if not given.
-        seed: of the heads and of random weights.
+    `groups` are the classes of the teachers, as `group_heads` returns them. `start` are the initial
+    weights, or what finds them (`zoo.teachers.starts.find_start`); their own classifier is kept if
+    it has C classes. `image_size` in pixels is for networks that are built for a size, `seed` for
+    heads and random weights.
 
     Raises:
         StudentError: timm cannot build it, or there are no such weights, or they do not fit.
@@ -245,11 +228,7 @@ def create_student(
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Load a saved student's weights into a network of as many classes.
-
-    Args:
-        network: of the student's architecture.
-        folder: in timm's Hub layout.
+    """Load a saved student's weights, of a folder, into a network of as many classes.
 
     Raises:
         StudentError: the file is missing, damaged or of another architecture.
@@ -268,13 +247,9 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 def load_state(
     network: nn.Module, weights: Mapping[str, Tensor], origin: str, *, head: bool = False
 ) -> None:
-    """Load tensors into a network.
+    """Load tensors by timm's names into a network; a message names their origin.
 
-    Args:
-        network: with any number of classes.
-        weights: by timm's names.
-        origin: of the weights, for the message.
-        head: whether the classifier must fit too; else one of another size is skipped.
+    With `head` the classifier must fit too; else one of another size is skipped.
 
     Raises:
         StudentError: they are of another architecture.

@@ -171,17 +171,9 @@ def plan_teachers(
     methods: Sequence[Method] | None = None,
     rankings: int = 1,
 ) -> TeacherWork:
-    """The work of `prepare_teachers` for students of some methods.
+    """The work of `prepare_teachers` for students of some methods, that of `how` if none is given.
 
-    Args:
-        how: of the students.
-        images: of all of them.
-        deadline: of the command.
-        runtime: device and cache.
-        ranking: of the teachers, if there is one.
-        ranker: makes it otherwise.
-        methods: of the students; that of `how` if not given.
-        rankings: how many are made.
+    `rankings` is how many are made, where there is none.
     """
     from zoo.features.throughput import plan_passes
 

@@ -183,12 +183,7 @@ def source_of_ranking(ranking: Ranking) -> ImageSource:
 
 
 def saved_ranking(images: Images, zoo: str | None, file: Path | None = None) -> Ranking | None:
-    """The ranking in ./ranking.json, if it is of these very images and this zoo.
-
-    Args:
-        images: to train on.
-        zoo: that was asked for.
-        file: a ranking that has to fit.
+    """The ranking in ./ranking.json if it is of these very images and this zoo, or that of a file.
 
     Raises:
         RankingError: the file cannot be read, or is of other images or another zoo.

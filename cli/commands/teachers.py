@@ -225,13 +225,7 @@ def add_teacher(
 ) -> TeacherCard:
     """Make a folder or a repository of the Hub a teacher of the user's own zoo.
 
-    Args:
-        source: the folder or repository.
-        name: of the new teacher.
-        domain: what its images show.
-        zoo: the user's folder of teachers.
-        runtime: device and progress.
-        images: a folder of images of its domain, to fingerprint it by.
+    `images` is a folder of images of its domain, to fingerprint it by.
 
     Raises:
         ZooError: it cannot be had or loaded, or the zoo has one of this name.

@@ -59,11 +59,7 @@ class Rejection:
         return _far(_unit(embeddings) @ self.bank.T)
 
     def reject(self, embeddings: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Which images are unlike the training images, [N].
-
-        Args:
-            embeddings: [N, D], the student's features of the images.
-        """
+        """Which images are unlike the training images, [N], by the student's features [N, D]."""
         return self.distances(embeddings) > self.threshold
 
     def save(self, folder: Path, weights: str) -> None:
@@ -105,11 +101,9 @@ def choose_images(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]
 
 
 def fit_rejection(embeddings: NDArray[np.floating], labels: NDArray[np.int64]) -> Rejection | None:
-    """The rejection of a student from its features of training images; None for fewer than 3.
+    """The rejection of a student from its features [M, D] of training images with labels [M].
 
-    Args:
-        embeddings: [M, D].
-        labels: [M], -1 for unlabeled.
+    None for fewer than 3 images, or where none is labeled.
     """
     known = np.flatnonzero(labels >= 0)
     if len(labels) < 3 or not len(known):

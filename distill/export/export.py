@@ -95,14 +95,10 @@ def measure_latency(
     runs: int = 200,
     limit: float = 10,
 ) -> Latency:
-    """Time a network on one image [1, 3, S, S].
+    """Time a network on one decoded image [1, 3, S, S].
 
-    Args:
-        predictor: the network.
-        image: decoded: reading the file is not timed.
-        warmup: maximum number of runs before, not timed.
-        runs: maximum number of timed runs; at least one.
-        limit: seconds for each of the two, at most.
+    After at most so many runs of warm-up, at most `runs` are timed; `limit` is seconds for each of
+    the two. One run is timed at least.
     """
     _time_runs(predictor, image, warmup, limit)
     times = 1000 * np.array(_time_runs(predictor, image, runs, limit))

@@ -86,13 +86,8 @@ def describe(
 ) -> dict[str, Any]:
     """What a file states about itself: classes, preprocessing, license, origin.
 
-    Args:
-        student: folder of the student.
-        labels: its classes.
-        preprocessing: of its images.
-        precision: `float32` or `int8`.
-        pixels: type and shape of the input.
-        resized: whether the file resizes and crops the image itself.
+    `precision` is float32 or int8, `pixels` type and shape of the input; a file that is `resized`
+    resizes and crops the image itself.
     """
     layout = read_layout(student)
     geometry = "resized and cropped inside" if resized else "resized and cropped"

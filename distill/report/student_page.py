@@ -48,14 +48,9 @@ def student_page(
     ranking: Mapping[str, Any] | None,
     sha256: str,
 ) -> str:
-    """The page of a saved student.
+    """The page of a saved student, with the misclassified images that still exist.
 
-    Args:
-        report: of the run; it shows misclassified images that still exist.
-        history: of the losses, as in `Trained`.
-        cards: of the teachers in the report.
-        ranking: source of the shares, as JSON; None without one.
-        sha256: of the student's weights.
+    `ranking` is the source of the shares as JSON, if any; `sha256` that of the student's weights.
     """
     result, classes = report.evaluation, report.classes
     ranked = ranking if ranking and ranking.get("teachers") else None

@@ -62,18 +62,11 @@ def find_frozen_part(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> FrozenPart | None:
-    """The first of a student's blocks, `Recipe.frozen` of them.
+    """The first of a student's blocks, `Recipe.frozen` of them; tried on two of the images.
 
-    Args:
-        student: in evaluation mode, on the device.
-        recipe: hyperparameters.
-        pixels: [N, 3, S, S] uint8, to run it on two of them.
-        preprocessing: of the student.
-        device: of the student.
-
-    Returns:
-        None where nothing is to be frozen, or the network is no chain of modules: transformers add
-        positions between them.
+    None where nothing is to be frozen, or the network is no chain of modules: transformers add
+    positions between them. The student is in evaluation mode, on the device; pixels are [N, 3, S,
+    S] uint8.
     """
     if not (recipe.frozen and recipe.updates):
         return None

@@ -41,15 +41,8 @@ def initialize_head(
 
     With a head of random weights the first updates would move the network towards noise (Kumar et
     al., ICLR 2022). Regularization and temperature are chosen by cross-validation. Where no class
-    has two labeled images, and there are no soft labels, the head stays as it is.
-
-    Args:
-        student: in evaluation mode, on the device.
-        pixels: [N, 3, S, S] uint8.
-        labels: [N], -1 for unknown.
-        targets: of the distillation; soft labels join the labels.
-        preprocessing: of the student.
-        device: of the student.
+    has two labeled images, and there are no soft labels, the head stays as it is. The student is in
+    evaluation mode, on the device; pixels are [N, 3, S, S] uint8, labels [N], -1 for unknown.
     """
     soft = targets.probabilities.double().numpy() if isinstance(targets, SoftLabels) else None
     known = np.flatnonzero(labels.numpy() >= 0)
@@ -115,14 +108,8 @@ def find_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int6
     """The T that makes the labels of held-out images most likely under softmax(logits / T).
 
     Guo et al., ICML 2017; with one image more of which every class is equally likely, so that few
-    images that are all right do not make a student certain.
-
-    Args:
-        probabilities: [N, C], by students that did not learn these labels.
-        labels: [N], classes 0..C-1.
-
-    Returns:
-        T, from 0.01 to 10; above 1 for students that are too certain.
+    images that are all right do not make a student certain. From probabilities [N, C] by students
+    that did not learn the labels [N]; 0.01 to 10, above 1 for students that are too certain.
     """
     count, classes = probabilities.shape
     targets = (np.eye(classes)[labels] + 1 / classes / count) / (1 + 1 / count)

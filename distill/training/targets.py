@@ -130,14 +130,8 @@ class SourceTargets:
         """Draw the group of teachers of one update, and their probabilities for some images.
 
         A group is drawn with the sum of its teachers' shares as its probability, and the teachers'
-        probabilities are divided by that sum: the expected loss is that of all teachers.
-
-        Args:
-            rows: [U], indices of the images.
-            generator: source of randomness.
-
-        Returns:
-            The index of the group, and [U, its classes], alpha_s softmax(M_s(x)) side by side.
+        probabilities are divided by that sum: the expected loss is that of all teachers. From rows
+        [U] to the index of the group and [U, its classes], alpha_s softmax(M_s(x)) side by side.
         """
         ends = np.cumsum([len(group) for group in self.groups])
         starts = [0, *ends[:-1]]
@@ -174,11 +168,7 @@ def make_targets(
 ) -> Targets | None:
     """The distillation targets of the teachers with a share; None without teachers.
 
-    Args:
-        objective: the target's classes or the teachers'.
-        features: the outputs of each teacher for the N images.
-        shares: alpha_s of each teacher, summing to 1.
-        labels: [N], -1 for unknown.
+    From the features of each for the N images, shares alpha_s that sum to 1, and labels [N].
 
     Raises:
         ZooError: see `source_targets`.

@@ -64,9 +64,7 @@ def open_trackers(
 ) -> Iterator[Record | None]:
     """Open what is wanted, and yield one function that reports to all of it; None for nothing.
 
-    Args:
-        tracking: what is wanted.
-        about: settings of the run, which W&B and MLflow show beside it.
+    `about` are settings of the run, which W&B and MLflow show beside it.
 
     Raises:
         StudentError: one of them cannot be opened.

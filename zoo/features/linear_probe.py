@@ -204,10 +204,7 @@ def score_left_out(
 def score_left_out_once(rows: Floats, labels: NDArray[np.int64], strength: float) -> Floats:
     """`score_left_out` for one strength, [N, C], by a linear system in place of eigenvectors.
 
-    Args:
-        rows: [N, D].
-        labels: [N], classes 0..C-1, at least one of them with two images.
-        strength: above 0, in the unit of `STRENGTHS`.
+    Rows are [N, D], labels [N] classes 0..C-1, at least one of them with two images.
     """
     centered = rows - rows.mean(axis=0)
     ridge = strength * np.square(centered).sum() / len(rows)
@@ -253,12 +250,9 @@ def fit_soft_ridge(
 def fit_temperature(scores: Floats, labels: NDArray[np.int64] | Floats) -> float:
     """The T for which softmax(scores / T) gives the labels the highest likelihood.
 
-    Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores
-    from `ridge_leave_one_out` the probabilities are calibrated on new images.
-
-    Args:
-        scores: [N, C].
-        labels: [N], classes 0..C-1, of which each class counts alike, or [N, C], probabilities.
+    Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores [N,
+    C] from `ridge_leave_one_out` the probabilities are calibrated on new images. Labels are [N],
+    classes 0..C-1, of which each class counts alike, or [N, C], probabilities.
     """
     grid = np.geomspace(0.01, 10, 60)
     if labels.ndim == 2:
@@ -271,23 +265,13 @@ def fit_temperature(scores: Floats, labels: NDArray[np.int64] | Floats) -> float
 
 
 def fit_offsets(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    """What to add to left-out scores where some classes have fewer labels than others, [C].
+    """What to add to left-out scores [N, C] where some classes have fewer labels than others, [C].
 
     The fewer labels a class has, the lower a probe scores its new images. The offsets b minimize
     the cross-entropy of softmax((scores + b) / T), each class counting alike, plus
     `OFFSET_SHRINKAGE` |b|^2: bias-corrected temperature scaling (Alexandari et al., ICML 2020)
     towards even classes. All are 0 where the classes have equally many labels. A class with a
     single label, whose left-out score knows nothing of it, has the offset of the rarest other one.
-
-    Args:
-        scores: [N, C], of each image by a probe that did not know its label.
-        labels: [N], classes 0..C-1.
-
-    Example:
-        >>> labels = np.array([0] * 9 + [1] * 3)
-        >>> scores = np.stack([np.full(12, 0.7), 0.2 + 0.2 * labels], axis=1)
-        >>> (scores + fit_offsets(scores, labels)).argmax(axis=1).tolist()
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
     """
     counts = np.bincount(labels, minlength=scores.shape[1])
     offsets = np.zeros(scores.shape[1])

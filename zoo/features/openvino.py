@@ -31,13 +31,8 @@ def convert(
 ) -> Callable[[Tensor], Outputs] | None:
     """A network of two outputs as a function of its inputs [B, 3, S, S], computed by OpenVINO.
 
-    Args:
-        network: in evaluation mode, from inputs to embeddings and logits.
-        example: inputs [B, 3, S, S]; the outputs for them are compared with torch's.
-        bfloat16: whether to compute in it.
-
-    Returns:
-        None where OpenVINO cannot convert the network, or the outputs differ.
+    None where OpenVINO cannot convert the network, or its outputs for the example differ from
+    torch's. The network is in evaluation mode, from inputs to embeddings and logits.
     """
     try:
         run = _compile(network, example, bfloat16=bfloat16)

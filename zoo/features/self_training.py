@@ -39,22 +39,16 @@ def self_train(
     strength: float,
     offsets: Floats | float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Ridge regression that is refitted to its own predictions.
+    """Ridge regression that is refitted to its own predictions: weights [R, C] and intercept [C].
 
-    Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee,
-    2013): the first fit knows the labeled images; each of `ROUNDS` further ones all images, the
-    unlabeled ones with softmax(scores / `TEMPERATURE`) of the fit before as targets. Nothing is
-    assumed of how frequent the classes are.
+    Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee, 2013):
+    the first fit knows the labeled images; each of `ROUNDS` further ones all images, the unlabeled
+    ones with softmax(scores / `TEMPERATURE`) of the fit before as targets. Nothing is assumed of
+    how frequent the classes are.
 
-    Args:
-        rows: [N, R], features of all images.
-        labels: [N], -1 for unlabeled.
-        classes: C.
-        strength: of the first fit, as `fit_weighted_ridge` takes it.
-        offsets: [C], added to the scores of the first fit, see `fit_offsets`.
-
-    Returns:
-        Weights [R, C] and intercept [C]: the scores of images are `rows @ weights + intercept`.
+    Rows are [N, R], features of all images; labels [N], -1 for unlabeled. The strength is that of
+    the first fit, as `fit_weighted_ridge` takes it, and the offsets [C] are added to its scores,
+    see `fit_offsets`. Scores of images are `rows @ weights + intercept`.
     """
     used = choose_rows(labels)
     known = used[: int((labels >= 0).sum())]
@@ -97,14 +91,8 @@ def fit_weighted_ridge(
 ) -> tuple[Floats, Floats]:
     """Ridge regression with a weight for each row; the intercept is not shrunk.
 
-    Args:
-        rows: [N, R].
-        targets: [N, C].
-        importance: [N], above 0.
-        strength: as a multiple of the mean squared length of a centered and weighted row.
-
-    Returns:
-        Weights [R, C] and intercept [C].
+    From rows [N, R], targets [N, C] and importance [N], above 0, to weights [R, C] and intercept
+    [C]. The strength is a multiple of the mean squared length of a centered and weighted row.
     """
     share = importance / importance.sum()
     row_mean, target_mean = share @ rows, share @ targets

@@ -48,9 +48,7 @@ class Files:
 def find_files(card: TeacherCard, *, online: bool = True) -> Files:
     """Find the files of a teacher on the Hub and their commit; nothing is downloaded.
 
-    Args:
-        card: a teacher of the Hub.
-        online: False raises HubUnreachable at once: no second wait for an unreachable Hub.
+    Not `online`, it is HubUnreachable at once: no second wait for an unreachable Hub.
 
     Raises:
         HubUnreachable: there is no connection to the Hub.
@@ -131,20 +129,12 @@ def _lost_pin(card: TeacherCard) -> str:
 def fetch(
     card: TeacherCard, *, check: bool = True, online: bool = True, progress: Progress | None = None
 ) -> TeacherCard:
-    """Download a teacher's files and pin their commit.
+    """Download a teacher's files and pin their commit; any teacher that is no Hub's stays as it is.
 
-    An interrupted download is resumed. Files on this machine are not downloaded again; without a
-    network they are taken from the Hub's cache.
-
-    Args:
-        card: a teacher of the Hub; any other on this machine is returned as it is.
-        check: whether to compare files on this machine with their hash, and download damaged
-            ones again.
-        online: whether to connect to the Hub; else only its cache is used.
-        progress: of the bytes of the weights.
-
-    Returns:
-        The card with its folder and the entries that the files determine.
+    An interrupted download is resumed. Files on this machine are not downloaded again, unless
+    `check` finds that they differ from their hash; without a network, or not `online`, they are
+    taken from the Hub's cache. The card has its folder then, and the entries that the files
+    determine.
 
     Raises:
         HubUnreachable: the files are not here, and there is no connection or none is wanted.

@@ -49,13 +49,8 @@ def download(
 ) -> Path:
     """The path of a file in the Hub's cache, downloaded if it is missing or damaged.
 
-    Args:
-        repo: `OWNER/NAME`.
-        name: of the file.
-        revision: commit, 40 hex digits.
-        sha256: of the file; empty for the hash in its name in the cache, which most files have.
-        most: bytes of the file at most; None for no bound.
-        progress: of the bytes.
+    Without a SHA-256 it is compared with the hash in its name in the cache, which most files have.
+    It may have so many bytes at most.
 
     Raises:
         Exception: any error of the client, its transport or the disk; see `zoo.hub.errors`.

@@ -23,18 +23,13 @@ README = "README.md"
 
 
 def stage(folder: Path, staging: Path, license: str | None, repo: str = "") -> None:
-    """Copy the publishable files of a student or teacher.
+    """Copy the publishable files of a student or teacher into an empty folder.
 
-    Reports and rankings are left out: they hold paths of this machine.
-
-    Args:
-        folder: in timm's Hub layout.
-        staging: an empty folder.
-        license: an identifier of the Hub, such as `cc-by-4.0`; None for the folder's own.
-        repo: where they go, for the line of the model card that loads them.
+    Reports and rankings are left out: they hold paths of this machine. The license is an identifier
+    of the Hub, such as `cc-by-4.0`, or the folder's own; the model card loads them from `repo`.
 
     Raises:
-        TeacherBroken: the folder is not in that layout, states no license, or cannot be copied.
+        TeacherBroken: the folder is not in timm's layout, states no license, or cannot be copied.
     """
     layout = read_layout(folder)
     weights = find_weights(folder)

@@ -57,10 +57,7 @@ def pull_missing(
 ) -> tuple[list[TeacherCard], dict[str, str]]:
     """The same teachers on this machine, and by name why some are not.
 
-    Args:
-        cards: the teachers.
-        runtime: for the progress of downloads.
-        check: whether pulled files are compared with their hash first.
+    With `check` pulled files are compared with their hash first.
     """
     if all(card.folder for card in cards):
         return list(cards), {}

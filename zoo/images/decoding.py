@@ -106,16 +106,10 @@ def decode_images(
     digests: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode, resize and crop images to [N, 3, S, S] uint8.
-
-    Args:
-        paths: [N].
-        preprocessing: of which only the geometry is used.
-        digests: [N] SHA-256 of the contents, which are compared if given.
-        progress: called for each image.
+    """Decode, resize and crop N images to [N, 3, S, S] uint8, in the geometry of the preprocessing.
 
     Raises:
-        ImagesError: a file changed since `read_images` checked it.
+        ImagesError: a file changed since `read_images` checked it, or has not the SHA-256 given.
     """
     shape = (len(paths), 3, preprocessing.size, preprocessing.size)
     pixels = scratch_array(shape, cache_folder(), np.uint8, large=DECODED)
@@ -137,12 +131,7 @@ def decode_readable(
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Decode, resize and crop images to [N, 3, S, S] uint8; unreadable ones stay black.
 
-    Args:
-        paths: [N], few enough to lie in memory.
-        preprocessing: of which only the geometry is used.
-
-    Returns:
-        The pixels, and why each image cannot be read, [N]; empty text for those that can.
+    They lie in memory. Also why each cannot be read, [N]; empty text for those that can.
     """
     pixels = np.zeros((len(paths), 3, preprocessing.size, preprocessing.size), dtype=np.uint8)
 
@@ -214,14 +203,10 @@ def has_image_header(path: Path) -> bool:
 
 
 def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
-    """Decode to upright RGB.
+    """Decode a file in one of `FORMATS` to upright RGB.
 
-    Args:
-        content: of a file in one of `FORMATS`.
-        draft: decode a JPEG at a small size, still reading all of it.
-
-    Returns:
-        The image; `info["largest"]` is the largest value of a file of 16 bits.
+    A draft of a JPEG is small, but all of the file is read. `info["largest"]` of the image is the
+    largest value of a file of 16 bits.
 
     Raises:
         Exception: one of `UNREADABLE`: it is not an image, or too large.

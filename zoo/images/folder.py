@@ -283,19 +283,10 @@ def images_of_files(
     unlabeled: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
-    """Read images that are named with their classes.
-
-    Args:
-        paths: [N].
-        labels: [N], the class of each; None for unlabeled.
-        unlabeled: a folder of further images.
-        progress: called for each image.
+    """Read N images that are named with their classes, None for unlabeled, and an unlabeled folder.
 
     Raises:
         ImagesError: there is no readable image.
-
-    Example:
-        >>> images_of_files([Path("a.jpg"), Path("b.jpg")], ["cat", "dog"])
     """
     found: list[tuple[Path, str | None]] = [*zip(paths, labels, strict=True)]
     if unlabeled:

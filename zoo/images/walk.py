@@ -72,11 +72,7 @@ def check_folder(folder: Path) -> None:
 
 
 def find_files(folder: Path, without: Path | None = None) -> Found:
-    """Files below a folder, hidden ones left out, every folder visited once.
-
-    Args:
-        folder: links in it are followed once.
-        without: a folder that is left out.
+    """Files below a folder but not below another, hidden ones left out, every folder visited once.
 
     Raises:
         ImagesError: there is no such folder, or one cannot be read.

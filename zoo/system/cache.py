@@ -38,30 +38,13 @@ class CachePart:
 
 
 def measure_cache(cache: Path | None = None) -> list[CachePart]:
-    """Number and size of the files in each folder of the cache.
-
-    Args:
-        cache: its folder; that of this machine if not given.
-
-    Example:
-        >>> sum(part.bytes for part in measure_cache()) >= 0
-        True
-    """
+    """Number and size of the files in each folder of the cache, this machine's if not given."""
     cache = cache or cache_folder()
     return [_measure(name, [size for _, size, _ in _files(cache / name)]) for name in KINDS]
 
 
 def prune_cache(days: float, cache: Path | None = None) -> list[CachePart]:
-    """Delete what was last written so many days ago or earlier; returns what was deleted.
-
-    Args:
-        days: 0 deletes all of it.
-        cache: its folder; that of this machine if not given.
-
-    Example:
-        >>> sum(part.files for part in prune_cache(days=30)) >= 0
-        True
-    """
+    """Delete what was last written so many days ago or earlier; returns what was deleted."""
     cache, limit = cache or cache_folder(), time.time() - days * DAY
     parts = list[CachePart]()
     for name in KINDS:

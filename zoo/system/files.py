@@ -120,11 +120,7 @@ def cache_folder() -> Path:
 def check_replaced(path: Path, mark: bytes, kind: str, option: str = "--save") -> None:
     """Refuse to replace a file, named by this option, that source-zoo did not write.
 
-    Args:
-        path: of the file.
-        mark: bytes that every file of this kind contains.
-        kind: what these files are called.
-        option: that names the file.
+    Every file of the kind contains the mark.
 
     Raises:
         ZooError: it is something else.

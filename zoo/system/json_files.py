@@ -133,9 +133,7 @@ def mapping(item: Check, *, most: int = ITEMS) -> Check:
 def record(schema: Schema, *, strict: bool = False) -> Check:
     """An object of known keys, as a dict of those that are there or have a default.
 
-    Args:
-        schema: what each key has to be.
-        strict: whether unknown keys are refused; else they are ignored.
+    Unknown keys are ignored, and refused if it is strict.
     """
 
     def check(value: Any, key: str) -> dict[str, Any]:
@@ -161,13 +159,9 @@ def instance(
 ) -> Check:
     """An object with the fields of a dataclass, as one; each value is checked by its type.
 
-    Fields with a default may be absent. A ValueError of the class gets the key.
-
-    Args:
-        cls: a dataclass of texts, numbers, flags, literals, tuples, mappings and dataclasses.
-        leave: fields that are not in the file.
-        more: keys of the file that are no fields, such as the version of its format.
-        strict: whether unknown keys are refused.
+    The types are texts, numbers, flags, literals, tuples, mappings and dataclasses. Fields with a
+    default may be absent. A ValueError of the class gets the key. Fields to `leave` are not in the
+    file, `more` keys of it are no fields, such as the version of its format.
     """
     hints = get_type_hints(cls)
     schema: dict[str, Check] = dict(more or {})
@@ -237,17 +231,11 @@ def any_json(value: Any, key: str) -> Any:
 def read_json(
     path: Path, check: Check, *, error: type[ZooError], advice: str, limit: int = LIMIT
 ) -> Any:
-    """The checked content of a JSON file.
-
-    Args:
-        path: of the file.
-        check: of the whole document, usually `record(...)`.
-        error: kind of the error to raise.
-        advice: what to do about it, a sentence.
-        limit: bytes of the file at most.
+    """The checked content of a JSON file of at most `limit` bytes.
 
     Raises:
-        ZooError: of the given kind, one line that names the file, the key and what was expected.
+        ZooError: of the given kind, one line that names the file, the key and what was expected,
+            and ends in the advice.
 
     Example:
         >>> schema = record({"name": text(), "share": number(0, 1), "note": optional(text(), "")})

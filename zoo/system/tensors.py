@@ -37,10 +37,6 @@ def read_tensors(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """The arrays and metadata that `write_tensors` wrote.
 
-    Args:
-        path: of the file.
-        expected: entries that its metadata must have, such as version and key.
-
     Raises:
         OSError: there is no such file.
         ValueError: it is damaged or of another kind, or its metadata differs from `expected`.

@@ -60,15 +60,10 @@ class Fingerprint:
 
     @classmethod
     def load(cls, path: Path, reference: str, width: int | None = None) -> Self:
-        """Read the fingerprint of a teacher.
-
-        Args:
-            path: of its file.
-            reference: SHA-256 of the reference network's weights.
-            width: D of its embeddings; None for any.
+        """Read the fingerprint of a teacher, of D features if a width is given.
 
         Raises:
-            TeacherBroken: it is damaged, or of another reference network.
+            TeacherBroken: it is damaged, or not of the reference network with this SHA-256.
         """
         try:
             expected = {"format": FINGERPRINT_FORMAT, "reference": reference}

@@ -178,14 +178,10 @@ def create_network(
 ) -> Any:
     """Build a network of timm; the only call of its factory for what a file describes.
 
-    Args:
-        name: of the architecture, as timm lists it.
-        classes: K, of its classifier; 0 for none, None for what timm and the overlay state.
-        model_args: further arguments of the factory.
-        weights: of the network: it may not hold many more values than this file. None for random
-            weights and no bound.
-        overlay: entries of timm's `pretrained_cfg` that differ for these weights.
-        load: whether timm loads the weights; else the caller does.
+    K classes are those of its classifier; 0 for none, None for what timm and the overlay state.
+    `model_args` are further arguments of the factory, `overlay` entries of timm's `pretrained_cfg`
+    that differ for these weights. It may not hold many more values than the weights, if any; timm
+    loads them unless the caller does (`load`).
 
     Raises:
         ValueError: timm has no such network, an argument is not allowed, or the network is larger
@@ -214,11 +210,7 @@ def create_network(
 class _Construction(TorchFunctionMode):
     """Skip the drawing of initial weights, which takes longer than reading the file; count values.
 
-    Args:
-        most: values that may be allocated in all.
-
-    Raises:
-        ValueError: there would be more.
+    More than `most` values in all are a ValueError.
     """
 
     def __init__(self, most: int) -> None:

@@ -127,10 +127,6 @@ def find_start(name: str, arch: str) -> Start:
 
     Raises:
         StudentError: there are none.
-
-    Example:
-        >>> find_start("builtin", "tf_efficientnet_lite0").preprocessing.size
-        224
     """
     if name == "random":
         return _random_start(arch)
