@@ -125,8 +125,7 @@ def choose_frozen(frozen: float | None, start: Start) -> float:
 def check_size(arch: str, image_size: int) -> Mapping[str, Any]:
     """Check with random weights and one image that a network can be a student at this size.
 
-    Returns:
-        Arguments that timm's factory needs for it: `img_size` for transformers of fixed size.
+    Arguments of timm's factory for it: `img_size` for transformers of fixed size.
 
     Raises:
         StudentError: it cannot; the message names a size that fits, if there is one.

@@ -324,9 +324,7 @@ def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
 def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> float:
     """Seconds to score a teacher, per labeled image, from one subsample of random features.
 
-    Args:
-        labels: [N], -1 for unlabeled; scoring without labels takes no time worth counting.
-        metric: as in `rank_images`.
+    Scoring without labels takes no time worth counting.
     """
     known = labels[labels >= 0]
     draw = np.random.default_rng(0)

@@ -145,19 +145,10 @@ def _draw_out(counts: NDArray[np.intp], part: float, rng: np.random.Generator) -
 def find_interval(
     metric: str, score: float, subsamples: Floats, labels: Labels
 ) -> tuple[float, float] | None:
-    """95 % interval of a score, by Student's t.
+    """95 % interval of a score, by Student's t; None where no error is known.
 
-    Its degrees of freedom are L - C, or the pairs of subsamples where these are fewer. The interval
-    of a fraction of images is no narrower than Wilson's, and stays in 0..1.
-
-    Args:
-        metric: a name in METRICS or UNLABELED.
-        score: of the teacher.
-        subsamples: of `measure`.
-        labels: [N], -1 for an unlabeled image.
-
-    Returns:
-        Its ends; None where no error is known.
+    Its degrees of freedom are L - C, or the pairs of subsamples (of `measure`) where these are
+    fewer. The interval of a fraction of images is no narrower than Wilson's, and stays in 0..1.
     """
     known = labels[labels >= 0]
     if not len(subsamples):

@@ -258,8 +258,7 @@ def _share(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Shares of the teachers that are not worse than a control, or of all where all are.
 
-    Returns:
-        The shares above 0, and the reason of each teacher that is worse.
+    Also the reason of each teacher that is worse.
     """
     scores = {name: _score(row) for name, row in teachers.items()}
     rest = {name: score for name, score in scores.items() if name not in worse} or scores

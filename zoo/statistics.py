@@ -16,10 +16,6 @@ def wilson(hits: float, count: float) -> tuple[float, float]:
     """95 % interval of the proportion `hits` of `count` (Wilson, JASA 1927).
 
     Both may be fractions: of as many images as have a given variance.
-
-    Example:
-        >>> wilson(4, 4)
-        (0.51..., 1.0)
     """
     share = hits / count
     center = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)

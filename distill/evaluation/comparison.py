@@ -313,7 +313,7 @@ def _adjust(chances: Mapping[frozenset[str], float]) -> dict[frozenset[str], flo
 
 
 def mcnemar(one: Bools, other: Bools) -> float:
-    """Two-sided p-value of the exact McNemar test (Psychometrika 1947) of two methods' hits, [N]."""
+    """Two-sided p-value of the exact McNemar test (Psychometrika 1947) of two methods' hits [N]."""
     wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
     discordant = wins + losses
     tail = sum(comb(discordant, k) for k in range(min(wins, losses) + 1))

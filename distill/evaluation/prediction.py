@@ -75,10 +75,6 @@ class Predictions:
         count: images.
         rows: the predictions.
         unreadable: images so far that could not be read.
-
-    Example:
-        >>> for row in predict_files("student", [Path("imgs")]):
-        ...     print(row.path, row.label, row.probability)
     """
 
     classes: tuple[str, ...]

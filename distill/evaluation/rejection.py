@@ -39,10 +39,6 @@ class Rejection:
     Attributes:
         bank: [M, D], features of training images, at length 1.
         threshold: largest distance that is accepted.
-
-    Example:
-        >>> rejection = Rejection.load(Path("student"))
-        >>> rejection.reject(embeddings)
     """
 
     bank: Floats

@@ -36,7 +36,7 @@ Picture = Mapping[str, Any]
 
 
 def check_page(check: Mapping[str, Any], *, command: str) -> str:
-    """A whole page of a check, as `zoo check --json` shows it; it states the command that made it."""
+    """A whole page of a check, as `zoo check --json` shows it, with the command that made it."""
     first, *details = check["sentences"]
     folder = Path(os.path.normpath(check["target"]))
     pictures = _galleries(check)

@@ -66,10 +66,9 @@ class Checkpoint:
         return time.monotonic() - self._began
 
     def load(self, most: int, processes: Processes = SINGLE) -> int:
-        """Load the saved state of at most so many updates: the last one that any process has.
+        """Load the last saved state, of at most so many updates, that any process has; their number.
 
-        Returns:
-            The number of its updates; 0 if there is none, or one that does not fit the run.
+        It is 0 if there is none, or one that does not fit the run.
         """
         own = self._read(most)
         saved = processes.gather(own.updates if own else 0)
@@ -163,11 +162,7 @@ class Checkpoint:
             raise
 
     def finish(self, updates: int) -> Path | None:
-        """Write the last state of a run of over `EVERY_SECONDS`, until its student is saved.
-
-        Returns:
-            The file for `delete_checkpoint`; None if there cannot be one.
-        """
+        """Write the last state of a run of over `EVERY_SECONDS`, until its student is saved; its file."""
         self.save(updates, now=self.seconds >= EVERY_SECONDS)
         return self.path
 

@@ -149,9 +149,8 @@ def run_frozen_part(
 ) -> Batches:
     """Run a frozen part once on `Recipe.views` weak and as many strong views of each image.
 
-    Returns:
-        The same batches where that is more work, or more than `MOST_BYTES`, than to run it in
-        every update.
+    The batches stay as they are where that is more work than to run it in every update, or more
+    than `MOST_BYTES`.
     """
     recipe = batches.recipe
     every = torch.arange(len(batches.pixels))

@@ -54,16 +54,9 @@ class Copy:
 def find_copies(images: Images, rows: Floats, *, progress: Progress | None = None) -> list[Copy]:
     """Pairs of images that show the same picture, also rotated by right angles or mirrored.
 
-    The nearest neighbors in the teachers' features are compared pixel by pixel, at 32 x 32 pixels
-    and up to brightness and contrast. A picture with thousands of copies has only the nearest.
-
-    Args:
-        images: N images.
-        rows: [N, R], their features.
-        progress: called for each image that is decoded.
-
-    Returns:
-        The pairs, the most alike first.
+    The nearest neighbors in the teachers' features [N, R] are compared pixel by pixel, at 32 x 32
+    pixels and up to brightness and contrast. A picture with thousands of copies has only the
+    nearest. The most alike pairs come first.
     """
     distinct, again = images.distinct()
     first = np.unique(again, return_index=True)[1]
@@ -102,14 +95,9 @@ def _candidates(rows: Floats) -> NDArray[np.int64]:
 
 
 def compare(pictures: NDArray[np.uint8], pairs: NDArray[np.int64]) -> Floats:
-    """The largest correlation of each two pictures over eight rotations and mirrors.
+    """The largest correlation of each two pictures over eight rotations and mirrors, [P], -1 to 1.
 
-    Args:
-        pictures: [N, 3, S, S]; one of a single color is like no other.
-        pairs: [P, 2], rows of the pictures.
-
-    Returns:
-        [P], from -1 to 1.
+    Pictures are [N, 3, S, S], pairs [P, 2] their rows; one of a single color is like no other.
     """
     found = np.full(len(pairs), -1.0)
     for start in range(0, len(pairs), BLOCK):

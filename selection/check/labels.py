@@ -52,14 +52,10 @@ class LabelDoubts:
 
 
 def doubt_labels(rows: Floats, labels: NDArray[np.int64]) -> LabelDoubts:
-    """The probability of each label to be wrong.
+    """The probability of each label [L] to be wrong, from features [L, R] of the labeled images.
 
     The probe is ridge regression, and each image is scored by one that was fitted without its label
     (`ridge_leave_one_out`). Hiding probable errors and fitting again finds no more of them.
-
-    Args:
-        rows: [L, R], features of the labeled images.
-        labels: [L], classes 0..C-1, at least one of them with two images.
     """
     scores, strength = ridge_leave_one_out(rows, labels)
     temperature, rate = fit_error_model(scores, labels)
@@ -72,18 +68,12 @@ def doubt_labels(rows: Floats, labels: NDArray[np.int64]) -> LabelDoubts:
 
 
 def fit_error_model(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, float]:
-    """The temperature and the rate of label errors that make the labels most likely.
+    """The temperature and the rate of label errors that make the labels [L] most likely.
 
-    The true class of an image has the probabilities p = softmax(scores / T); its label is the true
-    class with probability 1 - rate, else one of the C - 1 others, each as likely: a label y has
-    the probability (1 - rate) p_y + rate (1 - p_y) / (C - 1).
-
-    Args:
-        scores: [L, C], by probes that did not see the label.
-        labels: [L].
-
-    Returns:
-        T, and the rate from 0 to 0.5.
+    The true class of an image has the probabilities p = softmax(scores / T), by scores [L, C] of
+    probes that did not see the label; its label is the true class with probability 1 - rate, else
+    one of the C - 1 others, each as likely: a label y has the probability (1 - rate) p_y + rate (1
+    - p_y) / (C - 1). The rate is from 0 to 0.5.
     """
     others = max(1, scores.shape[1] - 1)
     own = np.array([softmax(scores / t)[np.arange(len(labels)), labels] for t in TEMPERATURES])
@@ -123,13 +113,8 @@ def find_alike_classes(
 ) -> list[AlikeClasses]:
     """Pairs of classes that are distinguished in less than `APART` of cases, with 95 % confidence.
 
-    Args:
-        probabilities: [L, C], by a probe that did not see the image's label.
-        labels: [L].
-        classes: C names.
-
-    Returns:
-        The pairs, the most alike first.
+    The probabilities [L, C] are by a probe that did not see the image's label. The most alike pairs
+    come first.
     """
     found: list[AlikeClasses] = []
     members = [probabilities[labels == label] for label in range(len(classes))]
@@ -152,22 +137,14 @@ def find_alike_classes(
 def choose_next(
     rows: Floats, labels: NDArray[np.int64], unsure: Floats, count: int, seed: int = 0
 ) -> NDArray[np.int64]:
-    """The unlabeled images to label next, the most useful first.
+    """Rows of the unlabeled images to label next, as many as wanted, the most useful first.
 
     Uncertainty times diversity, as optimal design has it (V-optimality: Fedorov, 1972): an image is
     worth the variance that knowing its label takes from ridge regression, summed over the unlabeled
     images and weighted by how unsure the probe is of each. An image like one that is labeled or
-    chosen already is worth little, and so is one that no other is like.
-
-    Args:
-        rows: [N, R], features of all images.
-        labels: [N], -1 for unlabeled.
-        unsure: [N], probability that the probe is wrong.
-        count: images to choose; all unlabeled ones if there are fewer.
-        seed: of the part of a large pool.
-
-    Returns:
-        Row numbers [min(count, unlabeled)].
+    chosen already is worth little, and so is one that no other is like. Features are [N, R], labels
+    [N], `unsure` [N] probabilities that the probe is wrong; the seed is of the part of a large
+    pool.
     """
     pool = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(labels < 0))[:MOST])
     mean = rows.mean(axis=0)

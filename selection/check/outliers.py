@@ -28,10 +28,6 @@ def measure_distances(features: Mapping[str, Features], shares: Mapping[str, flo
     The Mahalanobis distance with a diagonal covariance, squared and divided by the number of
     features; the mean of the teachers, by share. It finds foreign images better than the distance
     to the nearest neighbors, because a few foreign images are near each other.
-
-    Args:
-        features: of each teacher for the N images.
-        shares: alpha of each, summing to 1.
     """
     return sum(
         (
@@ -52,11 +48,7 @@ def find_outliers(distances: Floats) -> NDArray[np.int64]:
 
 
 def find_small(sides: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of images that are small, and smaller than most images of the folder.
-
-    Args:
-        sides: [N], shorter sides in pixels.
-    """
+    """Rows of images that are small, and smaller than most of the folder, by shorter sides [N]."""
     median = float(np.median(sides)) if len(sides) else 0.0
     small = (sides < SMALL_SIDE) & (sides < median / 2) | (sides < SMALL_PART * median)
     rows = np.flatnonzero(small)

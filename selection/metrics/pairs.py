@@ -81,12 +81,9 @@ class Pairs:
 
 
 def compare_pairs(rows: Floats, *, most: int = MOST, seed: int = 0) -> Pairs:
-    """Order pairs of images by 1 - the product of their rows.
+    """Order pairs of images by 1 - the product of their rows [L, R] of length 1.
 
-    Args:
-        rows: [L, R], of length 1.
-        most: pairs to compare; of more than these so many are drawn.
-        seed: of that draw.
+    Of more than so many pairs, so many are drawn.
     """
     count = len(rows)
     if count * (count - 1) // 2 <= most:

@@ -97,17 +97,11 @@ def _read_logits(features: Features, labeled: NDArray[np.int64]) -> Floats:
 
 
 def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int = 0) -> Floats:
-    """Probability of each component for each row, [N, K], once EM has settled.
+    """Probability of each of K components for each row [N, R], [N, K], once EM has settled.
 
     Full covariances with 1e-6 added to each variance, started at the clusters of k-means++ and
     Lloyd, stopped when the mean log likelihood grows by less than 1e-3 or after 100 rounds: the
     defaults of scikit-learn's GaussianMixture. O(N K R^2) a round.
-
-    Args:
-        rows: [N, R].
-        components: K, from 1 to N.
-        rounds: of EM, at most.
-        seed: of the first centers.
     """
     floor = max(FLOOR, 1e-10 * float(rows.var(axis=0).sum()))
     shares = np.eye(components)[_cluster(rows, components, np.random.default_rng(seed))]

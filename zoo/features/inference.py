@@ -35,13 +35,8 @@ def embed(
 ) -> Features:
     """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster.
 
-    Args:
-        teacher: the teacher.
-        pixels: the images, resized and cropped, not yet normalized.
-        mixed: False for float32 everywhere.
-        total: images that the teacher sees in all; for many of them OpenVINO is used, where it is
-            installed.
-        progress: called after every batch.
+    They are not normalized yet. For many images in `total` OpenVINO is used, where it is installed;
+    not `mixed`, all is in float32.
 
     Raises:
         TeacherBroken: the network does not take such images, or its outputs are not finite.

@@ -27,12 +27,6 @@ class TeacherKernel:
     Attributes:
         images: N.
         parts: of each teacher its features, and M of their rows at length alpha_s.
-
-    Example:
-        >>> rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-        >>> kernel = TeacherKernel.of({"a": Features(rows, rows)}, {"a": 1.0}, np.arange(3))
-        >>> kernel.rows(slice(None)).shape
-        (6, 3)
     """
 
     images: int
@@ -45,13 +39,7 @@ class TeacherKernel:
         shares: Mapping[str, float],
         landmarks: NDArray[np.int64],
     ) -> TeacherKernel:
-        """The kernel of teachers with shares alpha_s, which sum to 1.
-
-        Args:
-            features: of each teacher for the N images.
-            shares: alpha_s of each.
-            landmarks: [M], row numbers.
-        """
+        """The kernel of teachers with shares alpha_s, of sum 1, and landmarks, [M] row numbers."""
         scaled = {name: Standardization.of(features[name].embeddings) for name in shares}
         parts = [
             (scaled[name], share * _unit_rows(scaled[name].rows(landmarks)))
@@ -80,15 +68,8 @@ class TeacherKernel:
 def kernel_basis(kernel: Floats, most: int | None = None) -> Floats:
     """[M, R] that makes coordinates of kernel rows: their products are the kernel (Nystroem).
 
-    R is at most M, and at most `most`: the widest directions.
-
-    Args:
-        kernel: [M, M], of the landmarks with each other.
-        most: of the directions.
-
-    Example:
-        >>> kernel_basis(np.eye(2)).shape
-        (2, 2)
+    From the kernel [M, M] of the landmarks with each other; R is at most M, and at most `most`: the
+    widest directions.
     """
     values, vectors = np.linalg.eigh(kernel)
     kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]

@@ -132,15 +132,10 @@ class Standardization:
 def fit_ridge(
     embeddings: ArrayLike, labels: NDArray[np.int64], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit the probe: the scores of new rows are `rows @ weights + intercept`.
+    """Fit the probe: the scores of new rows are `rows @ weights + intercept`, [D, C] and [C].
 
-    Args:
-        embeddings: [N, D].
-        labels: [N], classes 0..C-1.
-        strength: above 0, in the unit of `STRENGTHS`.
-
-    Returns:
-        Weights [D, C] and intercept [C]; the intercept is not shrunk.
+    Embeddings are [N, D], labels [N] classes 0..C-1; the strength is above 0, in the unit of
+    `STRENGTHS`. The intercept is not shrunk.
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     targets = np.eye(labels.max() + 1)[labels]
@@ -166,17 +161,12 @@ def ridge_leave_one_out(
     """Score each image with a probe fitted without it and without one image of every other class.
 
     Leaving out a single image makes its class the rarest of a balanced few-shot set: on noise the
-    probe then predicts the other classes and its accuracy is near 0. Leaving out one image of
-    every class (`assign_folds`) keeps the balance. No probe is refitted: with hat matrix H
-    and residuals r of the full fit, the residuals of a left-out fold B are (I - H_BB)^-1 r_B.
+    probe then predicts the other classes and its accuracy is near 0. Leaving out one image of every
+    class (`assign_folds`) keeps the balance. No probe is refitted: with hat matrix H and residuals
+    r of the full fit, the residuals of a left-out fold B are (I - H_BB)^-1 r_B.
 
-    Args:
-        embeddings: [N, D].
-        labels: [N], classes 0..C-1, at least one of them with two images.
-        strengths: to choose from by the squared error of the scores, each above 0.
-
-    Returns:
-        Scores [N, C] and the chosen strength.
+    From embeddings [N, D] and labels [N], classes 0..C-1, at least one of them with two images, to
+    scores [N, C] and the strength that has the least squared error of them.
     """
     return score_left_out(decompose(embeddings), labels, strengths)
 
@@ -221,16 +211,11 @@ def score_left_out_once(rows: Floats, labels: NDArray[np.int64], strength: float
 def fit_soft_ridge(
     embeddings: ArrayLike, targets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fit the probe to probabilities; the strength of `STRENGTHS` with the least error is chosen.
+    """Fit the probe to probabilities [N, C], by the strength of `STRENGTHS` with the least error.
 
-    Args:
-        embeddings: [N, D].
-        targets: [N, C], probabilities of the classes.
-
-    Returns:
-        Weights [D, C], intercept [C], and the scores [N, C] of each image by the probe that was
-        fitted without it. No probe is refitted: with hat matrix H and residual r of the full fit,
-        the residual of image i left out is r_i / (1 - H_ii).
+    Weights [D, C], intercept [C], and the scores [N, C] of each image by the probe that was fitted
+    without it. No probe is refitted: with hat matrix H and residual r of the full fit, the residual
+    of image i left out is r_i / (1 - H_ii).
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     basis, values = decompose(rows)

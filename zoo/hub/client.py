@@ -167,10 +167,7 @@ def _is_damaged(card: TeacherCard) -> bool:
 
 
 def publish(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Upload a folder to the Hub as one commit, to a new repository if there is none.
-
-    Returns:
-        The address of the repository.
+    """Upload a folder to the Hub as one commit, to a new repository if there is none; its address.
 
     Raises:
         HubError: it could not be published.

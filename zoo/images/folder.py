@@ -298,10 +298,7 @@ def images_of_files(
 
 
 def list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Image files, from files and folders as they are named; nothing is read.
-
-    Returns:
-        The files, and a sentence on what was left out of each folder.
+    """Image files, of files and folders as they are named, and what was left out; none is read.
 
     Raises:
         ImagesError: a path does not exist.

@@ -77,12 +77,7 @@ def absolute_zoo(zoo: str) -> str:
 
 
 def licensed_zoo(zoo: str, license: str | None) -> str:
-    """The teachers of a zoo that have such a license: `permissive`, or None for any.
-
-    Example:
-        >>> licensed_zoo("builtin", "permissive")
-        'builtin,license=permissive'
-    """
+    """The teachers of a zoo that have such a license: `permissive`, or None for any."""
     return f"{zoo},{PERMISSIVE_ONLY}" if license else zoo
 
 

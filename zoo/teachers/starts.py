@@ -40,10 +40,6 @@ class Start:
     Attributes:
         origin: where they come from, in plain words.
         card: what is known of them; of random weights the network and the preprocessing.
-
-    Example:
-        >>> start = find_start("auto", "mobilenetv3_small_100")
-        >>> start.origin, start.sha256[:12], start.preprocessing.size
     """
 
     origin: str
@@ -151,9 +147,7 @@ def find_start(name: str, arch: str) -> Start:
 def hub_start(arch: str) -> Start | None:
     """The default weights of timm for a network, which `zoo pull --start` downloads and pins.
 
-    Returns:
-        Without a folder before they were downloaded; None where timm has none, or none for square
-        images.
+    They have no folder before that; None where timm has none, or none for square images.
     """
     import timm
 
