@@ -79,11 +79,7 @@ class Record:
         return cls(path, run, {}, writes, document["run"] if document["cells"] else "")
 
     def move_other(self) -> str:
-        """Move another comparison aside; a message about it, or an empty one.
-
-        Raises:
-            ZooError: it cannot be moved.
-        """
+        """Move another comparison aside, or raise a ZooError; a message about it, or an empty one."""
         if not (self.other and self.writes):
             return ""
         aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
@@ -96,21 +92,13 @@ class Record:
         return key in self.cells and len(self.cells[key]["hits"]) == images
 
     def add(self, key: str, right: Bools, seconds: float) -> None:
-        """Keep the results of a student.
-
-        Raises:
-            ZooError: the file cannot be written.
-        """
+        """Keep the results of a student; a ZooError if the file cannot be written."""
         hits = "".join("01"[int(hit)] for hit in right)
         self.cells[key] = {"hits": hits, "seconds": round(seconds, 2)}
         self.save()
 
     def save(self, result: Mapping[str, Any] | None = None) -> None:
-        """Write the file atomically; with the result of a finished comparison, delete its parts.
-
-        Raises:
-            ZooError: it cannot be written.
-        """
+        """Write the file atomically, or raise a ZooError; the result of all deletes the parts."""
         if self.writes:
             with saving("comparison", self.path):
                 js.write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})

@@ -317,11 +317,7 @@ def train_student(
     runtime: Runtime,
     record: Record | None = None,
 ) -> Trained:
-    """Train a student by the outputs of its teachers; see `train` for `record`.
-
-    Raises:
-        ZooError: the student cannot be trained.
-    """
+    """Train a student by the outputs of its teachers; `record` and errors as of `train`."""
     from distill.training.loop import train
     from zoo.system.devices import choose_device
 

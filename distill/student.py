@@ -227,11 +227,7 @@ def create_student(
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Load a saved student's weights, of a folder, into a network of as many classes.
-
-    Raises:
-        StudentError: the file is missing, damaged or of another architecture.
-    """
+    """Load a saved student's weights; a StudentError if they are damaged or do not fit."""
     path = folder / WEIGHTS_FILE
     try:
         weights = load_file(path)

@@ -288,11 +288,7 @@ class RankingWork:
         return [step for step in steps if step.count]
 
     def choose(self, budget: float, spent: float) -> dict[str, int]:
-        """The most labeled and unlabeled images that a budget holds.
-
-        Raises:
-            ZooError: it holds too few.
-        """
+        """The most labeled and unlabeled images that a budget holds; a ZooError if too few."""
 
         def needed(labeled: int, unlabeled: int) -> float:
             job = replace(self.job, max_labeled=labeled, max_unlabeled=unlabeled)

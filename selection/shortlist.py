@@ -130,11 +130,7 @@ class Shortlist:
         return np.maximum.reduceat(near, first, axis=0) @ target.shares
 
     def save(self, path: Path) -> None:
-        """Write it as one file, atomically.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write it as one file, atomically; an OSError if it cannot be."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays["faiss"] = pack_index(self.coverage)
@@ -231,22 +227,14 @@ class FingerprintIndex:
 
 
 def make_fingerprint(images: Images, runtime: Runtime) -> Fingerprint:
-    """The fingerprint of a domain, from images of it.
-
-    Raises:
-        TeacherBroken: the reference network cannot be run.
-    """
+    """The fingerprint of a domain, from images of it; TeacherBroken if the reference fails."""
     sample = images.sample()
     centers = find_centers(embed_by_reference(sample, runtime), PROTOTYPES)
     return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(sample))
 
 
 def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
-    """The index of a zoo's fingerprints, rebuilt if they changed.
-
-    Raises:
-        TeacherNotFound: no teacher has a usable fingerprint.
-    """
+    """The index of a zoo's fingerprints, rebuilt if they changed; without any TeacherNotFound."""
     cards = usable_cards(zoo)
     reference = reference_card().sha256
     paths = {card.name: path for card in cards if (path := fingerprint_path(card))}

@@ -16,11 +16,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 def read_part(text: str) -> tuple[int, int]:
-    """I/N as two numbers.
-
-    Raises:
-        BadParameter: it is not such a part.
-    """
+    """I/N as two numbers; anything else is a BadParameter."""
     found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     part, parts = map(int, found.groups()) if found else (0, 0)
     if not 1 <= part <= parts:

@@ -137,11 +137,7 @@ def check_options(
     license: object,
     training: Sequence[float | None],
 ) -> None:
-    """Refuse options that do not go with a method; note those of training that change nothing.
-
-    Raises:
-        BadParameter: one does not.
-    """
+    """Raise a BadParameter for options that do not go with a method; note what changes nothing."""
     if power is not None and method != "weighted":
         raise typer.BadParameter("--power goes with --weighted")
     if ranking and method not in ("weighted", "nearest"):
@@ -157,11 +153,7 @@ def check_options(
 def choose_method(
     weighted: bool, nearest: bool, teacher: list[str] | None, baseline: options.Baseline | None
 ) -> Method:
-    """The method that the options name; weighted if none does.
-
-    Raises:
-        BadParameter: they name several.
-    """
+    """The method that the options name, weighted if none does; several are a BadParameter."""
     if sum([weighted, nearest, bool(teacher), baseline is not None]) > 1:
         raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
     if baseline:

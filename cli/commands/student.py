@@ -254,11 +254,7 @@ def read_folder(folder: Path | None, runtime: Runtime) -> Images | None:
 
 
 def check_file(path: Path, suffix: str, *, overwrite: bool) -> None:
-    """Make sure, before any work, that a file of this suffix may be written here.
-
-    Raises:
-        StudentError: its name ends otherwise, or something is there.
-    """
+    """Raise a StudentError, before any work, if a file of this suffix may not be written here."""
     if path.suffix != suffix:
         raise StudentError(f"{path} does not end in {suffix}: choose another --out.")
     if path.is_dir() and not (path / "Manifest.json").is_file():  # as a package of CoreML has

@@ -207,11 +207,7 @@ def pack(
 
 
 def start_cards(archs: Sequence[str]) -> list[TeacherCard]:
-    """The cards of timm's weights for students.
-
-    Raises:
-        ZooError: timm has no such network, or no weights for it.
-    """
+    """The cards of timm's weights for students; a ZooError if there are none."""
     if not archs:
         return []
     from distill.student import find_arch
@@ -263,11 +259,7 @@ def add_teacher(
 
 
 def publish_folder(folder: Path, repo: str, license: str | None, *, private: bool) -> str:
-    """Upload the network of a folder, its card and its license; returns the address.
-
-    Raises:
-        ZooError: the folder holds no network, or the Hub refuses.
-    """
+    """Upload the network of a folder, its card and license, or raise a ZooError; the address."""
     from zoo.hub.client import publish as upload
     from zoo.hub.publish import stage
 

@@ -45,11 +45,7 @@ class Rejection:
     threshold: float
 
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
-        """Distance of each image [N, D] to its nearest training images, [N], 0..2.
-
-        Raises:
-            StudentError: the features are of another width.
-        """
+        """Distances [N], 0..2, of images [N, D]; features of another width are a StudentError."""
         if self.bank.shape[1:] != embeddings.shape[1:]:
             raise StudentError(f"{REJECTION_FILE} belongs to another student: train it again.")
         return _far(_unit(embeddings) @ self.bank.T)
@@ -59,11 +55,7 @@ class Rejection:
         return self.distances(embeddings) > self.threshold
 
     def save(self, folder: Path, weights: str) -> None:
-        """Write the file beside weights of this SHA-256.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write the file beside weights of this SHA-256; an OSError if that fails."""
         metadata = {"format": FORMAT, "weights": weights, "threshold": repr(self.threshold)}
         write_tensors(folder / REJECTION_FILE, {"bank": self.bank.astype(np.float16)}, metadata)
 

@@ -53,11 +53,7 @@ class Parity:
 
 
 def measure_parity(one: NDArray[np.float32], other: NDArray[np.float32]) -> Parity:
-    """Compare probabilities [N, C] of the same images, N at least 1.
-
-    Raises:
-        ValueError: their shapes differ, or there are none.
-    """
+    """Compare probabilities [N, C] of the same images; other shapes or N = 0 are a ValueError."""
     if one.shape != other.shape or not len(one):
         raise ValueError(f"probabilities {one.shape} and {other.shape} cannot be compared")
     same = one.argmax(axis=1) == other.argmax(axis=1)
@@ -284,11 +280,7 @@ def _convert(kind: Format, network: nn.Module, preprocessing: Preprocessing, pat
 
 
 def _move(folder: Path, path: Path) -> None:
-    """Put the finished files of a folder where `path` is.
-
-    Raises:
-        StudentError: they cannot be written.
-    """
+    """Put the finished files of a folder where `path` is, or raise a StudentError."""
     try:
         with atomic_folder(path.parent) as part:
             shutil.copytree(folder, part, dirs_exist_ok=True)

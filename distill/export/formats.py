@@ -108,11 +108,7 @@ FORMATS = {
 
 
 def check_format(name: str, *, int8: bool = False) -> Format:
-    """The format of a name, whose packages are installed.
-
-    Raises:
-        StudentError: one is not, or there is no int8 file of it.
-    """
+    """The format of a name; a StudentError if a package, or an int8 file of it, is missing."""
     kind = FORMATS[name]
     if int8 and kind.quantize is None:
         others = ", ".join(other for other, each in FORMATS.items() if each.quantize)

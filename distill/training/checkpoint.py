@@ -66,9 +66,10 @@ class Checkpoint:
         return time.monotonic() - self._began
 
     def load(self, most: int, processes: Processes = SINGLE) -> int:
-        """Load the last saved state, of at most so many updates, that any process has; their number.
+        """Load the saved state of at most so many updates, the last that any process has.
 
-        It is 0 if there is none, or one that does not fit the run.
+        Returns:
+            The number of its updates; 0 if there is none, or one that does not fit the run.
         """
         own = self._read(most)
         saved = processes.gather(own.updates if own else 0)
@@ -109,11 +110,7 @@ class Checkpoint:
         return _State(updates, seconds, history, tensors)
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
-        """Make sure that these are the tensors that `save` writes, before any is used.
-
-        Raises:
-            ValueError: a tensor is missing, or has another shape or type.
-        """
+        """Raise a ValueError unless these are the tensors that `save` writes, in shape and type."""
         expected = {f"student.{name}": value for name, value in self.student.state_dict().items()}
         expected |= {f"average.{name}": value for name, value in self.average.items()}
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -162,7 +159,10 @@ class Checkpoint:
             raise
 
     def finish(self, updates: int) -> Path | None:
-        """Write the last state of a run of over `EVERY_SECONDS`, until its student is saved; its file."""
+        """Write the last state of a run of over `EVERY_SECONDS`, until its student is saved.
+
+        The file is for `delete_checkpoint`; None if there cannot be one.
+        """
         self.save(updates, now=self.seconds >= EVERY_SECONDS)
         return self.path
 

@@ -272,11 +272,7 @@ def resume(checkpoint: Checkpoint, processes: Processes, most: int) -> int:
 
 
 def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
-    """Check that averaged weights fit float16.
-
-    Raises:
-        StudentError: training diverged; its checkpoint is deleted.
-    """
+    """Raise a StudentError, and delete the checkpoint, if averaged weights do not fit float16."""
     if not all(value.half().isfinite().all() for value in weights.values()):
         delete_checkpoint(state)
         raise StudentError(

@@ -21,11 +21,7 @@ from zoo.system.distributed import SINGLE, Processes
 
 
 def check_batches(recipe: Recipe, processes: Processes) -> None:
-    """Check that batches split evenly over the processes.
-
-    Raises:
-        StudentError: one does not.
-    """
+    """Raise a StudentError unless batches split evenly over the processes."""
     for kind, count in (("labeled", recipe.labeled_batch), ("unlabeled", recipe.unlabeled_batch)):
         if count % processes.count:
             raise StudentError(
@@ -79,11 +75,7 @@ class GradientAccumulation:
     note: str = ""
 
     def accumulate(self, backward: Backward, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
-        """Compute the student's gradient on a batch in as few parts as fit; returns the losses.
-
-        Raises:
-            StudentError: not even the smallest parts fit.
-        """
+        """Compute the gradient on a batch in as few parts as fit, or a StudentError; the losses."""
         while True:
             student.zero_grad(set_to_none=True)
             try:

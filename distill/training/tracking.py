@@ -39,11 +39,7 @@ class Tracking:
     record: Record | None = None
 
     def check(self) -> None:
-        """Check that what is wanted is installed.
-
-        Raises:
-            StudentError: it is not.
-        """
+        """Raise a StudentError if what is wanted is not installed."""
         for name, title in (
             ("tensorboard", "TensorBoard"),
             ("wandb", "Weights & Biases"),

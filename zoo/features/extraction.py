@@ -210,11 +210,7 @@ def extract_together(
 def extract_required(
     cards: Sequence[TeacherCard], images: Images, runtime: Runtime
 ) -> dict[str, Features]:
-    """The features of `extract_together`, each of which is required.
-
-    Raises:
-        TeacherBroken: a teacher cannot be used.
-    """
+    """The features of `extract_together`; a teacher that cannot be used is TeacherBroken."""
     outputs = extract_together(cards, images, runtime)
     for name, reason in outputs.failures.items():
         raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")

@@ -184,11 +184,7 @@ def open_stream(url: str, *, start: int = 0, timeout: float) -> Iterator[Any]:
 
 
 def read_pieces(response: Any, most: int) -> Iterator[bytes]:
-    """The content of an answer, piece by piece.
-
-    Raises:
-        HubError: it is larger than `most` bytes.
-    """
+    """The content of an answer, piece by piece; more than `most` bytes are a HubError."""
     left = most
     for piece in response.iter_raw(PIECE):
         left -= len(piece)

@@ -146,11 +146,7 @@ def decode_readable(
 
 
 def decode_whole(path: Path) -> NDArray[np.uint8]:
-    """Decode an image to upright RGB [3, H, W], neither resized nor cropped.
-
-    Raises:
-        ImagesError: the file cannot be decoded any more.
-    """
+    """Decode an image to upright RGB [3, H, W], whole; an ImagesError if it changed."""
     with _unchanged(path):
         return np.asarray(open_image(read_image_file(path))).transpose(2, 0, 1)
 
@@ -237,11 +233,7 @@ def _is_heif(content: bytes) -> bool:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image, in pixels, from its header.
-
-    Raises:
-        ImagesError: the file is gone, or no image any more.
-    """
+    """Width and height of an image in pixels, from its header; an ImagesError if it changed."""
     with _unchanged(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
         with Image.open(path, formats=[*FORMATS]) as image:
@@ -249,11 +241,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def thumbnail(path: Path, size: int = 96) -> bytes:
-    """A JPEG of at most `size` x `size` pixels, without metadata.
-
-    Raises:
-        ImagesError: the file cannot be decoded.
-    """
+    """A JPEG of at most `size` x `size` pixels, without metadata; an ImagesError if it fails."""
     try:
         image = open_image(read_image_file(path))
     except UNREADABLE as error:

@@ -356,11 +356,7 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
 
 
 def save_trained_on(images: Images, folder: Path) -> None:
-    """Write the digests of the labeled images into a student's folder.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write the digests of the labeled images into a student's folder; an OSError if it fails."""
     write_json(folder / TRAINED_ON, {"format": 1, "images": sorted(_short_digests(images))})
 
 

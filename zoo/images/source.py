@@ -104,11 +104,7 @@ def load_images(
 
 
 def check_output(path: Path, folders: Iterable[Path], option: str = "--save") -> None:
-    """Refuse to write to a path, named by this option, inside a folder of images.
-
-    Raises:
-        ImagesError: it lies there.
-    """
+    """Refuse (ImagesError) to write to a path, named by this option, among images."""
     for folder in folders:
         if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
             raise ImagesError(

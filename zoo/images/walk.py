@@ -61,11 +61,7 @@ class Found:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse what is no folder.
-
-    Raises:
-        ImagesError: it is a file, or not there.
-    """
+    """Raise an ImagesError for what is no folder, or not there."""
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "does not exist"
         raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")

@@ -21,11 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
-    """Write arrays and their metadata as one safetensors file, atomically.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write arrays and metadata as one safetensors file, atomically; an OSError if it fails."""
     # safetensors writes the whole buffer of a view
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = save(whole, metadata={**metadata, "sha256": _checksum(whole, metadata)})

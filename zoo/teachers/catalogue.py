@@ -232,11 +232,7 @@ def select_cards(
     default: bool = False,
     local: bool = False,
 ) -> list[TeacherCard]:
-    """The teachers that the options name, each once.
-
-    Raises:
-        TeacherNotFound: there is none of a name, or no teacher fits.
-    """
+    """The teachers that the options name, each once; TeacherNotFound if none fits."""
     cards = list_cards(zoo)
     elsewhere = {card.name for card in list_cards("all")} - {card.name for card in cards}
     if lost := elsewhere.intersection(names):

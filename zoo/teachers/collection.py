@@ -18,11 +18,7 @@ from zoo.teachers.fingerprint import fingerprint_path
 
 
 def check_words(name: str, domain: str) -> None:
-    """Make sure that a name and a domain can be printed, and the name used as a folder.
-
-    Raises:
-        TeacherBroken: they cannot.
-    """
+    """Raise TeacherBroken for a name or domain that cannot be printed, or be a folder's."""
     if not re.fullmatch(r"[^\W_][^/\\,=:]*", name) or name != name.strip():
         raise TeacherBroken(
             f"A teacher cannot be called {name!r}: begin with a letter or digit, without any of "

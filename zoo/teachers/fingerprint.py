@@ -46,11 +46,7 @@ class Fingerprint:
             raise ValueError("prototypes are of unit length")
 
     def save(self, folder: Path) -> None:
-        """Write it into a teacher's folder, atomically.
-
-        Raises:
-            TeacherBroken: the folder cannot be written.
-        """
+        """Write it into a teacher's folder, atomically, or raise TeacherBroken."""
         metadata = {"format": FINGERPRINT_FORMAT, "reference": self.reference}
         metadata["images"] = str(self.images)
         try:

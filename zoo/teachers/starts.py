@@ -85,11 +85,7 @@ class Start:
         return {"origin": self.origin, **entries, "preprocessing": look}
 
     def fetch(self, progress: ProgressBars = no_progress) -> Start:
-        """The same on this machine: weights of the Hub are downloaded and pinned, once.
-
-        Raises:
-            HubError: they cannot be downloaded.
-        """
+        """The same on this machine: weights of the Hub are downloaded and pinned, or a HubError."""
         if self.card.folder or self.is_random:
             return self
         from zoo.hub.client import fetch

@@ -66,11 +66,7 @@ def verify(card: TeacherCard) -> Verification:
 
 
 def measure(card: TeacherCard) -> TeacherCard:
-    """The card with the number of parameters and the golden outputs of its files.
-
-    Raises:
-        TeacherBroken: they cannot be loaded.
-    """
+    """The card with the parameters and golden outputs of its files; TeacherBroken if they fail."""
     teacher = load_teacher(card)
     outputs = embed_images(teacher)
     return replace(
@@ -114,11 +110,7 @@ def draw_images(size: int) -> NDArray[np.uint8]:
 
 
 def embed_images(teacher: Teacher) -> Features:
-    """A teacher's outputs for the two synthetic images, in float32 on any device.
-
-    Raises:
-        TeacherBroken: the network does not take such images, or its outputs are not finite.
-    """
+    """A teacher's outputs for the two synthetic images, in float32 on any device; see `embed`."""
     return embed(teacher, draw_images(teacher.card.input.size), mixed=False)
 
 
