@@ -191,14 +191,10 @@ def compare_methods(
 
 @dataclass(frozen=True, eq=False)
 class _Students:
-    """The students of a comparison, whether trained or not.
+    """The students of a comparison, whether trained or not, and the record of their results.
 
-    Attributes:
-        rows: how those of each row are trained, by its name: the method, and the architecture where
-            there are several.
-        splits: images to train on and to test on, of each fold.
-        seeds: students of each row on each fold.
-        record: results of those that are trained.
+    `rows` has how those of each row are trained, by its name: the method, and the architecture
+    where there are several. Each is trained and tested on the images of each split, `seeds` times.
     """
 
     rows: Mapping[str, Distillation]

@@ -63,13 +63,9 @@ Ranker = Callable[[Images, str, Runtime], RankingTask]
 
 @dataclass(frozen=True)
 class Teachers:
-    """The teachers of a student.
+    """The teachers of a student, their shares, which sum to 1, and where these come from.
 
-    Attributes:
-        cards: of the teachers.
-        shares: of each by name, summing to 1.
-        features: outputs of each for the images; empty before they are run.
-        ranking: that the shares come from, if any.
+    `features` are the outputs of each for the images; empty before they are run.
     """
 
     cards: Sequence[TeacherCard] = ()
@@ -145,13 +141,10 @@ def prepare_teachers(
 
 @dataclass(frozen=True)
 class TeacherWork:
-    """What comes before training.
+    """What comes before training: steps that are sure, and those that depend on a ranking.
 
-    Attributes:
-        sure: steps that will be done.
-        perhaps: steps that may be needed, depending on the ranking.
-        widths: classes of the teachers that are imitated in their own classes.
-        warnings: what is unavailable or unknown.
+    `widths` are the classes of the teachers that are imitated in their own classes; warnings say
+    what is unavailable or unknown.
     """
 
     sure: Sequence[Step] = ()

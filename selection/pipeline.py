@@ -95,12 +95,7 @@ def rank_images(
 
 @dataclass(frozen=True, kw_only=True)
 class RankingPlan(Plan):
-    """The plan of a ranking.
-
-    Attributes:
-        job: the ranking with the numbers that the budget chose.
-        saved: where the choice is kept until the ranking is done.
-    """
+    """The plan of a ranking: the job with the numbers that the budget chose, kept until it is done."""
 
     job: RankingJob
     saved: SavedChoice
@@ -246,16 +241,10 @@ class RankingJob:
 
 @dataclass(frozen=True)
 class RankingWork:
-    """What a ranking is going to do.
+    """What a ranking is going to do: downloads, forward passes on all images, scoring.
 
-    Attributes:
-        job: the ranking.
-        cards: the teachers.
-        passes: forward passes of the teachers on all images.
-        controls: of the largest control.
-        scoring: seconds to score a teacher, per labeled image.
-        fetching: downloads.
-        warnings: what is unavailable or unknown.
+    `controls` are the passes of the largest control, `scoring` the seconds to score a teacher, per
+    labeled image; warnings say what is unavailable or unknown.
     """
 
     job: RankingJob

@@ -55,12 +55,7 @@ FULL = 32767
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The images of a task, divided into a few parts.
-
-    Attributes:
-        centers: [C, D], unit length.
-        shares: [C] of the images, adding up to 1.
-    """
+    """The images of a task in a few parts: centers [C, D] of unit length, and the share of each."""
 
     centers: NDArray[np.float32]
     shares: NDArray[np.float32]
@@ -209,14 +204,9 @@ def _widest(rows: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class FingerprintIndex:
-    """The index of a zoo.
+    """The index of a zoo, its file, and how many teachers there are, also without fingerprint.
 
-    Attributes:
-        shortlist: the usable fingerprints.
-        teachers: number of teachers in the zoo, with and without a fingerprint.
-        path: of the index file.
-        size: of it, in bytes.
-        warnings: which teachers are left out, and whether the file could not be written.
+    Warnings say which are left out, and whether the file, of so many bytes, could not be written.
     """
 
     shortlist: Shortlist

@@ -293,11 +293,9 @@ def _move(folder: Path, path: Path) -> None:
 
 
 class _Check:
-    """What a file is compared with: torch, on decoded images.
+    """What a file is compared with: torch, on decoded images [N, 3, S, S], N may be 0.
 
-    Attributes:
-        pixels: [N, 3, S, S] of the images of the comparison, N may be 0.
-        rows: of the labeled images, those of the student's classes.
+    `rows` are those of the labeled images of the student's classes.
     """
 
     def __init__(

@@ -116,15 +116,9 @@ def describe(
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a file in int8 is made from.
+    """A student, its file in float32, and images [N, 3, S, S]: what a file in int8 is made from.
 
     All formats quantize statically: weights per channel, activations per tensor, softmax in float.
-
-    Attributes:
-        path: of the file in float32.
-        network: of the student.
-        preprocessing: of its images.
-        pixels: [N, 3, S, S], images that the activations may be calibrated on.
     """
 
     path: Path

@@ -30,10 +30,9 @@ MOST_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class FrozenPart:
-    """The first modules of a network: each runs on the output of the one before it.
+    """The first modules of a network, in the order in which they run; they are never trained.
 
-    Attributes:
-        modules: in the order in which they run; they are never trained.
+    Each runs on the output of the one before it.
     """
 
     modules: Sequence[nn.Module]

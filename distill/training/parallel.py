@@ -62,12 +62,9 @@ Backward = Callable[[Batch], dict[str, Tensor]]
 
 @dataclass
 class GradientAccumulation:
-    """Into how many parts each batch is split.
+    """Into how many parts each batch is split: doubled at the first update that does not fit.
 
-    Attributes:
-        processes: of a data-parallel run; only a single process splits its batches.
-        parts: doubled at the first update that does not fit.
-        note: message for the user; empty while there is one part.
+    Only a single process splits its batches. `note` is a message for the user; empty for one part.
     """
 
     processes: Processes = SINGLE

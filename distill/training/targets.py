@@ -44,11 +44,9 @@ CHUNK = 256
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
-    """Probabilities of the target's classes for N images, from all teachers together.
+    """Probabilities [N, C] of the target's classes for N images, from all teachers together.
 
-    Attributes:
-        probabilities: [N, C].
-        accuracy: cross-validated accuracy on the labeled images, 0..1.
+    The accuracy is cross-validated, on the labeled images, 0..1.
     """
 
     probabilities: Tensor
@@ -103,12 +101,7 @@ class SourceProbabilities:
 
 @dataclass(frozen=True, eq=False)
 class SourceTargets:
-    """The teachers' probabilities for N images in their own classes.
-
-    Attributes:
-        teachers: probabilities of each teacher.
-        shares: alpha_s of each, in the same order, summing to 1.
-    """
+    """The teachers' probabilities for N images in their own classes, and the share alpha_s of each."""
 
     teachers: tuple[SourceProbabilities, ...]
     shares: tuple[float, ...]

@@ -156,16 +156,9 @@ def describe(
 
 @dataclass(frozen=True, eq=False)
 class _Check:
-    """What all checks look at.
+    """What all checks look at: N images, M test images if any, and features [N + M, R] of both.
 
-    Attributes:
-        images: N images.
-        test: M test images, if any.
-        rows: [N + M, R], features of both.
-        distances: [N], of the images from the mean of all.
-        known: [L], rows of the labeled images.
-        doubts: of their labels; None if there is none.
-        runtime: seed and progress.
+    Distances [N] are from the mean of all; doubts are of the labels of the `known` images [L].
     """
 
     images: Images

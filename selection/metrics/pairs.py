@@ -67,12 +67,9 @@ def prepare_parc(features: Features, labels: Labels) -> Scorer:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """M pairs of L images.
+    """M pairs of L images, by their row numbers [M].
 
-    Attributes:
-        first: [M] row number of one image.
-        second: [M] row number of the other.
-        steps: [M] how far apart they are, from 0; equal where the distances tie.
+    `steps` [M] is how far apart they are, from 0; equal where the distances tie.
     """
 
     first: NDArray[np.intp]

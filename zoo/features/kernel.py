@@ -22,11 +22,8 @@ BLOCK = 4096
 class TeacherKernel:
     """sum_s alpha_s K_s of N images with M of them, computed where it is asked for.
 
-    K_s is the cosine of two images in teacher s's features, standardized over all N images.
-
-    Attributes:
-        images: N.
-        parts: of each teacher its features, and M of their rows at length alpha_s.
+    K_s is the cosine of two images in teacher s's features, standardized over all N images. The
+    parts are of each teacher its features, and M of their rows at length alpha_s.
     """
 
     images: int

@@ -95,12 +95,9 @@ def standardize(embeddings: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Standardization:
-    """`standardize` for features that lie in a file: only some rows are in memory.
+    """`standardize` for features [N, D] that lie in a file: only some rows are in memory.
 
-    Attributes:
-        embeddings: [N, D].
-        mean: [D].
-        deviation: [D]; infinite for a constant column.
+    The deviation [D] of a constant column is infinite.
     """
 
     embeddings: NDArray[np.floating]

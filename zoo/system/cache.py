@@ -24,13 +24,7 @@ DAY = 86400
 
 @dataclass(frozen=True)
 class CachePart:
-    """What lies in one folder of the cache.
-
-    Attributes:
-        name: one of KINDS.
-        files: their number.
-        bytes: their size.
-    """
+    """Number and bytes of the files in one folder of the cache, one of KINDS."""
 
     name: str
     files: int
