@@ -79,7 +79,7 @@ class Record:
         return cls(path, run, {}, writes, document["run"] if document["cells"] else "")
 
     def move_other(self) -> str:
-        """Move another comparison aside, or raise a ZooError; a message about it, or an empty one."""
+        """Move another comparison aside, or raise a ZooError; a message on it, or an empty one."""
         if not (self.other and self.writes):
             return ""
         aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
@@ -342,7 +342,6 @@ class ComparisonJob:
         """Train a student, and which images of the test it has right."""
         from distill.evaluation.evaluate import predict
         from distill.student import round_as_saved
-        from zoo.system.devices import choose_device
 
         train, test = split
         trained = train_student(how, teachers, train, runtime)
@@ -351,7 +350,7 @@ class ComparisonJob:
         round_as_saved(trained.network)
         probabilities = predict(
             trained.network, test, trained.preprocessing,
-            device=choose_device(runtime.device),
+            device=runtime.device,
             progress=runtime.progress(f"testing ({how.method})"),
         )  # fmt: skip
         labels = np.array(test.classes)[test.labels]

@@ -189,10 +189,8 @@ class DistillationJob:
     def _measure_rejection(self, trained: Trained) -> Rejection | None:
         """What tells images that are unlike the student's; of the network as it will be saved."""
         from distill.evaluation.prediction import measure_rejection
-        from zoo.system.devices import choose_device
 
-        device = choose_device(self.runtime.device)
-        progress = self.runtime.progress("measuring features")
+        device, progress = self.runtime.device, self.runtime.progress("measuring features")
         return measure_rejection(
             trained.network, self.images, trained.preprocessing, device, progress
         )
@@ -209,14 +207,15 @@ class DistillationJob:
         from distill.evaluation.evaluate import predict
         from distill.training.checkpoint import delete_checkpoint
         from distill.training.head import find_temperature
-        from zoo.system.devices import choose_device
 
-        device, parts = choose_device(runtime.device), self._folds()
+        parts = self._folds()
         found: list[NDArray[np.float32]] = []
         for train, test in parts:
             own = prepare_teachers(how, train, runtime, ranking=teachers.ranking)
             trained = train_student(how, own, train, runtime)
-            found.append(predict(trained.network, test, trained.preprocessing, device=device))
+            found.append(
+                predict(trained.network, test, trained.preprocessing, device=runtime.device)
+            )
             delete_checkpoint(trained.state)
         labels = np.concatenate([test.labels for _, test in parts])
         return find_temperature(np.concatenate(found), labels)
@@ -234,15 +233,13 @@ class DistillationJob:
         from distill.evaluation.evaluate import evaluate
         from distill.report.report import Report
         from distill.student import round_as_saved
-        from zoo.system.devices import choose_device
 
         images, result = self.images, None
         round_as_saved(trained.network)
         if self.test is not None and tested:
-            form, device = trained.preprocessing, choose_device(self.runtime.device)
             result = evaluate(
-                trained.network, self.test, images.classes, form, device=device,
-                progress=self.runtime.progress("testing"),
+                trained.network, self.test, images.classes, trained.preprocessing,
+                device=self.runtime.device, progress=self.runtime.progress("testing"),
             )  # fmt: skip
         return Report(
             method=how.method,
@@ -319,7 +316,6 @@ def train_student(
 ) -> Trained:
     """Train a student by the outputs of its teachers; `record` and errors as of `train`."""
     from distill.training.loop import train
-    from zoo.system.devices import choose_device
 
     return train(
         images,
@@ -330,7 +326,7 @@ def train_student(
         objective=how.objective,
         start=how.start,
         image_size=how.size,
-        device=choose_device(runtime.device),
+        device=runtime.device,
         checkpoints=runtime.cache / "runs",
         processes=runtime.processes,
         decoding=runtime.progress("decoding images"),

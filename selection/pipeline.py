@@ -95,7 +95,7 @@ def rank_images(
 
 @dataclass(frozen=True, kw_only=True)
 class RankingPlan(Plan):
-    """The plan of a ranking: the job with the numbers that the budget chose, kept until it is done."""
+    """The plan of a ranking: the job with the numbers that the budget chose, kept till then."""
 
     job: RankingJob
     saved: SavedChoice

@@ -61,10 +61,10 @@ class Target:
     shares: NDArray[np.float32]
 
     @classmethod
-    def of_images(cls, embeddings: NDArray[np.floating], seed: int = 0) -> Target:
+    def of_images(cls, embeddings: NDArray[np.floating]) -> Target:
         """The parts of images [N, D] in the space of the reference network."""
         unit = unit_rows(embeddings)
-        centers = find_centers(unit, CENTERS, seed)
+        centers = find_centers(unit, CENTERS)
         nearest = (unit @ centers.T).argmax(axis=1)
         counts = np.bincount(nearest, minlength=len(centers))
         return cls(centers, (counts / len(unit)).astype(np.float32))
@@ -157,18 +157,17 @@ def build_shortlist(
     *,
     key: str = "",
     refused: Sequence[str] = (),
-    seed: int = 0,
 ) -> Shortlist:
     """Index prototypes [k, D] of unit length by teacher; at least one teacher."""
     counts = [len(prototypes) for prototypes in fingerprints.values()]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     whole = np.concatenate(list(fingerprints.values()))
-    shown = np.sort(np.random.default_rng(seed).permutation(len(whole))[: 40 * ANCHORS])
+    shown = np.sort(np.random.default_rng(0).permutation(len(whole))[: 40 * ANCHORS])
     some = whole[shown].astype(np.float32)
     axes = _widest(some, WIDTH)
     turned = [prototypes.astype(np.float32) @ axes for prototypes in fingerprints.values()]
     rows = np.rint(np.concatenate(turned).clip(-1, 1) * FULL).astype(np.int16)
-    anchors = find_centers(some, ANCHORS, seed) @ axes
+    anchors = find_centers(some, ANCHORS) @ axes
     coverage = np.empty((len(counts), len(anchors)), dtype=np.float32)
     for begin in range(0, len(counts), CHUNK):
         end = min(begin + CHUNK, len(counts))

@@ -18,6 +18,8 @@ from zoo.images.decoding import thumbnail
 Html = Markup
 """Text that is HTML already: a template escapes all other text."""
 
+NAMED = 6
+"""Names of a list in a sentence, at most."""
 INTERVAL = "95\u00a0% interval"
 """With a space that no line breaks."""
 
@@ -32,10 +34,10 @@ def render_page(context: Mapping[str, Any]) -> str:
     return template.render(context, style=style, interval=INTERVAL)
 
 
-def join_names(names: Sequence[str], most: int = 6) -> str:
-    """At least one name as a list in a sentence, cut after `most`."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
+def join_names(names: Sequence[str]) -> str:
+    """At least one name as a list in a sentence, cut after `NAMED`."""
+    if len(names) > NAMED:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

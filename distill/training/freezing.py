@@ -16,7 +16,6 @@ from distill.training.batches import FROZEN, Batches, make_generator, strong_vie
 from distill.training.convolutions import replace_forwards
 from zoo.features.inference import normalize, to_input
 from zoo.system.files import cache_folder
-from zoo.system.runtime import Progress
 from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
 
@@ -144,7 +143,6 @@ def run_frozen_part(
     batches: Batches,
     preprocessing: Preprocessing,
     device: torch.device,
-    progress: Progress | None = None,
 ) -> Batches:
     """Run a frozen part once on `Recipe.views` weak and as many strong views of each image.
 
@@ -171,9 +169,5 @@ def run_frozen_part(
                 views = make_view(batches.pixels[rows[chunk]], recipe, generator)
                 given = part(normalize(views.to(device), preprocessing)).float().cpu()
                 outputs[chunk, view] = given.clamp(-HALF, HALF).half()
-                if progress:
-                    progress((number * recipe.views + view) * len(rows) + first, images)
         found.append(outputs)
-    if progress:
-        progress(images, images)
     return FrozenBatches(batches, found, rows)

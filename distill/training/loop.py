@@ -43,7 +43,7 @@ from zoo.features.inference import normalize
 from zoo.features.store import Features
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
-from zoo.system.devices import autocast, to_device
+from zoo.system.devices import autocast, choose_device, to_device
 from zoo.system.distributed import SINGLE, Processes
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
@@ -92,7 +92,7 @@ def train(
     start: str = "auto",
     model_args: Mapping[str, Any] | None = None,
     image_size: int | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str = "cpu",
     checkpoints: Path | None = None,
     processes: Processes = SINGLE,
     progress: Progress | None = None,
@@ -111,7 +111,7 @@ def train(
         start: source of the initial weights, see `zoo.teachers.starts.find_start`.
         model_args: further arguments of timm's factory.
         image_size: S, pixels; chosen by `choose_image_size` if not given.
-        device: the CPU if not given.
+        device: `auto`, or a device of torch.
         checkpoints: folder of checkpoints: a killed run resumes from there.
         processes: of a data-parallel run.
         progress: called after every update; an exception from it stops the run with a checkpoint.
@@ -130,8 +130,8 @@ def train(
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
     initial = find_start(start, arch).fetch()
     recipe = replace(recipe, frozen=choose_frozen(recipe.frozen, initial))
-    device = device or torch.device("cpu")
-    size = image_size or choose_image_size(images, initial, device)
+    place = choose_device(device)
+    size = image_size or choose_image_size(images, initial, place)
     student = create_student(
         arch,
         len(images.classes),
@@ -151,7 +151,7 @@ def train(
         targets=targets,
         preprocessing=preprocessing,
         pretrained=not initial.is_random,
-        device=device,
+        device=place,
         checkpoints=checkpoints,
         processes=processes,
         progress=progress,

@@ -101,7 +101,7 @@ class SourceProbabilities:
 
 @dataclass(frozen=True, eq=False)
 class SourceTargets:
-    """The teachers' probabilities for N images in their own classes, and the share alpha_s of each."""
+    """The teachers' probabilities for N images in their own classes, and shares alpha_s."""
 
     teachers: tuple[SourceProbabilities, ...]
     shares: tuple[float, ...]

@@ -18,6 +18,8 @@ ENERGY = 0.8
 COMPONENTS = 5
 """Gaussians per target class in N-LEEP."""
 
+ROUNDS = 100
+"""Of EM, at most."""
 
 FLOOR = 1e-6
 """Added to every variance; 1e-10 of the total variance where 1e-6 would be lost in rounding."""
@@ -96,7 +98,7 @@ def _read_logits(features: Features, labeled: NDArray[np.int64]) -> Floats:
     return logits
 
 
-def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int = 0) -> Floats:
+def assign_softly(rows: Floats, components: int, *, seed: int = 0) -> Floats:
     """Probability of each of K components for each row [N, R], [N, K], once EM has settled.
 
     Full covariances with 1e-6 added to each variance, started at the clusters of k-means++ and
@@ -106,7 +108,7 @@ def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int
     floor = max(FLOOR, 1e-10 * float(rows.var(axis=0).sum()))
     shares = np.eye(components)[_cluster(rows, components, np.random.default_rng(seed))]
     before = -np.inf
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         logs = _log_joint(rows, shares, floor)
         peaks = logs.max(axis=1, keepdims=True)
         shares = np.exp(logs - peaks)

@@ -31,15 +31,15 @@ class CachePart:
     bytes: int
 
 
-def measure_cache(cache: Path | None = None) -> list[CachePart]:
-    """Number and size of the files in each folder of the cache, this machine's if not given."""
-    cache = cache or cache_folder()
+def measure_cache() -> list[CachePart]:
+    """Number and size of the files in each folder of the cache, which can all be computed again."""
+    cache = cache_folder()
     return [_measure(name, [size for _, size, _ in _files(cache / name)]) for name in KINDS]
 
 
-def prune_cache(days: float, cache: Path | None = None) -> list[CachePart]:
+def prune_cache(days: float) -> list[CachePart]:
     """Delete what was last written so many days ago or earlier; returns what was deleted."""
-    cache, limit = cache or cache_folder(), time.time() - days * DAY
+    cache, limit = cache_folder(), time.time() - days * DAY
     parts = list[CachePart]()
     for name in KINDS:
         deleted = list[int]()

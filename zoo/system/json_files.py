@@ -154,13 +154,11 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
     return check
 
 
-def instance(
-    cls: type, *, leave: Collection[str] = (), more: Schema | None = None, strict: bool = True
-) -> Check:
+def instance(cls: type, *, leave: Collection[str] = (), more: Schema | None = None) -> Check:
     """An object with the fields of a dataclass, as one; each value is checked by its type.
 
-    The types are texts, numbers, flags, literals, tuples, mappings and dataclasses. Fields with a
-    default may be absent. A ValueError of the class gets the key. Fields to `leave` are not in the
+    The types are texts, numbers, flags, literals, tuples, mappings and dataclasses. Unknown keys are
+    refused, and fields with a default may be absent. A ValueError of the class gets the key. Fields to `leave` are not in the
     file, `more` keys of it are no fields, such as the version of its format.
     """
     hints = get_type_hints(cls)
@@ -170,7 +168,7 @@ def instance(
             item = _check_of(hints[entry.name])
             needed = entry.default is MISSING and entry.default_factory is MISSING
             schema[entry.name] = item if needed else optional(item, OMIT, null=False)
-    read = record(schema, strict=strict)
+    read = record(schema, strict=True)
 
     def check(value: Any, key: str) -> Any:
         entries = read(value, key)
