@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -181,7 +180,9 @@ def push(
 
     With its card and license; needs HF_TOKEN.
     """
-    terminal.say(publish_folder(folder, repo, license, private=private))
+    from zoo.hub.publish import publish
+
+    terminal.say(publish(folder, repo, license, private=private))
 
 
 @app.command()
@@ -256,13 +257,3 @@ def add_teacher(
     added = copy_teacher(measure(card), zoo)
     mark.save(added.folder or zoo)
     return added
-
-
-def publish_folder(folder: Path, repo: str, license: str | None, *, private: bool) -> str:
-    """Upload the network of a folder, its card and license, or raise a ZooError; the address."""
-    from zoo.hub.client import publish as upload
-    from zoo.hub.publish import stage
-
-    with tempfile.TemporaryDirectory() as staging:
-        stage(folder, Path(staging), license, repo)
-        return upload(Path(staging), repo, private=private)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from distill.student import WEIGHTS_FILE
 from zoo.errors import StudentError
+from zoo.features.kernel import scale_rows
 from zoo.system.tensors import read_tensors, write_tensors
 from zoo.teachers.card import sha256_of
 
@@ -48,7 +49,7 @@ class Rejection:
         """Distances [N], 0..2, of images [N, D]; features of another width are a StudentError."""
         if self.bank.shape[1:] != embeddings.shape[1:]:
             raise StudentError(f"{REJECTION_FILE} belongs to another student: train it again.")
-        return _far(_unit(embeddings) @ self.bank.T)
+        return _far(scale_rows(embeddings) @ self.bank.T)
 
     def reject(self, embeddings: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Which images are unlike the training images, [N], by the student's features [N, D]."""
@@ -96,7 +97,7 @@ def fit_rejection(embeddings: NDArray[np.floating], labels: NDArray[np.int64]) -
     known = np.flatnonzero(labels >= 0)
     if len(labels) < 3 or not len(known):
         return None
-    bank = _unit(embeddings).astype(np.float32)
+    bank = scale_rows(embeddings).astype(np.float32)
     cosines = bank[known] @ bank.T
     cosines[np.arange(len(known)), known] = -np.inf
     distances = np.sort(_far(cosines))
@@ -109,8 +110,3 @@ def _far(cosines: NDArray[np.floating]) -> Floats:
     count = min(NEIGHBORS, cosines.shape[1] - 1)
     nearest = -np.partition(-cosines, count - 1, axis=1)[:, :count]
     return (1 - nearest.mean(axis=1)).astype(np.float32)
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.floating]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
-from zoo.features.linear_probe import decompose
+from zoo.features.linear_probe import decompose, softmax
 from zoo.features.store import Features
 
 ENERGY = 0.8
@@ -50,9 +50,7 @@ def leep(features: Features, labels: Labels) -> float:
     near K, like `nce`, and for teachers whose softmax is nearly flat: all score near chance.
     """
     labeled = check_input(features, labels)
-    logits = _read_logits(features, labeled)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return _expect(shares / shares.sum(axis=1, keepdims=True), labels[labeled])
+    return _expect(softmax(_read_logits(features, labeled)), labels[labeled])
 
 
 def nleep(features: Features, labels: Labels) -> float:

@@ -27,7 +27,7 @@ class TeacherKernel:
     """
 
     images: int
-    parts: tuple[tuple[Standardization, Floats], ...]
+    parts: tuple[tuple[Standardization, NDArray[np.floating]], ...]
 
     @classmethod
     def of(
@@ -39,14 +39,14 @@ class TeacherKernel:
         """The kernel of teachers with shares alpha_s, of sum 1, and landmarks, [M] row numbers."""
         scaled = {name: Standardization.of(features[name].embeddings) for name in shares}
         parts = [
-            (scaled[name], share * _unit_rows(scaled[name].rows(landmarks)))
+            (scaled[name], share * scale_rows(scaled[name].rows(landmarks)))
             for name, share in shares.items()
         ]
         return cls(len(next(iter(features.values()))), tuple(parts))
 
     def rows(self, index: Rows) -> Floats:
         """The kernel of some images with the landmarks, [n, M], from -1 to 1."""
-        return sum((_unit_rows(each.rows(index)) @ marks.T for each, marks in self.parts), 0.0)  # pyright: ignore
+        return sum((scale_rows(each.rows(index)) @ marks.T for each, marks in self.parts), 0.0)  # pyright: ignore
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """The kernel of all images, `BLOCK` at a time, and which these are."""
@@ -73,6 +73,7 @@ def kernel_basis(kernel: Floats, most: int | None = None) -> Floats:
     return vectors[:, kept] / np.sqrt(values[kept])
 
 
-def _unit_rows(rows: Floats) -> Floats:
+def scale_rows(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Rows [N, D] at length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

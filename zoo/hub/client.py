@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: download a teacher at a pinned commit, publish a folder."""
+"""The Hugging Face Hub: find the files of a teacher and download them at a pinned commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from huggingface_hub import HfApi, constants, get_token, hf_hub_download
+from huggingface_hub import constants, hf_hub_download
 
 from zoo.errors import HubError, HubUnreachable, TeacherBroken
 from zoo.hub.download import download, link, request_json
@@ -164,21 +164,6 @@ def _is_damaged(card: TeacherCard) -> bool:
         return card.loader == "hf-hub" and _complete(card) != card
     except (OSError, TeacherBroken):
         return True
-
-
-def publish(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Upload a folder to the Hub as one commit, to a new repository if there is none; its address.
-
-    Raises:
-        HubError: it could not be published.
-    """
-    with one_line(repo):
-        if not get_token():
-            raise HubError(f"{repo}: publishing needs a write token of the Hub: set HF_TOKEN.")
-        api = HfApi()
-        address = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, commit_message="From source-zoo")
-    return str(address)
 
 
 def _find_files_or_cached(card: TeacherCard, *, online: bool) -> Files:

@@ -25,7 +25,7 @@ from zoo.images.decoding import (
 )
 from zoo.images.labels import match_paths, read_label_file, same_text
 from zoo.images.walk import find_files
-from zoo.system.json_files import constant, listing, pattern, read_json, record, write_json
+from zoo.system.json_files import choice, listing, pattern, read_json, record, write_json
 from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ TRAINED_ON = "trained_on.json"
 DIGITS = 16
 """Hex digits of each SHA-256 that are kept there: enough to tell a million images apart."""
 _SCHEMA = record(
-    {"format": constant(1), "images": listing(pattern(r"[0-9a-f]{16}", "16 hex digits"))}
+    {"format": choice(1), "images": listing(pattern(r"[0-9a-f]{16}", "16 hex digits"))}
 )
 
 

@@ -51,7 +51,7 @@ def pattern(expression: str, expected: str) -> Check:
 
 
 def choice(*values: str | int) -> Check:
-    """One of some texts or whole numbers."""
+    """One of some texts or whole numbers, or exactly one, such as the version of a format."""
     expected = f"{'one of ' * (len(values) > 1)}{', '.join(map(repr, values))}"
 
     def check(value: Any, key: str) -> str | int:
@@ -60,11 +60,6 @@ def choice(*values: str | int) -> Check:
         return value
 
     return check
-
-
-def constant(expected: str | int) -> Check:
-    """Exactly this value, such as the version of a file format."""
-    return choice(expected)
 
 
 def flag(value: Any, key: str) -> bool:
@@ -157,9 +152,9 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
 def instance(cls: type, *, leave: Collection[str] = (), more: Schema | None = None) -> Check:
     """An object with the fields of a dataclass, as one; each value is checked by its type.
 
-    The types are texts, numbers, flags, literals, tuples, mappings and dataclasses. Unknown keys are
-    refused, and fields with a default may be absent. A ValueError of the class gets the key. Fields to `leave` are not in the
-    file, `more` keys of it are no fields, such as the version of its format.
+    The types are texts, numbers, flags, literals, tuples, mappings and dataclasses. Fields with a
+    default may be absent, unknown keys are refused. A ValueError of the class gets the key. Fields
+    to `leave` are not in the file; `more` keys of it, such as its version, are no fields.
     """
     hints = get_type_hints(cls)
     schema: dict[str, Check] = dict(more or {})

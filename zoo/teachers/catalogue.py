@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.system.json_files import constant, instance, listing, read_json, record
+from zoo.system.json_files import choice, instance, listing, read_json, record
 from zoo.teachers.card import CARD_FILE, CARD_FORMAT, EXTRA, HUB, TeacherCard
 from zoo.teachers.config import pulled_folders
 from zoo.teachers.licenses import is_permissive
@@ -166,7 +166,7 @@ def missing_packages(cards: Sequence[TeacherCard]) -> str:
 def _list_hub() -> list[TeacherCard]:
     """The catalogue, where the card of a pulled teacher replaces the catalogue's."""
     teachers = listing(instance(TeacherCard, leave={"folder"}))
-    check = record({"format": constant(CARD_FORMAT), "teachers": teachers})
+    check = record({"format": choice(CARD_FORMAT), "teachers": teachers})
     advice = "Install source-zoo again."
     document = read_json(CATALOGUE, check, error=TeacherBroken, advice=advice)
     cards = {card.name: card for card in document["teachers"]}

@@ -19,7 +19,7 @@ _MODEL_ARGS: js.Schema = {
     name: js.optional(check, js.OMIT, null=False)
     for check, names in (
         (js.one_or_list(_PIXELS, js.listing(_PIXELS, most=2)), "img_size"),
-        (js.constant(3), "in_chans"),
+        (js.choice(3), "in_chans"),
         (js.integer(0, js.ITEMS), "num_classes"),
         (_word, "global_pool act_layer norm_layer pos_embed weight_init"),
         (

@@ -81,10 +81,6 @@ def _rounded(rows: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(f"{value:.4g}") for value in row) for row in rows.tolist())
 
 
-def _lacks_golden(card: TeacherCard) -> bool:
-    return not card.golden or bool(card.classes and not card.golden_logits)
-
-
 def _check_layout(card: TeacherCard) -> None:
     folder = card.folder
     if folder is None:
@@ -131,7 +127,8 @@ def verify_all(cards: Sequence[TeacherCard], progress: Progress) -> list[Verific
     verdicts: list[Verification] = []
     for done, card in enumerate(cards, start=1):
         verdict = verify(card)
-        if card.repo and card.folder and not verdict.problem and _lacks_golden(card):
+        lacking = not card.golden or (card.classes and not card.golden_logits)
+        if card.repo and card.folder and lacking and not verdict.problem:
             noted = "golden outputs saved"
             try:
                 measure(card).save(card.folder)
