@@ -182,7 +182,12 @@ def plan_teachers(
     else:
         work = ranker(images, how.zoo or "builtin", runtime).measure(deadline)
         cards, warnings = work.cards, work.warnings
-        sure = [_repeat(step, rankings) if step.unit == "scores" else step for step in work.steps]
+        sure = [
+            replace(step, count=rankings * step.count, seconds=rankings * (step.seconds or 0.0))
+            if step.unit == "scores"
+            else step
+            for step in work.steps
+        ]
         rest = {*images.digests} - {*work.sample.digests}
         alone = {"weighted", "teachers"}.isdisjoint(methods)
         more = "run teachers with a share, at most"
@@ -190,7 +195,3 @@ def plan_teachers(
     widths = [card.classes for card in cards if card.classes] if how.objective == "source" else []
     sure, perhaps = ([step for step in steps if step.count] for steps in (sure, perhaps))
     return TeacherWork(sure, perhaps, widths, warnings)
-
-
-def _repeat(step: Step, times: int) -> Step:
-    return replace(step, count=times * step.count, seconds=times * (step.seconds or 0.0))

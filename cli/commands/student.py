@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ from zoo.errors import StudentError
 
 if TYPE_CHECKING:
     from distill.evaluation.prediction import Prediction, Predictions
-    from distill.export.export import Exported
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
@@ -236,7 +235,7 @@ def export(
         )
     terminal.note(tables.export_warning(exported))
     if as_json:
-        terminal.print_json(summarize_export(exported))
+        terminal.print_json(exported.to_json())
     else:
         tables.export_lines(exported)
 
@@ -261,20 +260,3 @@ def check_file(path: Path, suffix: str, *, overwrite: bool) -> None:
         raise StudentError(f"{path} is a folder: choose another --out.")
     if path.exists() and not overwrite:
         raise StudentError(f"{path} exists already: pass --overwrite or choose another --out.")
-
-
-def summarize_export(exported: Exported) -> dict[str, Any]:
-    """What was written as `zoo export --json` shows it."""
-    from distill.export.export import AGREEMENT, TOLERANCE
-    from distill.export.onnx_file import OPSET
-
-    return {
-        **asdict(exported),
-        "path": str(exported.path),
-        "bytes": exported.bytes,
-        "accuracy": exported.accuracy,
-        "torch_accuracy": exported.torch_accuracy,
-        "opset": OPSET if exported.format == "onnx" else None,
-        "agrees": exported.agrees,
-        "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
-    }

@@ -8,8 +8,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 
 from distill.export.formats import Format, check_format
 from distill.export.module import Calibration, Predictor, describe, draw_noise
-from distill.export.onnx_file import add_metadata, add_resize, load
+from distill.export.onnx_file import OPSET, add_metadata, add_resize, load
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError, first_line
 from zoo.features.inference import to_input
@@ -162,24 +163,23 @@ class Exported:
     resized: float | None = None
 
     @property
-    def bytes(self) -> int:
-        """Size of the file or files."""
-        return self.runtimes[-1].bytes
-
-    @property
-    def accuracy(self) -> float | None:
-        """Of the file on the labeled images, 0..1; None without any."""
-        return self.runtimes[-1].accuracy
-
-    @property
-    def torch_accuracy(self) -> float | None:
-        """Of torch on the same images."""
-        return self.runtimes[0].accuracy
-
-    @property
     def agrees(self) -> bool:
         """Whether the agreement is at least `AGREEMENT`; true without images."""
         return self.agreement is None or self.agreement >= AGREEMENT
+
+    def to_json(self) -> dict[str, Any]:
+        """What was written as `zoo export --json` shows it."""
+        torch_row, file_row = self.runtimes[0], self.runtimes[-1]
+        return {
+            **asdict(self),
+            "path": str(self.path),
+            "bytes": file_row.bytes,
+            "accuracy": file_row.accuracy,
+            "torch_accuracy": torch_row.accuracy,
+            "opset": OPSET if self.format == "onnx" else None,
+            "agrees": self.agrees,
+            "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
+        }
 
 
 def export_student(

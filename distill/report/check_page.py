@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +111,12 @@ def _galleries(check: Mapping[str, Any]) -> dict[str, list[Picture]]:
             *(_picture(path, "unreadable", why) for path, why in check["unreadable"][:MOST]),
         ],
         "suggestions": [
-            _picture(row["path"], *_guess(row)) for row in check["suggestions"][:MOST]
+            _picture(row["path"], f"{row['guess']}?", f"{row['probability']:.0%} likely")
+            if row["guess"]
+            else _picture(row["path"])
+            for row in check["suggestions"][:MOST]
         ],
     }  # fmt: skip
-
-
-def _guess(row: Mapping[str, Any]) -> Sequence[str]:
-    return (f"{row['guess']}?", f"{row['probability']:.0%} likely") if row["guess"] else ()
 
 
 def _picture(path: str, *lines: str) -> Picture:

@@ -46,11 +46,6 @@ class Start:
     card: TeacherCard
 
     @property
-    def arch(self) -> str:
-        """Name of the network in timm."""
-        return self.card.network
-
-    @property
     def is_random(self) -> bool:
         """Whether there is nothing to load."""
         return self.card.source == "random"
@@ -187,7 +182,7 @@ def default_arch(start: str) -> str:
             not so of `auto` where those of mobilenetv3 were pulled from the Hub. Else mobilenetv3.
     """
     if start not in KINDS:
-        return _folder_start(Path(start)).arch
+        return _folder_start(Path(start)).card.network
     starts = local_starts()
     large, lite = ALIASES["mobilenetv3"], ALIASES["efficientnet_lite0"]
     strong = start in ("auto", "builtin") and "builtin" in starts.get(lite, ())
