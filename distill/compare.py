@@ -15,12 +15,12 @@ import numpy as np
 
 from distill.catalogue import summarize_student
 from distill.evaluation.comparison import Bools, Comparison, Cost, compare, split
-from distill.pipeline import describe_overlap, load_test, source_of, train_student
+from distill.pipeline import describe_overlap, load_test, train_student
 from distill.recipe import RANKED, Distillation, Method
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
 from zoo.errors import StudentError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, load_images
+from zoo.images.source import ImageSource, check_output, load_images, source_of
 from zoo.system import json_files as js
 from zoo.system.files import saving
 from zoo.system.runtime import Runtime
@@ -44,16 +44,12 @@ _RECORD = js.record({"run": _RUN, "cells": js.optional(js.mapping(_CELL), {})})
 
 @dataclass
 class Record:
-    """The finished students of a comparison, kept in a file.
+    """The finished students of a comparison, kept in a file; only one process writes it.
 
-    Attributes:
-        path: of the file.
-        run: SHA-256 of all that the comparison depends on but its methods.
-        cells: by `method/fold`, or `method/fold/n` of the n-th further seed, `hits` as a text of 0
-            and 1, and `seconds`.
-        writes: whether this process writes the file.
-        other: the `run` of another comparison that the file holds; empty if it holds none.
-        parts: files of other jobs that were joined.
+    `run` is the SHA-256 of all that the comparison depends on but its methods, `other` that of
+    another comparison in the file, if it holds one. `cells` have by `method/fold`, or
+    `method/fold/n` of the n-th further seed, `hits` as a text of 0 and 1, and `seconds`. `parts`
+    are files of other jobs that were joined.
     """
 
     path: Path

@@ -15,7 +15,7 @@ from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, pr
 from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, load_images
+from zoo.images.source import ImageSource, check_output, load_images, source_of
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice, Step
 from zoo.teachers.starts import find_start
@@ -300,11 +300,6 @@ def describe_run(how: Distillation) -> dict[str, str | float]:
     """Settings of a run by name, for trackers."""
     recipe = {name: value for name, value in asdict(how.recipe).items() if value is not None}
     return {"method": how.method, "arch": how.arch, "image_size": how.size, **recipe}
-
-
-def source_of(images: Images) -> ImageSource:
-    """Where images come from."""
-    return images.source or ImageSource(images.root)
 
 
 def train_student(

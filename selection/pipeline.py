@@ -24,7 +24,7 @@ from zoo.features.extraction import TeacherOutputs, extract_together
 from zoo.features.store import Features
 from zoo.hub.pull import pull_missing
 from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images, count_trained_on
-from zoo.images.source import ImageSource, load_images
+from zoo.images.source import ImageSource, load_images, source_of
 from zoo.system import timing
 from zoo.system.distributed import SINGLE
 from zoo.system.runtime import Runtime
@@ -142,7 +142,7 @@ class RankingJob:
             outputs = extract_together(cards, sample, joined)
             # by one process: another kind of processor would round otherwise
             ranking = joined.processes.share(lambda: self._score(cards, sample, outputs, absent))
-        source = self.images.source or ImageSource(self.images.root)
+        source = source_of(self.images)
         return replace(
             ranking,
             zoo=absolute_zoo(self.zoo),

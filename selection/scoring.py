@@ -268,12 +268,10 @@ def _share(
 
 @dataclass(frozen=True, eq=False)
 class ScoreSamples:
-    """Scores of one teacher.
+    """Scores of one teacher by metric.
 
-    Attributes:
-        scores: by metric.
-        subsamples: subsamples of the first metric's score, see `resampling.measure`; empty without.
-        permutations: the first metric's scores for permuted labels; empty without.
+    Subsamples, see `resampling.measure`, and scores for permuted labels are of the first metric;
+    they are empty without.
     """
 
     scores: dict[str, float]

@@ -70,11 +70,7 @@ class Prediction:
 class Predictions:
     """Predictions of a number of images, made while they are iterated over, once.
 
-    Attributes:
-        classes: C names, in the order of the student's logits.
-        count: images.
-        rows: the predictions.
-        unreadable: images so far that could not be read.
+    `classes` are in the order of the student's logits; `unreadable` counts images so far.
     """
 
     classes: tuple[str, ...]

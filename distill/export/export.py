@@ -44,9 +44,7 @@ AGREEMENT = 0.95
 class Parity:
     """Difference of two runtimes' probabilities on the same images.
 
-    Attributes:
-        difference: maximum over all probabilities, 0..1; NaN if one is not a number.
-        agreement: fraction of the images with the same top class, 0..1.
+    At most, 0..1, NaN if one is not a number; and the fraction of images of the same top class.
     """
 
     difference: float
@@ -71,13 +69,7 @@ def predict_batches(
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of one image.
-
-    Attributes:
-        median: milliseconds, at batch size 1.
-        p95: 95th percentile, milliseconds.
-        runs: how many were timed.
-    """
+    """Latency of one image in milliseconds: median and 95th percentile of some runs."""
 
     median: float
     p95: float

@@ -37,16 +37,10 @@ class _State:
 
 @dataclass
 class Checkpoint:
-    """The state of one run, in memory and on disk.
+    """The state of one run, in memory and on disk: the student, its average, its optimizer, losses.
 
-    Attributes:
-        path: the file; None writes nothing.
-        run: fingerprint of the run: a file of another run is ignored.
-        student: the student in training.
-        average: its averaged weights, by the names of its state.
-        optimizer: with its moments.
-        history: of the losses so far.
-        warning: why the last checkpoint could not be written; the run itself goes on.
+    Without a path nothing is written. `run` is the fingerprint of the run: a file of another one is
+    ignored. `warning` says why the last checkpoint could not be written; the run itself goes on.
     """
 
     path: Path | None

@@ -213,7 +213,9 @@ def fit(
     average = {n: value.clone() for n, value in weights.items() if not n.startswith("sources.")}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
-    first = resume(checkpoint, processes, recipe.updates)
+    first = checkpoint.load(recipe.updates, processes)
+    if not processes.is_first:
+        checkpoint.path = None  # only the first process saves
     progress = progress or (lambda *_: None)
     accumulation = GradientAccumulation(processes)
 
@@ -258,17 +260,6 @@ def fit(
     history = checkpoint.history
     accuracy = targets.accuracy if isinstance(targets, SoftLabels) else None
     return Trained(network, preprocessing, history, seconds, warning, state, accuracy)
-
-
-def resume(checkpoint: Checkpoint, processes: Processes, most: int) -> int:
-    """Load the last checkpoint, of at most so many updates, in every process; returns its updates.
-
-    Only the first process saves.
-    """
-    updates = checkpoint.load(most, processes)
-    if not processes.is_first:
-        checkpoint.path = None
-    return updates
 
 
 def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:

@@ -36,13 +36,10 @@ KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
 
 @dataclass(frozen=True)
 class Copy:
-    """Two images that show the same picture.
+    """Two images, by row, that show the same picture.
 
-    Attributes:
-        one: row of the first.
-        other: row of the second, larger.
-        kind: `bytes` (the files are equal), `pixels` (the pictures are) or `near`.
-        similarity: correlation of the pixels, up to 1.
+    The files are equal (`bytes`), the pictures are (`pixels`), or `near`; similarity is the
+    correlation of the pixels, up to 1.
     """
 
     one: int

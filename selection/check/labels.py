@@ -31,12 +31,9 @@ MOST = 5000
 class LabelDoubts:
     """How much the label of each of L images is to be doubted.
 
-    Attributes:
-        probabilities: [L, C] of the classes, by a probe that did not see the image's label.
-        wrong: [L], probability that the label is wrong.
-        rate: estimated fraction of wrong labels, 0..0.5.
-        strength: of the probe's ridge.
-        temperature: that makes its scores calibrated logits.
+    The probabilities [L, C] of the classes are by a probe that did not see the image's label,
+    `wrong` [L] those of wrong labels, `rate` their estimated fraction, 0..0.5. Strength and
+    temperature are the ridge's and what makes its scores calibrated logits.
     """
 
     probabilities: Floats
@@ -89,15 +86,10 @@ def fit_error_model(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, f
 
 @dataclass(frozen=True)
 class AlikeClasses:
-    """Two classes that the probe confuses.
+    """Two classes that the probe confuses, with so many labeled images.
 
-    Attributes:
-        one: a class.
-        other: another class.
-        accuracy: balanced accuracy of the choice between the two, 0.5 is chance.
-        low: lower end of its 95 % interval.
-        high: upper end.
-        images: labeled images of both.
+    The accuracy is the balanced one of the choice between the two, 0.5 is chance, with a 95 %
+    interval.
     """
 
     one: str

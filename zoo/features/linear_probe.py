@@ -29,17 +29,12 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 def decompose(embeddings: ArrayLike, most: int | None = None) -> tuple[Floats, Floats]:
-    """Principal coordinates of N images, largest variance first, in O(N D min(N, D)).
+    """Principal coordinates of N images [N, D], largest variance first, in O(N D min(N, D)).
 
-    Args:
-        embeddings: [N, D].
-        most: number of coordinates at most; None for all.
-
-    Returns:
-        The left singular vectors of the centered rows, [N, R], and their squared singular values,
-        [R]. Singular values below a millionth of the largest are float32 noise and left out. The
-        largest entry of each vector is positive: neither the order of the images nor a rotation
-        of the features changes the result.
+    The left singular vectors of the centered rows, [N, R], and their squared singular values, [R],
+    at most so many. Singular values below a millionth of the largest are float32 noise and left
+    out. The largest entry of each vector is positive: neither the order of the images nor a
+    rotation of the features changes the result.
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     rows = rows - rows.mean(axis=0)
@@ -58,17 +53,12 @@ def find_widest(gram: Floats, most: int) -> tuple[Floats, Floats] | None:
     """The largest eigenvalues of a positive semidefinite matrix, by filtered subspace iteration.
 
     A block of vectors is multiplied by a Chebyshev polynomial of the matrix, small on all
-    eigenvalues below those of the block and large above, then rotated onto its principal axes
-    (Zhou et al., J. Computational Physics 2006). For 32 of 2048 eigenvalues that takes less than
-    half the time of `numpy.linalg.eigh`.
+    eigenvalues below those of the block and large above, then rotated onto its principal axes (Zhou
+    et al., J. Computational Physics 2006). For 32 of 2048 eigenvalues that takes less than half the
+    time of `numpy.linalg.eigh`.
 
-    Args:
-        gram: [D, D].
-        most: number of eigenvalues, far below D.
-
-    Returns:
-        Eigenvalues [most], ascending, and eigenvectors [D, most], exact in float64 or with
-        residuals below 1e-8 of the least eigenvalue; None where it did not converge in `ROUNDS`.
+    From [D, D] to eigenvalues [most], ascending, and eigenvectors [D, most], exact in float64 or
+    with residuals below 1e-8 of the least eigenvalue; None where it did not converge in `ROUNDS`.
     """
     block = gram @ np.random.default_rng(0).standard_normal((len(gram), most + SPARE))
     for _ in range(ROUNDS):

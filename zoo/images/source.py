@@ -100,7 +100,12 @@ def load_images(
         return images.read(runtime, need_labels=need_labels)
     if need_labels:
         images.check_labels()
-    return images if images.source else replace(images, source=ImageSource(images.root))
+    return replace(images, source=source_of(images))
+
+
+def source_of(images: Images) -> ImageSource:
+    """Where images come from."""
+    return images.source or ImageSource(images.root)
 
 
 def check_output(path: Path, folders: Iterable[Path], option: str = "--save") -> None:

@@ -21,14 +21,10 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 @dataclass
 class Found:
-    """What lies below a folder.
+    """What lies below a folder: files that look like images, and others.
 
-    Attributes:
-        images: files that look like images by their suffix, or by their first bytes if they have
-            none; sorted.
-        others: files that do not.
-        system: names of folders of the system, which are left out.
-        folders: names of the folders directly below.
+    An image is one by its suffix, or by its first bytes without a suffix. `system` are names of
+    folders of the system, which are left out, `folders` of those directly below.
     """
 
     images: list[Path] = field(default_factory=lambda: [])

@@ -25,12 +25,9 @@ PROTOTYPES = 16
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """A few prototypes of a domain.
+    """A few prototypes [k, D] of a domain, float16 of unit length, made from some images.
 
-    Attributes:
-        prototypes: [k, D] float16 of unit length, in the space of the reference network.
-        reference: SHA-256 of that network's weights.
-        images: how many images they were made from.
+    They lie in the space of the reference network, of whose weights this is the SHA-256.
     """
 
     prototypes: NDArray[np.float16]

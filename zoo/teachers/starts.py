@@ -35,11 +35,9 @@ IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bic
 
 @dataclass(frozen=True)
 class Start:
-    """The initial weights of a student.
+    """The initial weights of a student, and where they come from in plain words.
 
-    Attributes:
-        origin: where they come from, in plain words.
-        card: what is known of them; of random weights the network and the preprocessing.
+    The card of random ones has the network and the preprocessing.
     """
 
     origin: str
@@ -176,10 +174,9 @@ def local_starts() -> dict[str, tuple[str, ...]]:
 def default_arch(start: str) -> str:
     """The student when none is named: of a folder's network, or else what begins strong and small.
 
-    Args:
-        start: as `find_start` takes it. Of `auto` and `builtin` efficientnet_lite0 if the extra
-            `imagenet` is installed, as initial weights of ImageNet count more than the network;
-            not so of `auto` where those of mobilenetv3 were pulled from the Hub. Else mobilenetv3.
+    Of `auto` and `builtin` that is efficientnet_lite0 if the extra `imagenet` is installed, as
+    initial weights of ImageNet count more than the network; not so of `auto` where those of
+    mobilenetv3 were pulled from the Hub. Else it is mobilenetv3.
     """
     if start not in KINDS:
         return _folder_start(Path(start)).card.network
