@@ -94,7 +94,7 @@ class Record:
         self.save()
 
     def save(self, result: Mapping[str, Any] | None = None) -> None:
-        """Write the file atomically, or raise a ZooError; the result of all deletes the parts."""
+        """Write the file atomically, or raise a ZooError; a result ends the files of parts."""
         if self.writes:
             with saving("comparison", self.path):
                 js.write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})

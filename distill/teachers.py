@@ -166,7 +166,7 @@ def plan_teachers(
 ) -> TeacherWork:
     """The work of `prepare_teachers` for students of some methods, that of `how` if none is given.
 
-    `rankings` is how many are made, where there is none.
+    `rankings` is how many the ranker makes, where no ranking is given.
     """
     from zoo.features.throughput import plan_passes
 

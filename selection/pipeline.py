@@ -95,7 +95,7 @@ def rank_images(
 
 @dataclass(frozen=True, kw_only=True)
 class RankingPlan(Plan):
-    """The plan of a ranking: the job with the numbers that the budget chose, kept till then."""
+    """The plan of a ranking: the job with the numbers that the budget chose, saved in a file."""
 
     job: RankingJob
     saved: SavedChoice

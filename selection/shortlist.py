@@ -216,14 +216,14 @@ class FingerprintIndex:
 
 
 def make_fingerprint(images: Images, runtime: Runtime) -> Fingerprint:
-    """The fingerprint of a domain, from images of it; TeacherBroken if the reference fails."""
+    """The fingerprint of a domain, from images of it; TeacherBroken without the reference."""
     sample = images.sample()
     centers = find_centers(embed_by_reference(sample, runtime), PROTOTYPES)
     return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(sample))
 
 
 def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
-    """The index of a zoo's fingerprints, rebuilt if they changed; without any TeacherNotFound."""
+    """The index of a zoo's fingerprints, rebuilt if they changed; TeacherNotFound without any."""
     cards = usable_cards(zoo)
     reference = reference_card().sha256
     paths = {card.name: path for card in cards if (path := fingerprint_path(card))}

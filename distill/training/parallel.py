@@ -72,7 +72,7 @@ class GradientAccumulation:
     note: str = ""
 
     def accumulate(self, backward: Backward, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
-        """Compute the gradient on a batch in as few parts as fit, or a StudentError; the losses."""
+        """The losses of a batch, and its gradient, in as few parts as fit; else a StudentError."""
         while True:
             student.zero_grad(set_to_none=True)
             try:

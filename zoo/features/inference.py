@@ -33,10 +33,10 @@ def embed(
     total: int = 0,
     progress: Progress | None = None,
 ) -> Features:
-    """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster.
+    """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster and `mixed`.
 
-    They are not normalized yet. For many images in `total` OpenVINO is used, where it is installed;
-    not `mixed`, all is in float32.
+    They are not normalized yet. OpenVINO is used, where it is installed, if the teacher sees many
+    images in `total`.
 
     Raises:
         TeacherBroken: the network does not take such images, or its outputs are not finite.

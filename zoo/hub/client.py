@@ -48,7 +48,7 @@ class Files:
 def find_files(card: TeacherCard, *, online: bool = True) -> Files:
     """Find the files of a teacher on the Hub and their commit; nothing is downloaded.
 
-    Not `online`, it is HubUnreachable at once: no second wait for an unreachable Hub.
+    Unless `online`, it raises HubUnreachable at once: no second wait for an unreachable Hub.
 
     Raises:
         HubUnreachable: there is no connection to the Hub.
@@ -129,12 +129,11 @@ def _lost_pin(card: TeacherCard) -> str:
 def fetch(
     card: TeacherCard, *, check: bool = True, online: bool = True, progress: Progress | None = None
 ) -> TeacherCard:
-    """Download a teacher's files and pin their commit; any teacher that is no Hub's stays as it is.
+    """Download a teacher's files and pin their commit; one from elsewhere is returned as it is.
 
     An interrupted download is resumed. Files on this machine are not downloaded again, unless
-    `check` finds that they differ from their hash; without a network, or not `online`, they are
-    taken from the Hub's cache. The card has its folder then, and the entries that the files
-    determine.
+    `check` finds that they differ from their hash; without a network, or unless `online`, they are
+    taken from the Hub's cache. The card gets its folder and the entries that the files determine.
 
     Raises:
         HubUnreachable: the files are not here, and there is no connection or none is wanted.

@@ -129,9 +129,9 @@ def decode_images(
 def decode_readable(
     paths: Sequence[Path], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Decode, resize and crop images to [N, 3, S, S] uint8; unreadable ones stay black.
+    """Decode, resize and crop images to [N, 3, S, S] uint8 in memory; unreadable ones stay black.
 
-    They lie in memory. Also why each cannot be read, [N]; empty text for those that can.
+    Also why each cannot be read, [N]; empty text for those that can.
     """
     pixels = np.zeros((len(paths), 3, preprocessing.size, preprocessing.size), dtype=np.uint8)
 

@@ -18,7 +18,7 @@ from zoo.teachers.fingerprint import fingerprint_path
 
 
 def check_words(name: str, domain: str) -> None:
-    """Raise TeacherBroken for a name or domain that cannot be printed, or be a folder's."""
+    """Raise TeacherBroken for a name or domain that is no printable text, or no folder's name."""
     if not re.fullmatch(r"[^\W_][^/\\,=:]*", name) or name != name.strip():
         raise TeacherBroken(
             f"A teacher cannot be called {name!r}: begin with a letter or digit, without any of "

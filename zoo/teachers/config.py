@@ -51,7 +51,7 @@ def read_layout(
 
 
 def find_weights(folder: Path) -> str:
-    """Name of the weights file that timm would load from a folder; without one TeacherBroken."""
+    """Name of the weights file that timm would load from a folder; TeacherBroken if none."""
     for name in WEIGHTS_FILES:
         if (folder / name).is_file():
             return name
