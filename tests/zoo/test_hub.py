@@ -21,12 +21,6 @@ MB = 1 << 20
 
 
 @pytest.fixture
-def hub(tmp_path):
-    with HubServer(tmp_path / "hub") as hub:
-        yield hub
-
-
-@pytest.fixture
 def user(hub, tmp_path):
     return User(hub, tmp_path / "user")
 
