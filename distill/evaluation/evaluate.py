@@ -28,7 +28,7 @@ def predict(
     images: Images,
     preprocessing: Preprocessing,
     *,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     batch: int = 64,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
@@ -50,12 +50,12 @@ def predict_pixels(
     pixels: torch.Tensor,
     preprocessing: Preprocessing,
     *,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     batch: int = 64,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities [N, C] of decoded images [N, 3, S, S] uint8."""
-    place = choose_device(device)
+    place = choose_device(device or "cpu")
     network = to_device(network, place).eval()
 
     def forward(part: torch.Tensor) -> NDArray[np.float32]:
@@ -73,7 +73,7 @@ def evaluate(
     classes: tuple[str, ...],
     preprocessing: Preprocessing,
     *,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Metrics on the labeled ones of the images.
@@ -83,7 +83,7 @@ def evaluate(
         images: at least one of them labeled, with the student's class names.
         classes: the student's class names, in the order of its logits.
         preprocessing: of the network's images.
-        device: `auto`, or a device of torch.
+        device: `auto`, or a device of torch; the CPU if not given.
         progress: called after every batch.
 
     Raises:

@@ -92,7 +92,7 @@ def train(
     start: str = "auto",
     model_args: Mapping[str, Any] | None = None,
     image_size: int | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     checkpoints: Path | None = None,
     processes: Processes = SINGLE,
     progress: Progress | None = None,
@@ -111,7 +111,7 @@ def train(
         start: source of the initial weights, see `zoo.teachers.starts.find_start`.
         model_args: further arguments of timm's factory.
         image_size: S, pixels; chosen by `choose_image_size` if not given.
-        device: `auto`, or a device of torch.
+        device: `auto`, or a device of torch; the CPU if not given.
         checkpoints: folder of checkpoints: a killed run resumes from there.
         processes: of a data-parallel run.
         progress: called after every update; an exception from it stops the run with a checkpoint.
@@ -130,7 +130,7 @@ def train(
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
     initial = find_start(start, arch).fetch()
     recipe = replace(recipe, frozen=choose_frozen(recipe.frozen, initial))
-    place = choose_device(device)
+    place = choose_device(device or "cpu")
     size = image_size or choose_image_size(images, initial, place)
     student = create_student(
         arch,

@@ -84,15 +84,19 @@ class Images:
         return len(self.paths)
 
     @property
-    def warnings(self) -> list[str]:
-        """What could not be read, was left out, or looks odd: a sentence each."""
+    def skipped_warning(self) -> str:
+        """One line on the images that could not be read; empty if there is none."""
         if not self.skipped:
-            return [*self.notes]
+            return ""
         count = len(self.skipped)
         named = "; ".join(f"{entry.path}: {entry.reason}" for entry in self.skipped[:5])
         more = f"; and {count - 5} more" if count > 5 else ""
-        skipped = f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
-        return [skipped, *self.notes]
+        return f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
+
+    @property
+    def warnings(self) -> list[str]:
+        """What could not be read, was left out, or looks odd: a sentence each."""
+        return [*filter(None, [self.skipped_warning]), *self.notes]
 
     def median_side(self) -> int:
         """Median length of the shorter side of the images, in pixels, from a hundred of them."""
