@@ -65,7 +65,7 @@ class Student(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """phi(x): images [B, 3, S, S], normalized, to [B, D]."""
-        with replace_forwards({find_head(self.network): _keep}):
+        with replace_forwards({find_head(self.network): lambda _, embeddings: embeddings}):
             return self.network(images)
 
     def classify(self, embeddings: Tensor) -> Tensor:
@@ -76,10 +76,6 @@ class Student(nn.Module):
     def classify_source(self, embeddings: Tensor, group: int) -> Tensor:
         """All h_s(phi) of a group: embeddings [B, D] to logits [B, sum of its K_s]."""
         return self.sources[group](embeddings)
-
-
-def _keep(_head: nn.Module, embeddings: Tensor) -> Tensor:
-    return embeddings
 
 
 def find_arch(name: str, start: str = "auto") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,7 +85,12 @@ def pull(
     malformed = [name for name in names or [] if "/" in name and not is_repository(name)]
     rows = [Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in malformed]
     wanted = [name for name in names or [] if name not in malformed]
-    cards = start_cards(start or [])
+    cards: list[TeacherCard] = []
+    if start:
+        from distill.student import find_arch
+        from zoo.teachers.starts import find_start
+
+        cards = [find_start("hub", find_arch(arch)).card for arch in start]
     if wanted or domain or default:
         zoos = ",".join([zoo, *(name for name in wanted if "/" in name)])
         cards += select_cards(zoos, wanted, domain=domain, default=default)
@@ -205,16 +209,6 @@ def pack(
     cards = pack_cards(cards, out)
     size = sum(card.bytes for card in cards)
     terminal.say(f"{len(cards)} teachers, {size / 1e6:.1f} MB, are in {out}.")
-
-
-def start_cards(archs: Sequence[str]) -> list[TeacherCard]:
-    """The cards of timm's weights for students; a ZooError if there are none."""
-    if not archs:
-        return []
-    from distill.student import find_arch
-    from zoo.teachers.starts import find_start
-
-    return [find_start("hub", find_arch(arch)).card for arch in archs]
 
 
 def add_teacher(
