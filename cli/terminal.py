@@ -217,11 +217,7 @@ def handle_sigterm() -> None:
 
 
 def stop_if_requested() -> None:
-    """Between two steps of long work: leave if SIGTERM came.
-
-    Raises:
-        SystemExit: it did.
-    """
+    """Between two steps of long work: leave by SystemExit if SIGTERM came."""
     if _stop_requested:
         sys.exit(STOPPED)
 

@@ -16,10 +16,15 @@ from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import DISTILLED, Distillation, Method
 from distill.student import create_student
 from distill.training.loop import fit
-from distill.training.targets import SoftLabels, Targets, group_heads, source_targets
+from distill.training.targets import (
+    SoftLabels,
+    SourceProbabilities,
+    SourceTargets,
+    Targets,
+    group_heads,
+)
 from zoo.errors import StudentError, ZooError
 from zoo.features import throughput
-from zoo.features.store import Features
 from zoo.system import timing
 from zoo.system.devices import choose_device
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step, format_duration, total_seconds
@@ -197,13 +202,12 @@ def plan_training(
     kinds = {m: "distilled" if m in DISTILLED else m for m in methods}
     seconds = deadline.measuring_time(len(set(kinds.values())))
     images, device = parts[0][0], choose_device(runtime.device)
-    classes = len(images.classes)
 
     @cache
     def rate(kind: str, size: int) -> StudentRate:
         method: Method = next(method for method in methods if kinds[method] == kind)
         widths = teachers.widths if kind == "distilled" else None
-        return measure_student(how.by(method), classes, widths, size, seconds, device)
+        return measure_student(how.by(method), len(images.classes), widths, size, seconds, device)
 
     jobs = TrainingJobs(
         methods,
@@ -327,10 +331,6 @@ def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | 
         return None
     if not teachers:
         return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
-    outputs = {
-        str(place): Features(
-            np.zeros((IMAGES, 1), np.float32), np.zeros((IMAGES, width), np.float32)
-        )
-        for place, width in enumerate(teachers)
-    }
-    return source_targets(outputs, dict.fromkeys(outputs, 1 / len(teachers)))
+    logits = [np.zeros((IMAGES, width), np.float32) for width in teachers]
+    even = (1 / len(teachers),) * len(teachers)
+    return SourceTargets(tuple(map(SourceProbabilities.from_logits, logits)), even)

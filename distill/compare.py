@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache
 from glob import escape
 from itertools import product
 from pathlib import Path
@@ -14,29 +14,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.catalogue import summarize_student
-from distill.evaluation.comparison import Bools, Comparison, Cost, compare, divide
-from distill.pipeline import describe_overlap, load_test, source_of, train_student
+from distill.evaluation.comparison import Bools, Comparison, Cost, compare, split
+from distill.pipeline import describe_overlap, load_test, train_student
 from distill.recipe import RANKED, Distillation, Method
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
 from zoo.errors import StudentError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, load_images
+from zoo.images.source import ImageSource, check_output, load_images, source_of
+from zoo.system import json_files as js
 from zoo.system.files import saving
-from zoo.system.json_files import (
-    mapping,
-    number,
-    optional,
-    pattern,
-    read_json,
-    record,
-    write_json,
-)
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice
 from zoo.teachers.starts import find_start
 
 if TYPE_CHECKING:
     from distill.budget import TrainingPlan
+    from distill.training.loop import Trained
 
 METHODS: tuple[Method, ...] = ("probe", "transfer", "fixmatch", "nearest", "weighted")
 """What is compared, the simplest first."""
@@ -44,22 +37,19 @@ METHODS: tuple[Method, ...] = ("probe", "transfer", "fixmatch", "nearest", "weig
 SEEDS = 3
 """Students of each method on each fold, where a budget holds them."""
 
-_CELL = record({"hits": pattern("[01]+", "a text of 0 and 1"), "seconds": number(0)})
-_RUN = pattern("[0-9a-f]{64}", "a SHA-256")
-_RECORD = record({"run": _RUN, "cells": optional(mapping(_CELL), {})})
+_CELL = js.record({"hits": js.pattern("[01]+", "a text of 0 and 1"), "seconds": js.number(0)})
+_RUN = js.pattern("[0-9a-f]{64}", "a SHA-256")
+_RECORD = js.record({"run": _RUN, "cells": js.optional(js.mapping(_CELL), {})})
 
 
 @dataclass
 class Record:
-    """The finished students of a comparison, kept in a file.
+    """The finished students of a comparison, kept in a file; only one process writes it.
 
-    Attributes:
-        path: of the file.
-        run: SHA-256 of all that the comparison depends on but its methods.
-        cells: by `method/fold`, or `method/fold/n` of the n-th further seed, `hits` as a text of 0
-            and 1, and `seconds`.
-        writes: whether this process writes the file.
-        other: the `run` of another comparison that the file holds; empty if it holds none.
+    `run` is the SHA-256 of all that the comparison depends on but its methods, `other` that of
+    another comparison in the file, if it holds one. `cells` have by `method/fold`, or
+    `method/fold/n` of the n-th further seed, `hits` as a text of 0 and 1, and `seconds`. `parts`
+    are files of other jobs that were joined.
     """
 
     path: Path
@@ -67,6 +57,7 @@ class Record:
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: bool = True
     other: str = ""
+    parts: Sequence[Path] = ()
 
     @classmethod
     def open(cls, path: Path, run: str, *, writes: bool = True) -> Record:
@@ -78,17 +69,13 @@ class Record:
         if not path.exists():
             return cls(path, run, writes=writes)
         advice = "It is not a comparison of source-zoo: choose another --save."
-        document = read_json(path, _RECORD, error=StudentError, advice=advice, limit=256 << 20)
+        document = js.read_json(path, _RECORD, error=StudentError, advice=advice, limit=256 << 20)
         if document["run"] == run:
             return cls(path, run, document["cells"], writes)
         return cls(path, run, {}, writes, document["run"] if document["cells"] else "")
 
     def move_other(self) -> str:
-        """Move another comparison aside; a message about it, or an empty one.
-
-        Raises:
-            ZooError: it cannot be moved.
-        """
+        """Move another comparison aside, or raise a ZooError; a message on it, or an empty one."""
         if not (self.other and self.writes):
             return ""
         aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
@@ -101,48 +88,41 @@ class Record:
         return key in self.cells and len(self.cells[key]["hits"]) == images
 
     def add(self, key: str, right: Bools, seconds: float) -> None:
-        """Keep the results of a student.
-
-        Raises:
-            ZooError: the file cannot be written.
-        """
+        """Keep the results of a student; a ZooError if the file cannot be written."""
         hits = "".join("01"[int(hit)] for hit in right)
         self.cells[key] = {"hits": hits, "seconds": round(seconds, 2)}
         self.save()
 
     def save(self, result: Mapping[str, Any] | None = None) -> None:
-        """Write the file atomically, with the result of a finished comparison.
-
-        Raises:
-            ZooError: it cannot be written.
-        """
+        """Write the file atomically, or raise a ZooError; a result ends the files of parts."""
         if self.writes:
             with saving("comparison", self.path):
-                write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
+                js.write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
+            for path in self.parts if result else ():
+                path.unlink(missing_ok=True)
 
-    def join_parts(self, save: Path) -> list[Path]:
-        """Add the students that other jobs of this comparison kept; the files of parts.
+    def join(self, save: Path, runtime: Runtime) -> None:
+        """Add the students that other jobs of the comparison in `save` kept in files of parts.
 
-        Args:
-            save: file of the whole comparison.
+        All processes continue with the same students, also where they do not see one file.
 
         Raises:
             StudentError: one of the files is something else.
         """
-        parts = sorted(save.parent.glob(f"{escape(save.stem)}-part*of*{save.suffix}"))
-        for path in (*parts, save):
+        self.parts = sorted(save.parent.glob(f"{escape(save.stem)}-part*of*{save.suffix}"))
+        for path in (*self.parts, save):
             self.cells = {**Record.open(path, self.run).cells, **self.cells}
-        return parts
+        self.cells = runtime.processes.share(lambda: self.cells)
 
     def gather(self, name: str, seeds: int, folds: int) -> tuple[Bools, float]:
         """The results of a row's students [S, N], its folds one after the other; all seconds."""
-        keys = [[cell_key(name, fold, seed) for fold in range(folds)] for seed in range(seeds)]
+        keys = [[_key(name, fold, seed) for fold in range(folds)] for seed in range(seeds)]
         hits = ["".join(self.cells[key]["hits"] for key in row) for row in keys]
         seconds = sum(self.cells[key]["seconds"] for row in keys for key in row)
         return np.array([[hit == "1" for hit in row] for row in hits]), seconds
 
 
-def cell_key(name: str, fold: int, seed: int) -> str:
+def _key(name: str, fold: int, seed: int) -> str:
     """Where a record keeps a student; files of version 0.1 hold the first seed alone."""
     return f"{name}/{fold}" + (f"/{seed}" if seed else "")
 
@@ -205,6 +185,29 @@ def compare_methods(
     ).run()
 
 
+@dataclass(frozen=True, eq=False)
+class _Students:
+    """The students of a comparison, whether trained or not, and the record of their results.
+
+    `rows` has how those of each row are trained, by its name: the method, and the architecture
+    where there are several. Each is trained and tested on the images of each split, `seeds` times.
+    """
+
+    rows: Mapping[str, Distillation]
+    splits: Sequence[tuple[Images, Images]]
+    seeds: int
+    record: Record
+
+    @property
+    def cells(self) -> list[tuple[int, int, str]]:
+        """Seed, fold and row of each, in the order in which they are trained."""
+        return [*product(range(self.seeds), range(len(self.splits)), self.rows)]
+
+    def is_trained(self, seed: int, fold: int, row: str) -> bool:
+        """Whether there are its results on the test images of this fold."""
+        return self.record.holds(_key(row, fold, seed), len(self.splits[fold][1]))
+
+
 @dataclass(frozen=True)
 class ComparisonJob:
     """A comparison before it is made: it can be planned, and run. See `compare_methods`.
@@ -244,19 +247,15 @@ class ComparisonJob:
             plan: what a budget chose: all teachers are run before the number of updates is
                 settled.
         """
-        record, hows, seeds, _ = self._train(plan)
-        parts, folds = divide(self.images, self.test, self.folds)
-        joined = record.join_parts(self.save)
-        named = {self._name(how, method): how for method in self.methods for how in hows}
-        found = {name: record.gather(name, seeds, len(parts)) for name in named}
-        sizes = [len(test) for _, test in parts] if folds else []
-        costs = {name: self._cost(how) for name, how in named.items()}
-        labels = np.concatenate([test.labels for _, test in parts])
-        comparison = compare(found, folds=sizes, costs=costs, labels=labels)
+        students = self._train(plan)
+        record, tests = students.record, [test for _, test in students.splits]
+        comparison = compare(
+            {row: record.gather(row, students.seeds, len(tests)) for row in students.rows},
+            folds=[] if self.test else [*map(len, tests)],
+            costs={row: self._cost(how) for row, how in students.rows.items()},
+            labels=np.concatenate([test.labels for test in tests]),
+        )
         record.save(comparison.to_json())
-        if record.writes:
-            for path in joined:
-                path.unlink(missing_ok=True)
         return comparison
 
     def run_part(self, part: int, parts: int) -> int:
@@ -275,84 +274,83 @@ class ComparisonJob:
             >>> if not job.run_part(1, 4):
             ...     comparison = job.run()
         """
-        return self._train(None, part, parts)[-1]
+        students = self._train(None, part, parts)
+        return sum(not students.is_trained(*cell) for cell in students.cells)
 
-    def _train(
-        self, plan: TrainingPlan | None, part: int = 1, parts: int = 1
-    ) -> tuple[Record, list[Distillation], int, int]:
-        """Train the students of a part; also the number of seeds, and of students missing."""
+    def _train(self, plan: TrainingPlan | None, part: int = 1, parts: int = 1) -> _Students:
+        """Train the students of a part that have no results yet."""
+        from distill.training.checkpoint import delete_checkpoint
+
         self.check()
         if overlap := describe_overlap(self.images, self.test):
             self.runtime.warn(overlap)
-        hows = self._students()
-        splits, folds = divide(self.images, self.test, self.folds)
-        seeds = self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS
-        cells = [*product(range(seeds), range(len(splits)), range(len(hows)), self.methods)]
-        rankings: dict[int, TeacherRanking] = {}
+        hows, splits = self._students(), self._splits()
+        with self.runtime.join() as runtime:
+
+            @cache
+            def rank(fold: int) -> TeacherRanking | None:
+                zoo = self.how.zoo or "builtin"
+                return self.ranker(splits[fold][0], zoo, runtime).run() if self.ranker else None
+
+            def teachers_of(how: Distillation, fold: int) -> Teachers:
+                ranking = rank(fold) if how.method in RANKED else None
+                return prepare_teachers(how, splits[fold][0], runtime, ranking=ranking)
+
+            if plan and plan.again:
+                for fold, method in product(range(len(splits)), self.methods):
+                    teachers_of(hows[0].by(method), fold)  # their outputs stay in the store
+            hows = [plan.settle(how, runtime) if plan else how for how in hows]
+            students = _Students(
+                {self._name(how, name): how.by(name) for name in self.methods for how in hows},
+                splits,
+                self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS,
+                self._open_record(hows, part, parts, runtime),
+            )
+            overall, record = runtime.progress("students"), students.record
+            own_cells = students.cells[part - 1 :: parts]
+            for done, (seed, fold, row) in enumerate(own_cells):
+                overall(done, len(own_cells))
+                if students.is_trained(seed, fold, row):
+                    continue
+                how = students.rows[row]
+                how = replace(how, recipe=replace(how.recipe, seed=how.recipe.seed + seed))
+                right, trained = self._test(how, teachers_of(how, fold), splits[fold], runtime)
+                record.add(_key(row, fold, seed), right, trained.seconds)
+                delete_checkpoint(trained.state)
+            record.join(self.save, runtime)
+        return students
+
+    def _open_record(
+        self, hows: Sequence[Distillation], part: int, parts: int, runtime: Runtime
+    ) -> Record:
+        """The file of a part, or of the whole, with the results of all parts."""
         name = f"{self.save.stem}-part{part}of{parts}{self.save.suffix}"
         path = self.save if parts == 1 else self.save.with_name(name)
-        with self.runtime.join() as runtime:
-            if plan and plan.again:
-                for _, fold, _, method in cells:  # their outputs stay in the store
-                    self._teachers(hows[0].by(method), splits[fold][0], fold, rankings, runtime)
-            hows = [plan.settle(how, runtime) if plan else how for how in hows]
-            record = Record.open(
-                path, self._fingerprint(hows, folds), writes=runtime.processes.is_first
-            )
-            record.join_parts(self.save)
-            # all continue with the same students, also where they do not see one file
-            record.cells = runtime.processes.share(lambda record=record: record.cells)
-            if moved := record.move_other():
-                runtime.warn(moved)
+        record = Record.open(path, self._fingerprint(hows), writes=runtime.processes.is_first)
+        record.join(self.save, runtime)
+        if moved := record.move_other():
+            runtime.warn(moved)
+        return record
 
-            def is_missing(cell: tuple[int, int, int, Method]) -> bool:
-                seed, fold, student, method = cell
-                key = cell_key(self._name(hows[student], method), fold, seed)
-                return not record.holds(key, len(splits[fold][1]))
-
-            overall = runtime.progress("students")
-            own_cells = cells[part - 1 :: parts]
-            for done, (seed, fold, student, method) in enumerate(own_cells):
-                overall(done, len(own_cells))
-                if not is_missing((seed, fold, student, method)):
-                    continue
-                (train, test), how = splits[fold], hows[student]
-                recipe = replace(how.recipe, seed=how.recipe.seed + seed)
-                own = replace(how, recipe=recipe).by(method)
-                teachers = self._teachers(own, train, fold, rankings, runtime)
-                key = cell_key(self._name(how, method), fold, seed)
-                self._measure(own, teachers, train, test, runtime, partial(record.add, key))
-            record.join_parts(self.save)
-            missing = len([*filter(is_missing, cells)])
-            return record, hows, seeds, runtime.processes.share(lambda: missing)
-
-    def _measure(
-        self,
-        how: Distillation,
-        teachers: Teachers,
-        train: Images,
-        test: Images,
-        runtime: Runtime,
-        keep: Callable[[Bools, float], None],
-    ) -> None:
-        """Train and test a student, and keep which images it has right and its seconds."""
+    def _test(
+        self, how: Distillation, teachers: Teachers, split: tuple[Images, Images], runtime: Runtime
+    ) -> tuple[Bools, Trained]:
+        """Train a student, and which images of the test it has right."""
         from distill.evaluation.evaluate import predict
         from distill.student import round_as_saved
-        from distill.training.checkpoint import delete_checkpoint
-        from zoo.system.devices import choose_device
 
+        train, test = split
         trained = train_student(how, teachers, train, runtime)
         if trained.warning:
             runtime.warn(trained.warning)
         round_as_saved(trained.network)
         probabilities = predict(
             trained.network, test, trained.preprocessing,
-            device=choose_device(runtime.device),
+            device=runtime.device,
             progress=runtime.progress(f"testing ({how.method})"),
         )  # fmt: skip
         labels = np.array(test.classes)[test.labels]
-        keep(np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels, trained.seconds)
-        delete_checkpoint(trained.state)
+        return np.array(self.images.classes)[probabilities.argmax(axis=1)] == labels, trained
 
     def plan(self, deadline: Deadline | None = None) -> TrainingPlan:
         """What `run` is going to do, with times measured on this machine; nothing is fetched.
@@ -367,9 +365,9 @@ class ComparisonJob:
         how, *others = self._students()
         if others:
             raise StudentError("--budget and --dry-run plan one student: name one --arch.")
-        parts, folds = divide(self.images, self.test, self.folds)
+        parts = self._splits()
         digests = (self.images.digest, self.test and self.test.digest)
-        depends = (*digests, folds, self.seeds, how, deadline.budget)
+        depends = (*digests, 0 if self.test else self.folds, self.seeds, how, deadline.budget)
         saved = SavedChoice.of(self.runtime.cache, *depends)
         if not self.save.exists():
             saved.delete()
@@ -383,18 +381,9 @@ class ComparisonJob:
             seeds=[self.seeds] if self.seeds else [*range(SEEDS, 0, -1)],
         )  # fmt: skip
 
-    def _teachers(
-        self,
-        how: Distillation,
-        images: Images,
-        fold: int,
-        rankings: dict[int, TeacherRanking],
-        runtime: Runtime,
-    ) -> Teachers:
-        """The teachers of a student; those of a fold are ranked once."""
-        if how.method in RANKED and fold not in rankings and self.ranker:
-            rankings[fold] = self.ranker(images, how.zoo or "builtin", runtime).run()
-        return prepare_teachers(how, images, runtime, ranking=rankings.get(fold))
+    def _splits(self) -> list[tuple[Images, Images]]:
+        """Images to train on and to test on, of each fold; one pair with test images."""
+        return [(self.images, self.test)] if self.test else split(self.images, self.folds)
 
     def _students(self) -> list[Distillation]:
         """The distillation of each architecture, resolved."""
@@ -411,7 +400,7 @@ class ComparisonJob:
         student = summarize_student(how.arch, how.size, {}, cache=self.runtime.cache)
         return Cost(how.arch, student.milliseconds, student.bytes / 1e6)
 
-    def _fingerprint(self, hows: Sequence[Distillation], folds: int) -> str:
+    def _fingerprint(self, hows: Sequence[Distillation]) -> str:
         """SHA-256 of what the results depend on; starts of the Hub are downloaded for it."""
         tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
         numbers: list[object] = []
@@ -419,4 +408,5 @@ class ComparisonJob:
             start = find_start(how.start, how.arch).fetch(self.runtime.progress)
             numbers += [how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,
                         how.power, sorted(how.shares.items()), self.runtime.seed]  # fmt: skip
-        return hashlib.sha256(repr((tasks, folds, tuple(numbers))).encode()).hexdigest()
+        depends = (tasks, 0 if self.test else self.folds, tuple(numbers))
+        return hashlib.sha256(repr(depends).encode()).hexdigest()

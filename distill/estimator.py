@@ -287,12 +287,10 @@ class StudentClassifier:
         return self._folder
 
     def _runtime(self) -> Runtime:
-        return Runtime(device=self.device, seed=self.seed, warn=_warn)
+        def warn(message: str) -> None:
+            warnings.warn(message, stacklevel=2)
 
-
-def _warn(message: str) -> None:
-    """What a command prints on stderr: images that are left out, labels that contradict, ..."""
-    warnings.warn(message, stacklevel=2)
+        return Runtime(device=self.device, seed=self.seed, warn=warn)
 
 
 def _class_name(label: Any) -> str | None:

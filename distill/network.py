@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
 from zoo.errors import StudentError
-from zoo.teachers.network import create_network
+from zoo.teachers.loading import create_network
 
 HEAD_DEVIATION = 0.01
 """Standard deviation of a new head's weights; timm's rule gives 0.18 for ten classes."""
@@ -57,11 +57,7 @@ def build_network(arch: str, classes: int, model_args: Mapping[str, Any]) -> nn.
 
 
 def find_head(network: nn.Module) -> Any:
-    """The layer from embeddings [B, D] to logits [B, C]: linear, or a 1 x 1 convolution.
-
-    Raises:
-        StudentError: there is none.
-    """
+    """The linear layer or 1 x 1 convolution from [B, D] to logits [B, C]; else a StudentError."""
     head = network.get_submodule(head_names(network)[0])
     if not isinstance(head, nn.Linear | nn.Conv2d):
         raise StudentError("The network has no linear classifier: choose another --arch.")

@@ -15,7 +15,7 @@ from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, pr
 from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, load_images
+from zoo.images.source import ImageSource, check_output, load_images, source_of
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice, Step
 from zoo.teachers.starts import find_start
@@ -136,8 +136,8 @@ class DistillationJob:
         Args:
             plan: what a budget chose; the number of updates is settled when the teachers were run.
         """
-        from distill.calibration import divide_logits
         from distill.report.student_folder import check_folder, save_student
+        from distill.training.head import divide_logits
         from distill.training.tracking import open_trackers
 
         self.check()
@@ -189,34 +189,33 @@ class DistillationJob:
     def _measure_rejection(self, trained: Trained) -> Rejection | None:
         """What tells images that are unlike the student's; of the network as it will be saved."""
         from distill.evaluation.prediction import measure_rejection
-        from zoo.system.devices import choose_device
 
-        device = choose_device(self.runtime.device)
-        progress = self.runtime.progress("measuring features")
+        device, progress = self.runtime.device, self.runtime.progress("measuring features")
         return measure_rejection(
             trained.network, self.images, trained.preprocessing, device, progress
         )
 
     def _folds(self) -> list[tuple[Images, Images]]:
         """Images to train the students on that calibrate, and those to test them on."""
-        from distill.calibration import FOLDS
         from distill.evaluation.comparison import split
+        from distill.training.head import FOLDS
 
         return split(self.images, FOLDS, advice="leave out --calibrate")
 
     def _find_temperature(self, how: Distillation, teachers: Teachers, runtime: Runtime) -> float:
         """The temperature of the student, by students of a cross-validation."""
-        from distill.calibration import find_temperature
         from distill.evaluation.evaluate import predict
         from distill.training.checkpoint import delete_checkpoint
-        from zoo.system.devices import choose_device
+        from distill.training.head import find_temperature
 
-        device, parts = choose_device(runtime.device), self._folds()
+        parts = self._folds()
         found: list[NDArray[np.float32]] = []
         for train, test in parts:
             own = prepare_teachers(how, train, runtime, ranking=teachers.ranking)
             trained = train_student(how, own, train, runtime)
-            found.append(predict(trained.network, test, trained.preprocessing, device=device))
+            found.append(
+                predict(trained.network, test, trained.preprocessing, device=runtime.device)
+            )
             delete_checkpoint(trained.state)
         labels = np.concatenate([test.labels for _, test in parts])
         return find_temperature(np.concatenate(found), labels)
@@ -234,15 +233,13 @@ class DistillationJob:
         from distill.evaluation.evaluate import evaluate
         from distill.report.report import Report
         from distill.student import round_as_saved
-        from zoo.system.devices import choose_device
 
         images, result = self.images, None
         round_as_saved(trained.network)
         if self.test is not None and tested:
-            form, device = trained.preprocessing, choose_device(self.runtime.device)
             result = evaluate(
-                trained.network, self.test, images.classes, form, device=device,
-                progress=self.runtime.progress("testing"),
+                trained.network, self.test, images.classes, trained.preprocessing,
+                device=self.runtime.device, progress=self.runtime.progress("testing"),
             )  # fmt: skip
         return Report(
             method=how.method,
@@ -305,11 +302,6 @@ def describe_run(how: Distillation) -> dict[str, str | float]:
     return {"method": how.method, "arch": how.arch, "image_size": how.size, **recipe}
 
 
-def source_of(images: Images) -> ImageSource:
-    """Where images come from."""
-    return images.source or ImageSource(images.root)
-
-
 def train_student(
     how: Distillation,
     teachers: Teachers,
@@ -317,13 +309,8 @@ def train_student(
     runtime: Runtime,
     record: Record | None = None,
 ) -> Trained:
-    """Train a student by the outputs of its teachers; see `train` for `record`.
-
-    Raises:
-        ZooError: the student cannot be trained.
-    """
+    """Train a student by the outputs of its teachers; `record` and errors as of `train`."""
     from distill.training.loop import train
-    from zoo.system.devices import choose_device
 
     return train(
         images,
@@ -334,7 +321,7 @@ def train_student(
         objective=how.objective,
         start=how.start,
         image_size=how.size,
-        device=choose_device(runtime.device),
+        device=runtime.device,
         checkpoints=runtime.cache / "runs",
         processes=runtime.processes,
         decoding=runtime.progress("decoding images"),

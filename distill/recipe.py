@@ -91,25 +91,17 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        fractions = (
+            "class_balance", "learning_rate", "warmup", "label_weight", "soft_label_decay",
+            "pseudo_label_threshold", "fixmatch_threshold", "label_smoothing", "color",
+            "ema_decay", "frozen",
+        )  # fmt: skip
         bounds: dict[str, tuple[float, float]] = {
-            "updates": (0, inf),
-            "labeled_batch": (2, inf),
-            "class_balance": (0, 1),
-            "unlabeled_batch": (2, inf),
-            "learning_rate": (0, 1),
+            **dict.fromkeys(fractions, (0, 1)),
+            **dict.fromkeys(("updates", "pseudo_label_weight", "fixmatch_weight"), (0, inf)),
+            **dict.fromkeys(("labeled_batch", "unlabeled_batch"), (2, inf)),
             "weight_decay": (0, 10),
-            "warmup": (0, 1),
-            "label_weight": (0, 1),
-            "soft_label_decay": (0, 1),
-            "pseudo_label_weight": (0, inf),
-            "pseudo_label_threshold": (0, 1),
-            "fixmatch_weight": (0, inf),
-            "fixmatch_threshold": (0, 1),
-            "label_smoothing": (0, 1),
             "min_area": (0.05, 1),
-            "color": (0, 1),
-            "ema_decay": (0, 1),
-            "frozen": (0, 1),
             "views": (1, 100),
             "seed": (0, 2**31),
         }

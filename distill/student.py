@@ -32,8 +32,7 @@ from zoo.images.folder import Images
 from zoo.system.files import write_atomic
 from zoo.teachers.card import Preprocessing, sha256_of
 from zoo.teachers.config import CONFIG_FILE, read_layout
-from zoo.teachers.loading import check_file
-from zoo.teachers.network import create_network
+from zoo.teachers.loading import check_file, create_network
 from zoo.teachers.starts import ALIASES, Start, default_arch, find_start
 
 LEAST, MOST_ON_CPU = 96, 160
@@ -66,7 +65,7 @@ class Student(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """phi(x): images [B, 3, S, S], normalized, to [B, D]."""
-        with replace_forwards({find_head(self.network): _keep}):
+        with replace_forwards({find_head(self.network): lambda _, embeddings: embeddings}):
             return self.network(images)
 
     def classify(self, embeddings: Tensor) -> Tensor:
@@ -79,16 +78,10 @@ class Student(nn.Module):
         return self.sources[group](embeddings)
 
 
-def _keep(_head: nn.Module, embeddings: Tensor) -> Tensor:
-    return embeddings
-
-
 def find_arch(name: str, start: str = "auto") -> str:
-    """Resolve an alias of a student architecture to timm's name.
+    """Resolve `auto`, an alias, or a name of timm to timm's name of a student.
 
-    Args:
-        name: `auto`, an alias, or a name of timm.
-        start: its initial weights, which choose the network of `auto`.
+    The initial weights, `start`, choose the network of `auto`.
 
     Raises:
         StudentError: timm has no such network; the message lists close names.
@@ -104,13 +97,8 @@ def find_arch(name: str, start: str = "auto") -> str:
 def choose_image_size(images: Images, start: Start, device: torch.device) -> int:
     """Size of a student's images: that of its initial weights, unless the images are smaller.
 
-    Args:
-        images: of the target; the median of their shorter sides counts.
-        start: its initial weights.
-        device: on a CPU, images are `MOST_ON_CPU` pixels at most.
-
-    Returns:
-        S, pixels, a multiple of 32, or the native size of the initial weights.
+    The median of the images' shorter sides counts; on a CPU, images are `MOST_ON_CPU` pixels at
+    most. In pixels, a multiple of 32, or the native size of the initial weights.
     """
     native = start.preprocessing.size
     largest = native if device.type != "cpu" else min(native, MOST_ON_CPU)
@@ -133,8 +121,7 @@ def choose_frozen(frozen: float | None, start: Start) -> float:
 def check_size(arch: str, image_size: int) -> Mapping[str, Any]:
     """Check with random weights and one image that a network can be a student at this size.
 
-    Returns:
-        Arguments that timm's factory needs for it: `img_size` for transformers of fixed size.
+    Arguments of timm's factory for it: `img_size` for transformers of fixed size.
 
     Raises:
         StudentError: it cannot; the message names a size that fits, if there is one.
@@ -188,12 +175,7 @@ def _check_parts(arch: str, image_size: int, model_args: Mapping[str, Any]) -> N
 
 
 def student_preprocessing(start: Start, size: int) -> Preprocessing:
-    """Preprocessing of a student: mean, deviation and interpolation belong to its start.
-
-    Args:
-        start: its initial weights.
-        size: S, pixels.
-    """
+    """Preprocessing of a student at S pixels; mean, deviation and interpolation are its start's."""
     # all of an image is used: training crops at random
     return replace(start.preprocessing, size=size, crop_pct=1.0, crop_mode="center")
 
@@ -213,17 +195,12 @@ def create_student(
     image_size: int | None = None,
     seed: int = 0,
 ) -> Student:
-    """Build a student with its initial weights.
+    """Build a student of C classes with its initial weights.
 
-    Args:
-        arch: timm's name of the network.
-        classes: C, the classes of the target.
-        groups: K_s, the classes of each teacher, in the groups of `group_heads`.
-        start: its initial weights, or what finds them: see `zoo.teachers.starts.find_start`. Its
-            own classifier is kept if it has C classes.
-        model_args: further arguments of timm's factory.
-        image_size: S, pixels, for networks that are built for a size; timm's if not given.
-        seed: of the heads and of random weights.
+    `groups` are the classes of the teachers, as `group_heads` returns them. `start` are the initial
+    weights, or what finds them (`zoo.teachers.starts.find_start`); their own classifier is kept if
+    it has C classes. `image_size` in pixels is for networks that are built for a size, `seed` for
+    heads and random weights.
 
     Raises:
         StudentError: timm cannot build it, or there are no such weights, or they do not fit.
@@ -246,15 +223,7 @@ def create_student(
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Load a saved student's weights into a network of as many classes.
-
-    Args:
-        network: of the student's architecture.
-        folder: in timm's Hub layout.
-
-    Raises:
-        StudentError: the file is missing, damaged or of another architecture.
-    """
+    """Load a saved student's weights; a StudentError if they are damaged or do not fit."""
     path = folder / WEIGHTS_FILE
     try:
         weights = load_file(path)
@@ -269,13 +238,9 @@ def load_weights(network: nn.Module, folder: Path) -> None:
 def load_state(
     network: nn.Module, weights: Mapping[str, Tensor], origin: str, *, head: bool = False
 ) -> None:
-    """Load tensors into a network.
+    """Load tensors by timm's names into a network; a message names their origin.
 
-    Args:
-        network: with any number of classes.
-        weights: by timm's names.
-        origin: of the weights, for the message.
-        head: whether the classifier must fit too; else one of another size is skipped.
+    With `head` the classifier must fit too; else one of another size is skipped.
 
     Raises:
         StudentError: they are of another architecture.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.recipe import DISTILLED, RANKED, Distillation, Method
 from zoo.errors import TeacherBroken
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import extract_required
 from zoo.features.store import Features
 from zoo.hub.pull import pull_required
 from zoo.images.folder import Images
@@ -63,13 +63,9 @@ Ranker = Callable[[Images, str, Runtime], RankingTask]
 
 @dataclass(frozen=True)
 class Teachers:
-    """The teachers of a student.
+    """The teachers of a student, their shares, which sum to 1, and where these come from.
 
-    Attributes:
-        cards: of the teachers.
-        shares: of each by name, summing to 1.
-        features: outputs of each for the images; empty before they are run.
-        ranking: that the shares come from, if any.
+    `features` are the outputs of each for the images; empty before they are run.
     """
 
     cards: Sequence[TeacherCard] = ()
@@ -137,25 +133,18 @@ def prepare_teachers(
         )
     if headless:
         runtime.warn(f"No classifier to imitate, so share 0: {', '.join(headless)}.")
-    outputs = extract_together(used, images, runtime)
-    for name, reason in outputs.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
-    for message in outputs.warnings:
-        runtime.warn(message)
+    features = extract_required(used, images, runtime)
     total = sum(shares[card.name] for card in used)
     used_shares = {card.name: shares[card.name] / total for card in used}
-    return Teachers(used, used_shares, outputs.features, ranking)
+    return Teachers(used, used_shares, features, ranking)
 
 
 @dataclass(frozen=True)
 class TeacherWork:
-    """What comes before training.
+    """What comes before training: steps that are sure, and those that depend on a ranking.
 
-    Attributes:
-        sure: steps that will be done.
-        perhaps: steps that may be needed, depending on the ranking.
-        widths: classes of the teachers that are imitated in their own classes.
-        warnings: what is unavailable or unknown.
+    `widths` are the classes of the teachers that are imitated in their own classes; warnings say
+    what is unavailable or unknown.
     """
 
     sure: Sequence[Step] = ()
@@ -175,17 +164,9 @@ def plan_teachers(
     methods: Sequence[Method] | None = None,
     rankings: int = 1,
 ) -> TeacherWork:
-    """The work of `prepare_teachers` for students of some methods.
+    """The work of `prepare_teachers` for students of some methods, that of `how` if none is given.
 
-    Args:
-        how: of the students.
-        images: of all of them.
-        deadline: of the command.
-        runtime: device and cache.
-        ranking: of the teachers, if there is one.
-        ranker: makes it otherwise.
-        methods: of the students; that of `how` if not given.
-        rankings: how many are made.
+    `rankings` is how many the ranker makes, where no ranking is given.
     """
     from zoo.features.throughput import plan_passes
 
@@ -201,7 +182,12 @@ def plan_teachers(
     else:
         work = ranker(images, how.zoo or "builtin", runtime).measure(deadline)
         cards, warnings = work.cards, work.warnings
-        sure = [_repeat(step, rankings) if step.unit == "scores" else step for step in work.steps]
+        sure = [
+            replace(step, count=rankings * step.count, seconds=rankings * (step.seconds or 0.0))
+            if step.unit == "scores"
+            else step
+            for step in work.steps
+        ]
         rest = {*images.digests} - {*work.sample.digests}
         alone = {"weighted", "teachers"}.isdisjoint(methods)
         more = "run teachers with a share, at most"
@@ -209,7 +195,3 @@ def plan_teachers(
     widths = [card.classes for card in cards if card.classes] if how.objective == "source" else []
     sure, perhaps = ([step for step in steps if step.count] for steps in (sure, perhaps))
     return TeacherWork(sure, perhaps, widths, warnings)
-
-
-def _repeat(step: Step, times: int) -> Step:
-    return replace(step, count=times * step.count, seconds=times * (step.seconds or 0.0))

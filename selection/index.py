@@ -89,15 +89,9 @@ def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def find_centers(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDArray[np.float32]:
-    """Centers of the directions of N images by spherical k-means, unit length.
+    """Centers of the directions of N images by spherical k-means, unit length, [k, D].
 
-    Args:
-        embeddings: [N, D], finite.
-        k: how many at most; fewer distinct images are their own centers.
-        seed: of the first centers.
-
-    Returns:
-        [min(k, distinct images), D].
+    Fewer distinct images than k are their own centers.
     """
     import faiss
 

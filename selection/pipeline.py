@@ -23,9 +23,8 @@ from zoo.features.controls import extract_controls, start_card
 from zoo.features.extraction import TeacherOutputs, extract_together
 from zoo.features.store import Features
 from zoo.hub.pull import pull_missing
-from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images
-from zoo.images.source import ImageSource, load_images
-from zoo.images.trained_on import count_trained_on
+from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images, count_trained_on
+from zoo.images.source import ImageSource, load_images, source_of
 from zoo.system import timing
 from zoo.system.distributed import SINGLE
 from zoo.system.runtime import Runtime
@@ -96,12 +95,7 @@ def rank_images(
 
 @dataclass(frozen=True, kw_only=True)
 class RankingPlan(Plan):
-    """The plan of a ranking.
-
-    Attributes:
-        job: the ranking with the numbers that the budget chose.
-        saved: where the choice is kept until the ranking is done.
-    """
+    """The plan of a ranking: the job with the numbers that the budget chose, saved in a file."""
 
     job: RankingJob
     saved: SavedChoice
@@ -146,11 +140,9 @@ class RankingJob:
         cards, absent = pull_missing(chosen, runtime)
         with runtime.join() as joined:
             outputs = extract_together(cards, sample, joined)
-            for message in outputs.warnings:
-                runtime.warn(message)
             # by one process: another kind of processor would round otherwise
             ranking = joined.processes.share(lambda: self._score(cards, sample, outputs, absent))
-        source = self.images.source or ImageSource(self.images.root)
+        source = source_of(self.images)
         return replace(
             ranking,
             zoo=absolute_zoo(self.zoo),
@@ -249,16 +241,10 @@ class RankingJob:
 
 @dataclass(frozen=True)
 class RankingWork:
-    """What a ranking is going to do.
+    """What a ranking is going to do: downloads, forward passes on all images, scoring.
 
-    Attributes:
-        job: the ranking.
-        cards: the teachers.
-        passes: forward passes of the teachers on all images.
-        controls: of the largest control.
-        scoring: seconds to score a teacher, per labeled image.
-        fetching: downloads.
-        warnings: what is unavailable or unknown.
+    `controls` are the passes of the largest control, `scoring` the seconds to score a teacher, per
+    labeled image; warnings say what is unavailable or unknown.
     """
 
     job: RankingJob
@@ -291,11 +277,7 @@ class RankingWork:
         return [step for step in steps if step.count]
 
     def choose(self, budget: float, spent: float) -> dict[str, int]:
-        """The most labeled and unlabeled images that a budget holds.
-
-        Raises:
-            ZooError: it holds too few.
-        """
+        """The most labeled and unlabeled images that a budget holds; a ZooError if too few."""
 
         def needed(labeled: int, unlabeled: int) -> float:
             job = replace(self.job, max_labeled=labeled, max_unlabeled=unlabeled)
@@ -327,9 +309,7 @@ def ranker(images: Images, zoo: str, runtime: Runtime) -> RankingJob:
 def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> float:
     """Seconds to score a teacher, per labeled image, from one subsample of random features.
 
-    Args:
-        labels: [N], -1 for unlabeled; scoring without labels takes no time worth counting.
-        metric: as in `rank_images`.
+    Scoring without labels takes no time worth counting.
     """
     known = labels[labels >= 0]
     draw = np.random.default_rng(0)

@@ -34,24 +34,17 @@ def measure(
 
     Two subsamples of each class that leave out different images are scored. Half of the squared
     difference of two disjoint halves has exactly the variance of the score of a half in
-    expectation, whatever the metric; half of that is the variance of the whole where variances
-    fall with the number of images. A smooth metric is biased in other ways with half of its labels
+    expectation, whatever the metric; half of that is the variance of the whole where variances fall
+    with the number of images. A smooth metric is biased in other ways with half of its labels
     (LogME fits them all), so that a quarter is left out: the less smooth a statistic is, the more
     must be (Shao and Wu, Annals of Statistics 1989). Copies of an image, which the bootstrap draws,
     would count as agreement. Every teacher gets the same draws, so that differences between
     teachers can be compared draw by draw.
 
-    Args:
-        metric: a name in METRICS.
-        features: of N images.
-        labels: [N], -1 for an unlabeled image.
-        resamples: how many pairs; 0 for none, and no permutations.
-        seed: of all draws.
-
     Returns:
-        The score; one number about it per pair, whose standard deviation is its standard error;
-        and the permutations. The latter two may be empty, or hold NaN where the labels that were
-        kept could not be scored.
+        The score; one number about it per pair, `resamples` of them, whose standard deviation is
+        its standard error; and the permutations. The latter two may be empty, or hold NaN where the
+        labels that were kept could not be scored.
 
     Raises:
         RankingError: the teacher cannot be scored.
@@ -103,15 +96,8 @@ def draw_pairs(
 ) -> tuple[NDArray[np.bool_], Floats]:
     """Pairs of subsamples of each class that leave out different images, and equally many.
 
-    Of a class of two, one image is left out or none; two of one class always stay, since a score
-    needs a pair.
-
-    Args:
-        metric: a name in METRICS, for which half or a quarter of each class is left out, an image
-            at least.
-        labels: [L], classes, one of them of two images at least.
-        rng: of the draws.
-        draws: how many pairs.
+    By metric half or a quarter of each class is left out, an image at least. Of a class of two, one
+    image is left out or none; two of one class always stay, since a score needs a pair.
 
     Returns:
         Which images are kept [draws, 2, L], and the standard deviation of half the difference of
@@ -145,19 +131,10 @@ def _draw_out(counts: NDArray[np.intp], part: float, rng: np.random.Generator) -
 def find_interval(
     metric: str, score: float, subsamples: Floats, labels: Labels
 ) -> tuple[float, float] | None:
-    """95 % interval of a score, by Student's t.
+    """95 % interval of a score, by Student's t; None where no error is known.
 
-    Its degrees of freedom are L - C, or the pairs of subsamples where these are fewer. The interval
-    of a fraction of images is no narrower than Wilson's, and stays in 0..1.
-
-    Args:
-        metric: a name in METRICS or UNLABELED.
-        score: of the teacher.
-        subsamples: of `measure`.
-        labels: [N], -1 for an unlabeled image.
-
-    Returns:
-        Its ends; None where no error is known.
+    Its degrees of freedom are L - C, or the pairs of subsamples (of `measure`) where these are
+    fewer. The interval of a fraction of images is no narrower than Wilson's, and stays in 0..1.
     """
     known = labels[labels >= 0]
     if not len(subsamples):

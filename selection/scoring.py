@@ -260,8 +260,7 @@ def _share(
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Shares of the teachers that are not worse than a control, or of all where all are.
 
-    Returns:
-        The shares above 0, and the reason of each teacher that is worse.
+    Also the reason of each teacher that is worse.
     """
     scores = {name: _score(row) for name, row in teachers.items()}
     rest = {name: score for name, score in scores.items() if name not in worse} or scores
@@ -271,12 +270,10 @@ def _share(
 
 @dataclass(frozen=True, eq=False)
 class ScoreSamples:
-    """Scores of one teacher.
+    """Scores of one teacher by metric.
 
-    Attributes:
-        scores: by metric.
-        subsamples: subsamples of the first metric's score, see `resampling.measure`; empty without.
-        permutations: the first metric's scores for permuted labels; empty without.
+    Subsamples, see `resampling.measure`, and scores for permuted labels are of the first metric;
+    they are empty without.
     """
 
     scores: dict[str, float]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from selection.index import build_index, find_centers, pack_index, unit_rows, unpack_index
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import extract_required
 from zoo.images.folder import Images
 from zoo.system.runtime import Runtime
 from zoo.system.tensors import read_tensors, write_tensors
@@ -55,21 +55,16 @@ FULL = 32767
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The images of a task, divided into a few parts.
-
-    Attributes:
-        centers: [C, D], unit length.
-        shares: [C] of the images, adding up to 1.
-    """
+    """The images of a task in a few parts: centers [C, D] of unit length, and the share of each."""
 
     centers: NDArray[np.float32]
     shares: NDArray[np.float32]
 
     @classmethod
-    def of_images(cls, embeddings: NDArray[np.floating], seed: int = 0) -> Target:
+    def of_images(cls, embeddings: NDArray[np.floating]) -> Target:
         """The parts of images [N, D] in the space of the reference network."""
         unit = unit_rows(embeddings)
-        centers = find_centers(unit, CENTERS, seed)
+        centers = find_centers(unit, CENTERS)
         nearest = (unit @ centers.T).argmax(axis=1)
         counts = np.bincount(nearest, minlength=len(centers))
         return cls(centers, (counts / len(unit)).astype(np.float32))
@@ -130,11 +125,7 @@ class Shortlist:
         return np.maximum.reduceat(near, first, axis=0) @ target.shares
 
     def save(self, path: Path) -> None:
-        """Write it as one file, atomically.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write it as one file, atomically; an OSError if it cannot be."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(self, name) for name in ARRAYS}
         arrays["faiss"] = pack_index(self.coverage)
@@ -166,18 +157,17 @@ def build_shortlist(
     *,
     key: str = "",
     refused: Sequence[str] = (),
-    seed: int = 0,
 ) -> Shortlist:
     """Index prototypes [k, D] of unit length by teacher; at least one teacher."""
     counts = [len(prototypes) for prototypes in fingerprints.values()]
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     whole = np.concatenate(list(fingerprints.values()))
-    shown = np.sort(np.random.default_rng(seed).permutation(len(whole))[: 40 * ANCHORS])
+    shown = np.sort(np.random.default_rng(0).permutation(len(whole))[: 40 * ANCHORS])
     some = whole[shown].astype(np.float32)
     axes = _widest(some, WIDTH)
     turned = [prototypes.astype(np.float32) @ axes for prototypes in fingerprints.values()]
     rows = np.rint(np.concatenate(turned).clip(-1, 1) * FULL).astype(np.int16)
-    anchors = find_centers(some, ANCHORS, seed) @ axes
+    anchors = find_centers(some, ANCHORS) @ axes
     coverage = np.empty((len(counts), len(anchors)), dtype=np.float32)
     for begin in range(0, len(counts), CHUNK):
         end = min(begin + CHUNK, len(counts))
@@ -213,14 +203,9 @@ def _widest(rows: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class FingerprintIndex:
-    """The index of a zoo.
+    """The index of a zoo, its file, and how many teachers there are, also without fingerprint.
 
-    Attributes:
-        shortlist: the usable fingerprints.
-        teachers: number of teachers in the zoo, with and without a fingerprint.
-        path: of the index file.
-        size: of it, in bytes.
-        warnings: which teachers are left out, and whether the file could not be written.
+    Warnings say which are left out, and whether the file, of so many bytes, could not be written.
     """
 
     shortlist: Shortlist
@@ -231,22 +216,14 @@ class FingerprintIndex:
 
 
 def make_fingerprint(images: Images, runtime: Runtime) -> Fingerprint:
-    """The fingerprint of a domain, from images of it.
-
-    Raises:
-        TeacherBroken: the reference network cannot be run.
-    """
+    """The fingerprint of a domain, from images of it; TeacherBroken without the reference."""
     sample = images.sample()
     centers = find_centers(embed_by_reference(sample, runtime), PROTOTYPES)
     return Fingerprint(centers.astype(np.float16), reference_card().sha256, len(sample))
 
 
 def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
-    """The index of a zoo's fingerprints, rebuilt if they changed.
-
-    Raises:
-        TeacherNotFound: no teacher has a usable fingerprint.
-    """
+    """The index of a zoo's fingerprints, rebuilt if they changed; TeacherNotFound without any."""
     cards = usable_cards(zoo)
     reference = reference_card().sha256
     paths = {card.name: path for card in cards if (path := fingerprint_path(card))}
@@ -303,12 +280,7 @@ def largest_teachers(zoo: str, count: int) -> list[TeacherCard]:
 def embed_by_reference(images: Images, runtime: Runtime) -> NDArray[np.float32]:
     """Embeddings of images by the reference network, [N, D]."""
     card = reference_card()
-    outputs = extract_together([card], images, runtime)
-    for reason in outputs.failures.values():
-        raise TeacherBroken(reason)
-    for message in outputs.warnings:
-        runtime.warn(message)
-    return outputs.features[card.name].embeddings
+    return extract_required([card], images, runtime)[card.name].embeddings
 
 
 def _build(zoo: str, paths: dict[str, Path], reference: str, key: str) -> Shortlist:

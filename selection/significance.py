@@ -29,13 +29,13 @@ def find_better(
     least: Floats | float = 0.0,
     seed: int = 0,
 ) -> NDArray[np.bool_]:
-    """Which of T teachers are significantly better than which.
+    """Which of T teachers are significantly better than which, [T, T]: the row's than the column's.
 
-    A difference is divided by its standard error, from the subsamples that both share. The
-    largest of all pairs is compared with that of `DRAWS` rankings of equal teachers whose scores
-    correlate as the subsamples do, divided by errors that are known as badly; pairs that are beyond
-    95 % of these differ. The rest is compared again without them, until nothing is added (Romano
-    and Wolf, JASA 2005). Whoever is better than a teacher is better than those that it beats.
+    A difference is divided by its standard error, from the subsamples that both share. The largest
+    of all pairs is compared with that of `DRAWS` rankings of equal teachers whose scores correlate
+    as the subsamples do, divided by errors that are known as badly; pairs that are beyond 95 % of
+    these differ. The rest is compared again without them, until nothing is added (Romano and Wolf,
+    JASA 2005). Whoever is better than a teacher is better than those that it beats.
 
     Args:
         scores: [T].
@@ -44,14 +44,6 @@ def find_better(
         freedom: degrees of freedom of the errors, at least 1; no more than B - 1 count.
         least: standard errors of differences, [T, T], that count where the subsamples show less.
         seed: of the rankings of equal teachers.
-
-    Returns:
-        [T, T], whether the teacher of the row is better than that of the column.
-
-    Example:
-        >>> subsamples = np.random.default_rng(0).normal(size=(2, 60)) + [[5], [-5]]
-        >>> find_better(np.array([5.0, -5.0]), subsamples, freedom=30).tolist()
-        [[False, True], [False, False]]
     """
     finite = np.isfinite(subsamples)
     usable = finite.mean(axis=1) > 0.5
@@ -128,18 +120,12 @@ def count_error(scores: Floats, labeled: int) -> Floats:
 
 
 def find_chance(scores: Floats, permutations: Floats) -> list[float | None]:
-    """The score that a teacher must exceed to be above chance, for T teachers together.
+    """The score that each of T teachers must exceed to be above chance; None where it is unknown.
 
-    Scores with permuted labels are measured in standard deviations from the mean of all others of
-    their teacher. In 5 % of all orders of the labels, the true one included, the largest of all
-    teachers is above the level (maxT of Westfall and Young, 1993; the same orders for all).
-
-    Args:
-        scores: [T], with the true labels.
-        permutations: [T, P], the same orders for all; NaN where there is no score.
-
-    Returns:
-        [T], in units of each teacher's score; None where nothing is known.
+    Scores with permuted labels, [T, P] in the same orders for all, NaN where there is none, are
+    measured in standard deviations from the mean of all others of their teacher. In 5 % of all
+    orders of the labels, the true one included, the largest of all teachers is above the level
+    (maxT of Westfall and Young, 1993).
     """
     count = permutations.shape[1]
     allowed = int(LEVEL * (count + 1) + 1e-9)

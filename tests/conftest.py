@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from selection import pipeline
+from tests.support.hub_server import HubServer
 from tests.support.toys import build_teacher, hub_card, paint_folder
 from tests.support.worlds import EACH, TINY, Ran
 from zoo.teachers import catalogue
@@ -75,6 +76,13 @@ def toy_zoo(_toy_cards, toy_catalogue, monkeypatch):
     monkeypatch.setattr(catalogue, "BUILTIN", _toy_cards[0].folder.parent)
     monkeypatch.setattr(pipeline, "extract_controls", lambda *_, **__: {})
     return _toy_cards
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A Hub on this machine, without repositories."""
+    with HubServer(tmp_path / "hub") as hub:
+        yield hub
 
 
 @pytest.fixture

@@ -16,10 +16,6 @@ def wilson(hits: float, count: float) -> tuple[float, float]:
     """95 % interval of the proportion `hits` of `count` (Wilson, JASA 1927).
 
     Both may be fractions: of as many images as have a given variance.
-
-    Example:
-        >>> wilson(4, 4)
-        (0.51..., 1.0)
     """
     share = hits / count
     center = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
@@ -30,15 +26,8 @@ def wilson(hits: float, count: float) -> tuple[float, float]:
 def two_sided(t: float, freedom: float) -> float:
     """Probability that Student's t is as far from 0 as `t`, to about seven digits.
 
-    With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), up to a factor.
-
-    Args:
-        t: any finite number.
-        freedom: degrees of freedom, at least 1.
-
-    Example:
-        >>> round(two_sided(2.228, 10), 3)
-        0.05
+    With t = sqrt(freedom) tan(angle) the density is cos(angle)^(freedom - 1), up to a factor. There
+    is one degree of freedom at least.
     """
     start = atan(abs(t) / sqrt(freedom))
     tail, whole = (
@@ -51,15 +40,9 @@ def two_sided(t: float, freedom: float) -> float:
 
 @cache
 def t_quantile(freedom: float, outside: float = 0.05) -> float:
-    """Standard errors on either side that leave out this probability, by Student's t.
+    """Standard errors on either side that leave out a probability, by Student's t.
 
-    Args:
-        freedom: degrees of freedom, at least 1.
-        outside: on both sides together, 0.0001 to 1.
-
-    Example:
-        >>> round(t_quantile(10), 2)
-        2.23
+    On both sides together they leave out 0.0001 to 1; there is one degree of freedom at least.
     """
     low, high = 0.0, 1e4
     for _ in range(60):
@@ -71,14 +54,5 @@ def t_quantile(freedom: float, outside: float = 0.05) -> float:
 def balanced_accuracy(
     right: NDArray[np.floating] | NDArray[np.bool_], labels: NDArray[np.int64]
 ) -> float:
-    """Mean over the classes of the share of their images that is right.
-
-    Args:
-        right: [..., N], whether an image is classified correctly, or how often.
-        labels: [N], class of each image.
-
-    Example:
-        >>> balanced_accuracy(np.array([True, True, False]), np.array([0, 0, 1]))
-        0.5
-    """
+    """Mean over the classes of the share of their images that is right, or how often, [..., N]."""
     return float(np.mean([right[..., labels == label].mean() for label in np.unique(labels)]))

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import terminal
-from cli.options import Json
+from cli import options, terminal
 from zoo.system.cache import KINDS, measure_cache, prune_cache
 from zoo.system.files import cache_folder
 
@@ -23,7 +22,7 @@ def cache(
     days: Annotated[
         float | None, typer.Option(min=0, show_default="30", help="0 deletes all of it.")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show how much disk the cache takes, or delete what is old.
 

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import terminal
+from cli import options, terminal
 from cli.commands.distill import saved_ranking
-from cli.options import (
-    Device,
-    Json,
-    Labels,
-    LabelsPerClass,
-    RankedZoo,
-    RequiredTarget,
-    Seed,
-    Unlabeled,
-    command_line,
-    existing_folder,
-)
 from zoo.errors import ImagesError
 from zoo.system.distributed import is_first_process
 from zoo.system.files import check_replaced, saving, write_atomic
@@ -34,11 +22,11 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def check(
-    target: RequiredTarget,
+    target: options.RequiredTarget,
     test: Annotated[
         Path | None,
         typer.Option(
-            callback=existing_folder,
+            callback=options.existing_folder,
             help="Folder of test images: find those that are in the target too.",
         ),
     ] = None,
@@ -52,17 +40,17 @@ def check(
             help="Write a CSV file for --labels: images to label, doubted labels, all others.",
         ),
     ] = None,
-    zoo: RankedZoo = "builtin",
-    unlabeled: Unlabeled = None,
-    labels: Labels = None,
-    labels_per_class: LabelsPerClass = None,
-    seed: Seed = 0,
-    device: Device = "auto",
+    zoo: options.RankedZoo = "builtin",
+    unlabeled: options.Unlabeled = None,
+    labels: options.Labels = None,
+    labels_per_class: options.LabelsPerClass = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     save: Annotated[Path, typer.Option(help="File for the findings.")] = Path("check.json"),
     report: Annotated[
         Path, typer.Option(help="Page that shows the images found.", metavar="FILE")
     ] = Path("check.html"),
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Check your images: wrong labels, copies, leaks into the test, outliers; what to label next.
 
@@ -83,7 +71,7 @@ def check(
             runtime=runtime,
         )  # fmt: skip
         document = found.to_json()
-        page = check_page(document, command=command_line())
+        page = check_page(document, command=options.command_line())
     if not is_first_process():
         return
     with saving("findings", save):

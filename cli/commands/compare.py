@@ -8,29 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import (
-    Budget,
-    Compared,
-    Device,
-    DryRun,
-    Flip,
-    Json,
-    Labels,
-    LabelsPerClass,
-    Licensed,
-    Objective,
-    RankedZoo,
-    RequiredTarget,
-    Seed,
-    Start,
-    StudentSize,
-    Test,
-    TrainedIn,
-    Unlabeled,
-    Updates,
-    read_recipe,
-)
+from cli import options, tables, terminal
 from zoo.system.timing import Deadline
 from zoo.teachers.catalogue import licensed_zoo
 
@@ -38,11 +16,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 def read_part(text: str) -> tuple[int, int]:
-    """I/N as two numbers.
-
-    Raises:
-        BadParameter: it is not such a part.
-    """
+    """I/N as two numbers; anything else is a BadParameter."""
     found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     part, parts = map(int, found.groups()) if found else (0, 0)
     if not 1 <= part <= parts:
@@ -52,9 +26,10 @@ def read_part(text: str) -> tuple[int, int]:
 
 @app.command()
 def compare(
-    target: RequiredTarget,
+    target: options.RequiredTarget,
     method: Annotated[
-        list[Compared] | None, typer.Option(help="One to compare; repeatable. All if not given.")
+        list[options.Compared] | None,
+        typer.Option(help="One to compare; repeatable. All if not given."),
     ] = None,
     folds: Annotated[
         int, typer.Option(min=3, help="Of the cross-validation when there is no --test.")
@@ -68,25 +43,25 @@ def compare(
             "--budget, if not given.",
         ),
     ] = None,
-    zoo: RankedZoo = "builtin",
-    license: Licensed = None,
-    objective: TrainedIn = Objective.TARGET,
+    zoo: options.RankedZoo = "builtin",
+    license: options.Licensed = None,
+    objective: options.TrainedIn = options.Objective.TARGET,
     arch: Annotated[
         list[str] | None,
         typer.Option(
             help="Student, as for `zoo distill`; repeat it to weigh milliseconds and megabytes."
         ),
     ] = None,
-    start: Start = "auto",
-    unlabeled: Unlabeled = None,
-    labels: Labels = None,
-    labels_per_class: LabelsPerClass = None,
-    test: Test = None,
-    image_size: StudentSize = None,
-    updates: Updates = None,
-    flip: Flip = False,
-    seed: Seed = 0,
-    device: Device = "auto",
+    start: options.Start = "auto",
+    unlabeled: options.Unlabeled = None,
+    labels: options.Labels = None,
+    labels_per_class: options.LabelsPerClass = None,
+    test: options.Test = None,
+    image_size: options.StudentSize = None,
+    updates: options.Updates = None,
+    flip: options.Flip = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     save: Annotated[Path, typer.Option(help="File of the comparison.")] = Path("comparison.json"),
     part: Annotated[
         str | None,
@@ -95,9 +70,9 @@ def compare(
             help="Train only every N-th student, from the I-th on, for jobs of a queue.",
         ),
     ] = None,
-    budget: Budget = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    budget: options.Budget = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Compare methods on your own labels, and name the best.
 
@@ -110,7 +85,7 @@ def compare(
     if own and (budget or dry_run):
         raise typer.BadParameter("--budget and --dry-run plan the whole: leave out --part")
     deadline = Deadline(budget)
-    recipe = read_recipe(budget, updates, flip, seed)
+    recipe = options.read_recipe(budget, updates, flip, seed)
     from zoo.images.source import ImageSource, check_output
 
     source = ImageSource(target, unlabeled, labels, labels_per_class, seed)

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import Device, Seed, command_line
+from cli import options, tables, terminal
 from zoo.errors import ZooError
 from zoo.system.files import saving
 
@@ -24,8 +23,8 @@ def demo(
     save: Annotated[Path, typer.Option(help="A new folder for its images and students.")] = Path(
         "zoo-demo"
     ),
-    seed: Seed = 0,
-    device: Device = "auto",
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
 ) -> None:
     """Try the whole tool on scanned digits, in a few minutes."""
     with saving("demo", save):
@@ -58,7 +57,7 @@ def demo(
                 ranking=ranking,
                 test=test,
                 save=save / f"student-{method}",
-                command=command_line(),
+                command=options.command_line(),
                 runtime=runtime,
             )
             reports.append(job.run())

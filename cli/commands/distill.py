@@ -8,38 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import (
-    ZOO,
-    Arch,
-    Baseline,
-    BatchSize,
-    Budget,
-    Device,
-    DryRun,
-    Flip,
-    Json,
-    Labels,
-    LabelsPerClass,
-    LearningRate,
-    Licensed,
-    MLflow,
-    Objective,
-    Power,
-    RankingFile,
-    Seed,
-    Start,
-    StudentSize,
-    Target,
-    TensorBoard,
-    Test,
-    TrainedIn,
-    Unlabeled,
-    Updates,
-    WandB,
-    command_line,
-    read_recipe,
-)
+from cli import options, tables, terminal
 from zoo.errors import RankingError
 from zoo.system.timing import Deadline
 from zoo.teachers.catalogue import absolute_zoo, find_card, licensed_zoo, list_cards
@@ -56,10 +25,12 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def distill(
-    target: Target = None,
-    ranking: RankingFile = None,
-    zoo: Annotated[str | None, typer.Option(help=f"{ZOO} Else the ranking's, or builtin.")] = None,
-    license: Licensed = None,
+    target: options.Target = None,
+    ranking: options.RankingFile = None,
+    zoo: Annotated[
+        str | None, typer.Option(help=f"{options.ZOO} Else the ranking's, or builtin.")
+    ] = None,
+    license: options.Licensed = None,
     weighted: Annotated[
         bool, typer.Option("--weighted", help="All teachers, by closeness (the default).")
     ] = False,
@@ -68,22 +39,22 @@ def distill(
         list[str] | None,
         typer.Option(metavar="NAME=SHARE", help="This teacher, with this share; repeatable."),
     ] = None,
-    baseline: Annotated[Baseline | None, typer.Option(help="No teachers at all.")] = None,
-    objective: TrainedIn = Objective.TARGET,
-    power: Power = None,
-    arch: Arch = "auto",
-    start: Start = "auto",
-    unlabeled: Unlabeled = None,
-    labels: Labels = None,
-    labels_per_class: LabelsPerClass = None,
-    test: Test = None,
-    image_size: StudentSize = None,
-    updates: Updates = None,
-    lr: LearningRate = None,
-    batch_size: BatchSize = None,
-    flip: Flip = False,
-    seed: Seed = 0,
-    device: Device = "auto",
+    baseline: Annotated[options.Baseline | None, typer.Option(help="No teachers at all.")] = None,
+    objective: options.TrainedIn = options.Objective.TARGET,
+    power: options.Power = None,
+    arch: options.Arch = "auto",
+    start: options.Start = "auto",
+    unlabeled: options.Unlabeled = None,
+    labels: options.Labels = None,
+    labels_per_class: options.LabelsPerClass = None,
+    test: options.Test = None,
+    image_size: options.StudentSize = None,
+    updates: options.Updates = None,
+    lr: options.LearningRate = None,
+    batch_size: options.BatchSize = None,
+    flip: options.Flip = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     save: Annotated[Path, typer.Option(help="Folder for the student.")] = Path("student"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the student in the folder.")
@@ -94,12 +65,12 @@ def distill(
             "--calibrate", help="Train three more students, which calibrate the probabilities."
         ),
     ] = False,
-    tensorboard: TensorBoard = None,
-    wandb: WandB = None,
-    mlflow: MLflow = None,
-    budget: Budget = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    tensorboard: options.TensorBoard = None,
+    wandb: options.WandB = None,
+    mlflow: options.MLflow = None,
+    budget: options.Budget = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train a small student from your images and the teachers.
 
@@ -111,7 +82,7 @@ def distill(
     if license:
         zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
     check_options(method, power, objective, ranking, license, (updates, lr, batch_size))
-    recipe = read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
+    recipe = options.read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
     from distill.pipeline import DistillationJob, load_test
@@ -141,7 +112,7 @@ def distill(
             overwrite=overwrite,
             calibrate=calibrate,
             tracking=Tracking(tensorboard, wandb, mlflow),
-            command=command_line(),
+            command=options.command_line(),
             messages=messages,
             runtime=runtime,
         )
@@ -161,21 +132,17 @@ def distill(
 def check_options(
     method: Method,
     power: float | None,
-    objective: Objective,
+    objective: options.Objective,
     ranking: Path | None,
     license: object,
     training: Sequence[float | None],
 ) -> None:
-    """Refuse options that do not go with a method; note those of training that change nothing.
-
-    Raises:
-        BadParameter: one does not.
-    """
+    """Raise a BadParameter for options that do not go with a method; note what changes nothing."""
     if power is not None and method != "weighted":
         raise typer.BadParameter("--power goes with --weighted")
     if ranking and method not in ("weighted", "nearest"):
         raise typer.BadParameter("--ranking goes with --weighted and --nearest")
-    if objective is Objective.SOURCE and method not in ("weighted", "nearest", "teachers"):
+    if objective is options.Objective.SOURCE and method not in ("weighted", "nearest", "teachers"):
         raise typer.BadParameter("--objective needs teachers, and --baseline has none")
     if license and method not in ("weighted", "nearest", "teachers"):
         raise typer.BadParameter("--license chooses teachers, and --baseline has none")
@@ -184,13 +151,9 @@ def check_options(
 
 
 def choose_method(
-    weighted: bool, nearest: bool, teacher: list[str] | None, baseline: Baseline | None
+    weighted: bool, nearest: bool, teacher: list[str] | None, baseline: options.Baseline | None
 ) -> Method:
-    """The method that the options name; weighted if none does.
-
-    Raises:
-        BadParameter: they name several.
-    """
+    """The method that the options name, weighted if none does; several are a BadParameter."""
     if sum([weighted, nearest, bool(teacher), baseline is not None]) > 1:
         raise typer.BadParameter("choose one of --weighted, --nearest, --teacher and --baseline")
     if baseline:
@@ -212,12 +175,7 @@ def source_of_ranking(ranking: Ranking) -> ImageSource:
 
 
 def saved_ranking(images: Images, zoo: str | None, file: Path | None = None) -> Ranking | None:
-    """The ranking in ./ranking.json, if it is of these very images and this zoo.
-
-    Args:
-        images: to train on.
-        zoo: that was asked for.
-        file: a ranking that has to fit.
+    """The ranking in ./ranking.json if it is of these very images and this zoo, or that of a file.
 
     Raises:
         RankingError: the file cannot be read, or is of other images or another zoo.

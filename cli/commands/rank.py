@@ -7,26 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import (
-    Budget,
-    Device,
-    DryRun,
-    Json,
-    Labels,
-    LabelsPerClass,
-    Licensed,
-    MaxUnlabeled,
-    Metrics,
-    OldProbe,
-    RankedZoo,
-    RequiredTarget,
-    Seed,
-    Shortlist,
-    Top,
-    Unlabeled,
-    command_line,
-)
+from cli import options, tables, terminal
 from zoo.system.distributed import is_first_process
 from zoo.system.files import check_replaced, saving, write_atomic
 from zoo.system.timing import Deadline
@@ -41,29 +22,29 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command()
 def rank(
-    target: RequiredTarget,
-    zoo: RankedZoo = "builtin",
-    license: Licensed = None,
-    unlabeled: Unlabeled = None,
-    labels: Labels = None,
-    metric: Metrics = None,
-    max_unlabeled: MaxUnlabeled = None,
-    probe: OldProbe = None,
-    top: Top = None,
-    shortlist: Shortlist = None,
+    target: options.RequiredTarget,
+    zoo: options.RankedZoo = "builtin",
+    license: options.Licensed = None,
+    unlabeled: options.Unlabeled = None,
+    labels: options.Labels = None,
+    metric: options.Metrics = None,
+    max_unlabeled: options.MaxUnlabeled = None,
+    probe: options.OldProbe = None,
+    top: options.Top = None,
+    shortlist: options.Shortlist = None,
     power: Annotated[
         float, typer.Option(min=0, max=1000, help="Share is score to this power.")
     ] = 4.0,
-    labels_per_class: LabelsPerClass = None,
-    seed: Seed = 0,
-    device: Device = "auto",
+    labels_per_class: options.LabelsPerClass = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     save: Annotated[Path, typer.Option(help="File for the ranking.")] = Path("ranking.json"),
     report: Annotated[
         Path | None, typer.Option(help="Also write it as a page, FILE.html.", metavar="FILE")
     ] = None,
-    budget: Budget = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
+    budget: options.Budget = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
 ) -> None:
     """Rank the teachers by how close they are to your images."""
     deadline = Deadline(budget)
@@ -120,7 +101,7 @@ def rank(
 def _save_page(ranking: Ranking, path: Path, warnings: list[str]) -> None:
     from distill.report.ranking_page import ranking_page
 
-    page = ranking_page(ranking.to_json(), command=command_line(), notes=warnings)
+    page = ranking_page(ranking.to_json(), command=options.command_line(), notes=warnings)
     with saving("page", path, "--report"):
         write_atomic(path, page)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import Device, ImageSize, Json, Labels, RequiredTarget
-from cli.predictions import csv_rows, text_row
+from cli import options, tables, terminal
 from zoo.errors import StudentError
 
 if TYPE_CHECKING:
-    from distill.export.export import Exported
+    from distill.evaluation.prediction import Prediction, Predictions
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
@@ -41,14 +40,14 @@ FILE_FORMATS = (
 
 @app.command()
 def students(
-    image_size: ImageSize = 128,
+    image_size: options.ImageSize = 128,
     max_ms: Annotated[
         float | None, typer.Option(min=0, help="At most so many milliseconds for an image.")
     ] = None,
     max_mb: Annotated[
         float | None, typer.Option(min=0, help="At most so many megabytes of weights.")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show students to choose from, the fastest first.
 
@@ -70,16 +69,16 @@ def students(
 @app.command("eval")
 def evaluate(
     student: Annotated[Path, typer.Argument(help="Folder of a saved student.")],
-    target: RequiredTarget,
-    labels: Labels = None,
+    target: options.RequiredTarget,
+    labels: options.Labels = None,
     ignore_unknown: Annotated[
         bool,
         typer.Option(
             "--ignore-unknown", help="Leave out images of classes that the student does not know."
         ),
     ] = False,
-    device: Device = "auto",
-    as_json: Json = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Test a student on labeled images."""
     from distill.evaluation.evaluate import evaluate_student
@@ -112,8 +111,8 @@ def predict(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a CSV table with all probabilities on stdout.")
     ] = False,
-    device: Device = "auto",
-    as_json: Json = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
 ) -> None:
     """Name the class of images.
 
@@ -136,6 +135,39 @@ def predict(
     if found.unreadable:
         terminal.note(f"{found.unreadable} of {found.count} images could not be read.")
         raise typer.Exit(1)
+
+
+def text_row(row: Prediction, top: int | None) -> list[str]:
+    """Path, class and probability; with `top` further classes and probabilities."""
+    if row.error:
+        return [row.path, "unreadable", row.error]
+    pairs = [*row.probabilities.items()][: top or 1]
+    if row.unknown:
+        return [row.path, "unknown", f"{row.probability:.3f}"]
+    return [row.path, *(word for name, part in pairs for word in (name, f"{part:.3f}"))]
+
+
+def csv_rows(found: Predictions, top: int | None, *, unknown: bool) -> Iterator[list[str]]:
+    """A header and a row for each image: probabilities of all classes, or the `top` classes."""
+    head = ["path", "label", "probability", *(["unknown"] if unknown else [])]
+    places = range(1, min(top, len(found.classes))) if top else ()
+    further = [f"p({name})" for name in found.classes]
+    if top:
+        further = [title.format(n + 1) for n in places for title in ("label {}", "probability {}")]
+    yield [*head, *further, "error"]
+    for row in found:
+        if row.error:
+            yield [row.path, *[""] * (len(head) - 1 + len(further)), row.error]
+            continue
+        cells = [row.path, row.label, f"{row.probability:.6f}"]
+        cells += [str(row.unknown).lower()] if unknown else []
+        parts = {name: f"{part:.6f}" for name, part in row.probabilities.items()}
+        if top:
+            pairs = [*parts.items()]
+            cells += [cell for place in places for cell in pairs[place]]
+        else:
+            cells += [parts[name] for name in found.classes]
+        yield [*cells, ""]
 
 
 @app.command()
@@ -165,7 +197,7 @@ def export(
         typer.Option(help="The file; else model.onnx, model.int8.onnx (...) in STUDENT."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Export a student for another runtime.
 
@@ -203,7 +235,7 @@ def export(
         )
     terminal.note(tables.export_warning(exported))
     if as_json:
-        terminal.print_json(summarize_export(exported))
+        terminal.print_json(exported.to_json())
     else:
         tables.export_lines(exported)
 
@@ -221,31 +253,10 @@ def read_folder(folder: Path | None, runtime: Runtime) -> Images | None:
 
 
 def check_file(path: Path, suffix: str, *, overwrite: bool) -> None:
-    """Make sure, before any work, that a file of this suffix may be written here.
-
-    Raises:
-        StudentError: its name ends otherwise, or something is there.
-    """
+    """Raise a StudentError, before any work, if a file of this suffix may not be written here."""
     if path.suffix != suffix:
         raise StudentError(f"{path} does not end in {suffix}: choose another --out.")
     if path.is_dir() and not (path / "Manifest.json").is_file():  # as a package of CoreML has
         raise StudentError(f"{path} is a folder: choose another --out.")
     if path.exists() and not overwrite:
         raise StudentError(f"{path} exists already: pass --overwrite or choose another --out.")
-
-
-def summarize_export(exported: Exported) -> dict[str, Any]:
-    """What was written as `zoo export --json` shows it."""
-    from distill.export.export import AGREEMENT, TOLERANCE
-    from distill.export.onnx_file import OPSET
-
-    return {
-        **asdict(exported),
-        "path": str(exported.path),
-        "bytes": exported.bytes,
-        "accuracy": exported.accuracy,
-        "torch_accuracy": exported.torch_accuracy,
-        "opset": OPSET if exported.format == "onnx" else None,
-        "agrees": exported.agrees,
-        "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
-    }

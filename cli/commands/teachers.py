@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import tables, terminal
-from cli.options import AnyZoo, Domain, Json, Licensed
+from cli import options, tables, terminal
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.hub.pull import Pulled, pull_required
 from zoo.hub.pull import pull as pull_teachers
@@ -33,11 +30,11 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command("list")
 def list_teachers(
-    zoo: AnyZoo = "all",
-    domain: Domain = None,
+    zoo: options.AnyZoo = "all",
+    domain: options.Domain = None,
     local: Annotated[bool, typer.Option("--local", help="Only those on this machine.")] = False,
-    license: Licensed = None,
-    as_json: Json = False,
+    license: options.Licensed = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show the teachers of the zoo, with size and the licenses of weights and data."""
     cards = select_cards(licensed_zoo(zoo, license), domain=domain, local=local)
@@ -50,8 +47,8 @@ def list_teachers(
 @app.command()
 def info(
     name: Annotated[str, typer.Argument(help="Name of a teacher.")],
-    zoo: AnyZoo = "all",
-    as_json: Json = False,
+    zoo: options.AnyZoo = "all",
+    as_json: options.Json = False,
 ) -> None:
     """Show all that is known of a teacher."""
     (card,) = select_cards(zoo, [name])
@@ -64,17 +61,17 @@ def info(
 @app.command()
 def pull(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
-    domain: Domain = None,
+    domain: options.Domain = None,
     default: Annotated[bool, typer.Option("--default", help="The default set.")] = False,
     start: Annotated[
         list[str] | None,
         typer.Option(metavar="ARCH", help="timm's weights for this student; repeatable."),
     ] = None,
-    zoo: AnyZoo = "hub",
+    zoo: options.AnyZoo = "hub",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be fetched, in bytes.")
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Fetch teachers from the Hub and pin their commits.
 
@@ -88,7 +85,12 @@ def pull(
     malformed = [name for name in names or [] if "/" in name and not is_repository(name)]
     rows = [Pulled(name, "failed", 0, "", "is not OWNER/NAME") for name in malformed]
     wanted = [name for name in names or [] if name not in malformed]
-    cards = start_cards(start or [])
+    cards: list[TeacherCard] = []
+    if start:
+        from distill.student import find_arch
+        from zoo.teachers.starts import find_start
+
+        cards = [find_start("hub", find_arch(arch)).card for arch in start]
     if wanted or domain or default:
         zoos = ",".join([zoo, *(name for name in wanted if "/" in name)])
         cards += select_cards(zoos, wanted, domain=domain, default=default)
@@ -106,8 +108,8 @@ def pull(
 @app.command()
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None,
-    zoo: AnyZoo = "all",
-    as_json: Json = False,
+    zoo: options.AnyZoo = "all",
+    as_json: options.Json = False,
 ) -> None:
     """Check the teachers on this machine.
 
@@ -149,7 +151,7 @@ def add(
 
 
 @app.command()
-def index(zoo: AnyZoo = "all") -> None:
+def index(zoo: options.AnyZoo = "all") -> None:
     """Index the fingerprints of a zoo for --shortlist.
 
     Ranking does it too when the index is missing or old: only very many teachers take time.
@@ -182,7 +184,9 @@ def push(
 
     With its card and license; needs HF_TOKEN.
     """
-    terminal.say(publish_folder(folder, repo, license, private=private))
+    from zoo.hub.publish import publish
+
+    terminal.say(publish(folder, repo, license, private=private))
 
 
 @app.command()
@@ -191,7 +195,7 @@ def pack(
     teachers: Annotated[
         list[str], typer.Option(metavar="NAME", help="Repeatable, or some with commas.")
     ],
-    zoo: AnyZoo = "all",
+    zoo: options.AnyZoo = "all",
 ) -> None:
     """Copy teachers into a folder for another machine.
 
@@ -207,32 +211,12 @@ def pack(
     terminal.say(f"{len(cards)} teachers, {size / 1e6:.1f} MB, are in {out}.")
 
 
-def start_cards(archs: Sequence[str]) -> list[TeacherCard]:
-    """The cards of timm's weights for students.
-
-    Raises:
-        ZooError: timm has no such network, or no weights for it.
-    """
-    if not archs:
-        return []
-    from distill.student import find_arch
-    from zoo.teachers.starts import find_start
-
-    return [find_start("hub", find_arch(arch)).card for arch in archs]
-
-
 def add_teacher(
     source: str, name: str, domain: str, zoo: Path, runtime: Runtime, *, images: Path | None = None
 ) -> TeacherCard:
     """Make a folder or a repository of the Hub a teacher of the user's own zoo.
 
-    Args:
-        source: the folder or repository.
-        name: of the new teacher.
-        domain: what its images show.
-        zoo: the user's folder of teachers.
-        runtime: device and progress.
-        images: a folder of images of its domain, to fingerprint it by.
+    `images` is a folder of images of its domain, to fingerprint it by.
 
     Raises:
         ZooError: it cannot be had or loaded, or the zoo has one of this name.
@@ -267,17 +251,3 @@ def add_teacher(
     added = copy_teacher(measure(card), zoo)
     mark.save(added.folder or zoo)
     return added
-
-
-def publish_folder(folder: Path, repo: str, license: str | None, *, private: bool) -> str:
-    """Upload the network of a folder, its card and its license; returns the address.
-
-    Raises:
-        ZooError: the folder holds no network, or the Hub refuses.
-    """
-    from zoo.hub.client import publish as upload
-    from zoo.hub.publish import stage
-
-    with tempfile.TemporaryDirectory() as staging:
-        stage(folder, Path(staging), license, repo)
-        return upload(Path(staging), repo, private=private)

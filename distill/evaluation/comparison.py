@@ -178,14 +178,10 @@ def compare(
 ) -> Comparison:
     """Order methods by accuracy and test each against the best.
 
-    Args:
-        correct: by method, which of the same N images the student of each of S seeds classified
-            correctly, [S, N] or [N], and the training time of all in seconds. Of equally accurate
-            methods the first is the best, so put the simplest first.
-        folds: images of each fold of the cross-validation, one fold after the other; empty for
-            held-out images.
-        costs: of the students, by method.
-        labels: [N], class of each image.
+    `correct` has by method which of the same N images the student of each of S seeds classified
+    correctly, [S, N] or [N], and the training time of all in seconds. Of equally accurate methods
+    the first is the best, so put the simplest first. `folds` are the numbers of images of each fold
+    of a cross-validation, one fold after the other; `labels` [N] the classes of the images.
     """
     hits = {name: np.atleast_2d(rows).astype(np.float64) for name, (rows, _) in correct.items()}
     best = max(hits, key=lambda name: hits[name].sum())
@@ -259,12 +255,9 @@ def find_variance(
     the means of folds, if these differ by more than images and seeds explain. Degrees of freedom
     are Satterthwaite's.
 
-    Args:
-        rows: [S, N], hits of the students of S seeds, or differences of hits.
-        parts: images of each fold; one of all images where nothing is cross-validated.
-        at_least: variance between students of different seeds, from all methods.
-        folds_at_least: variance between means of folds, from all methods.
-        estimates: number of methods that these were estimated from.
+    Rows are [S, N], hits of the students of S seeds, or differences of hits; parts the images of
+    each fold, or of all. The least variances between students of different seeds, and between means
+    of folds, were estimated from so many methods.
     """
     seeds, images = rows.shape
     folds = len(parts)
@@ -320,23 +313,11 @@ def _adjust(chances: Mapping[frozenset[str], float]) -> dict[frozenset[str], flo
 
 
 def mcnemar(one: Bools, other: Bools) -> float:
-    """Two-sided p-value of the exact McNemar test (Psychometrika 1947) of two methods.
-
-    Args:
-        one: [N], which images a method classified correctly.
-        other: [N], the same of another method on the same images.
-    """
+    """Two-sided p-value of the exact McNemar test (Psychometrika 1947) of two methods' hits [N]."""
     wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
     discordant = wins + losses
     tail = sum(comb(discordant, k) for k in range(min(wins, losses) + 1))
     return min(1.0, 2 * tail / 2**discordant)
-
-
-def divide(
-    images: Images, test: Images | None, folds: int
-) -> tuple[list[tuple[Images, Images]], int]:
-    """Training and test images of each fold, and their number: `split`, or one with `test`."""
-    return ([(images, test)], 0) if test else (split(images, folds), folds)
 
 
 def split(

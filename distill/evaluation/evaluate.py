@@ -28,7 +28,7 @@ def predict(
     images: Images,
     preprocessing: Preprocessing,
     *,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     batch: int = 64,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
@@ -50,17 +50,17 @@ def predict_pixels(
     pixels: torch.Tensor,
     preprocessing: Preprocessing,
     *,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     batch: int = 64,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities [N, C] of decoded images [N, 3, S, S] uint8."""
-    device = device or torch.device("cpu")
-    network = to_device(network, device).eval()
+    place = choose_device(device or "cpu")
+    network = to_device(network, place).eval()
 
     def forward(part: torch.Tensor) -> NDArray[np.float32]:
-        with autocast(device):
-            logits = network(to_input(part, preprocessing, device))
+        with autocast(place):
+            logits = network(to_input(part, preprocessing, place))
         return logits.float().softmax(dim=1).cpu().numpy()
 
     with torch.inference_mode():
@@ -73,7 +73,7 @@ def evaluate(
     classes: tuple[str, ...],
     preprocessing: Preprocessing,
     *,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Metrics on the labeled ones of the images.
@@ -83,7 +83,7 @@ def evaluate(
         images: at least one of them labeled, with the student's class names.
         classes: the student's class names, in the order of its logits.
         preprocessing: of the network's images.
-        device: the CPU if not given.
+        device: `auto`, or a device of torch; the CPU if not given.
         progress: called after every batch.
 
     Raises:
@@ -138,8 +138,8 @@ def evaluate_student(
     if ignore_unknown:
         images = keep_classes(images, classes, runtime)
     _refuse_unknown(images, classes, " Leave its images out with --ignore-unknown.")
-    device, progress = choose_device(runtime.device), runtime.progress("testing")
-    return evaluate(network, images, classes, form, device=device, progress=progress)
+    progress = runtime.progress("testing")
+    return evaluate(network, images, classes, form, device=runtime.device, progress=progress)
 
 
 def _refuse_unknown(images: Images, classes: Sequence[str], advice: str = "") -> None:

@@ -177,14 +177,7 @@ def compute_metrics(
     classes: tuple[str, ...],
     paths: Sequence[Path],
 ) -> Evaluation:
-    """Metrics of probabilities [N, C] of N >= 1 images with labels [N] in 0..C-1.
-
-    Args:
-        probabilities: of a network; the predicted class is the most probable one.
-        labels: index of each image's class.
-        classes: C names.
-        paths: [N], of the images.
-    """
+    """Metrics of probabilities [N, C] of N >= 1 images with labels [N] in 0..C-1 and paths."""
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = predicted == labels

@@ -70,15 +70,7 @@ class Prediction:
 class Predictions:
     """Predictions of a number of images, made while they are iterated over, once.
 
-    Attributes:
-        classes: C names, in the order of the student's logits.
-        count: images.
-        rows: the predictions.
-        unreadable: images so far that could not be read.
-
-    Example:
-        >>> for row in predict_files("student", [Path("imgs")]):
-        ...     print(row.path, row.label, row.probability)
+    `classes` are in the order of the student's logits; `unreadable` counts images so far.
     """
 
     classes: tuple[str, ...]
@@ -138,15 +130,16 @@ def embed_and_classify(
     network: nn.Module,
     pixels: NDArray[np.uint8],
     preprocessing: Preprocessing,
-    device: torch.device,
+    device: torch.device | str,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings [N, D] and class probabilities [N, C] of decoded images [N, 3, S, S]."""
-    student = Student(to_device(network, device).eval(), ())
+    place = choose_device(device)
+    student = Student(to_device(network, place).eval(), ())
 
     def forward(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with autocast(device):
-            embeddings = student.embed(to_input(part, preprocessing, device))
+        with autocast(place):
+            embeddings = student.embed(to_input(part, preprocessing, place))
             logits = student.classify(embeddings)
         return embeddings.float().cpu(), logits.float().softmax(dim=1).cpu()
 
@@ -160,7 +153,7 @@ def measure_rejection(
     network: nn.Module,
     images: Images,
     preprocessing: Preprocessing,
-    device: torch.device,
+    device: torch.device | str,
     progress: Progress | None = None,
 ) -> Rejection | None:
     """The rejection of a student from its training images; None if they are too few."""

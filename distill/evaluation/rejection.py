@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from distill.student import WEIGHTS_FILE
 from zoo.errors import StudentError
+from zoo.features.kernel import scale_rows
 from zoo.system.tensors import read_tensors, write_tensors
 from zoo.teachers.card import sha256_of
 
@@ -39,39 +40,23 @@ class Rejection:
     Attributes:
         bank: [M, D], features of training images, at length 1.
         threshold: largest distance that is accepted.
-
-    Example:
-        >>> rejection = Rejection.load(Path("student"))
-        >>> rejection.reject(embeddings)
     """
 
     bank: Floats
     threshold: float
 
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
-        """Distance of each image [N, D] to its nearest training images, [N], 0..2.
-
-        Raises:
-            StudentError: the features are of another width.
-        """
+        """Distances [N], 0..2, of images [N, D]; features of another width are a StudentError."""
         if self.bank.shape[1:] != embeddings.shape[1:]:
             raise StudentError(f"{REJECTION_FILE} belongs to another student: train it again.")
-        return _far(_unit(embeddings) @ self.bank.T)
+        return _far(scale_rows(embeddings) @ self.bank.T)
 
     def reject(self, embeddings: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Which images are unlike the training images, [N].
-
-        Args:
-            embeddings: [N, D], the student's features of the images.
-        """
+        """Which images are unlike the training images, [N], by the student's features [N, D]."""
         return self.distances(embeddings) > self.threshold
 
     def save(self, folder: Path, weights: str) -> None:
-        """Write the file beside weights of this SHA-256.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write the file beside weights of this SHA-256; an OSError if that fails."""
         metadata = {"format": FORMAT, "weights": weights, "threshold": repr(self.threshold)}
         write_tensors(folder / REJECTION_FILE, {"bank": self.bank.astype(np.float16)}, metadata)
 
@@ -98,23 +83,21 @@ class Rejection:
         return rejection
 
 
-def choose_images(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+def choose_images(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows of the training images to keep: `MOST` at random, labeled ones first."""
-    order = np.random.default_rng(seed).permutation(len(labels))
+    order = np.random.default_rng(0).permutation(len(labels))
     return order[np.argsort(labels[order] < 0, kind="stable")][:MOST]
 
 
 def fit_rejection(embeddings: NDArray[np.floating], labels: NDArray[np.int64]) -> Rejection | None:
-    """The rejection of a student from its features of training images; None for fewer than 3.
+    """The rejection of a student from its features [M, D] of training images with labels [M].
 
-    Args:
-        embeddings: [M, D].
-        labels: [M], -1 for unlabeled.
+    None for fewer than 3 images, or where none is labeled.
     """
     known = np.flatnonzero(labels >= 0)
     if len(labels) < 3 or not len(known):
         return None
-    bank = _unit(embeddings).astype(np.float32)
+    bank = scale_rows(embeddings).astype(np.float32)
     cosines = bank[known] @ bank.T
     cosines[np.arange(len(known)), known] = -np.inf
     distances = np.sort(_far(cosines))
@@ -127,8 +110,3 @@ def _far(cosines: NDArray[np.floating]) -> Floats:
     count = min(NEIGHBORS, cosines.shape[1] - 1)
     nearest = -np.partition(-cosines, count - 1, axis=1)[:, :count]
     return (1 - nearest.mean(axis=1)).astype(np.float32)
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.floating]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

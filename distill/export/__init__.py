@@ -1,1 +1,1 @@
-"""Export: a student as an ONNX file, compared with torch."""
+"""Export: a student as a file for another runtime, compared with torch."""

@@ -8,8 +8,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,7 @@ from torch import nn
 
 from distill.export.formats import Format, check_format
 from distill.export.module import Calibration, Predictor, describe, draw_noise
-from distill.export.onnx_file import add_metadata, load
-from distill.export.resize import add_resize
+from distill.export.onnx_file import OPSET, add_metadata, add_resize, load
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError, first_line
 from zoo.features.inference import to_input
@@ -44,9 +44,7 @@ AGREEMENT = 0.95
 class Parity:
     """Difference of two runtimes' probabilities on the same images.
 
-    Attributes:
-        difference: maximum over all probabilities, 0..1; NaN if one is not a number.
-        agreement: fraction of the images with the same top class, 0..1.
+    At most, 0..1, NaN if one is not a number; and the fraction of images of the same top class.
     """
 
     difference: float
@@ -54,11 +52,7 @@ class Parity:
 
 
 def measure_parity(one: NDArray[np.float32], other: NDArray[np.float32]) -> Parity:
-    """Compare probabilities [N, C] of the same images, N at least 1.
-
-    Raises:
-        ValueError: their shapes differ, or there are none.
-    """
+    """Compare probabilities [N, C] of the same images; other shapes or N = 0 are a ValueError."""
     if one.shape != other.shape or not len(one):
         raise ValueError(f"probabilities {one.shape} and {other.shape} cannot be compared")
     same = one.argmax(axis=1) == other.argmax(axis=1)
@@ -75,13 +69,7 @@ def predict_batches(
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of one image.
-
-    Attributes:
-        median: milliseconds, at batch size 1.
-        p95: 95th percentile, milliseconds.
-        runs: how many were timed.
-    """
+    """Latency of one image in milliseconds: median and 95th percentile of some runs."""
 
     median: float
     p95: float
@@ -96,14 +84,10 @@ def measure_latency(
     runs: int = 200,
     limit: float = 10,
 ) -> Latency:
-    """Time a network on one image [1, 3, S, S].
+    """Time a network on one decoded image [1, 3, S, S].
 
-    Args:
-        predictor: the network.
-        image: decoded: reading the file is not timed.
-        warmup: maximum number of runs before, not timed.
-        runs: maximum number of timed runs; at least one.
-        limit: seconds for each of the two, at most.
+    After at most so many runs of warm-up, at most `runs` are timed; `limit` is seconds for each of
+    the two. One run is timed at least.
     """
     _time_runs(predictor, image, warmup, limit)
     times = 1000 * np.array(_time_runs(predictor, image, runs, limit))
@@ -171,24 +155,23 @@ class Exported:
     resized: float | None = None
 
     @property
-    def bytes(self) -> int:
-        """Size of the file or files."""
-        return self.runtimes[-1].bytes
-
-    @property
-    def accuracy(self) -> float | None:
-        """Of the file on the labeled images, 0..1; None without any."""
-        return self.runtimes[-1].accuracy
-
-    @property
-    def torch_accuracy(self) -> float | None:
-        """Of torch on the same images."""
-        return self.runtimes[0].accuracy
-
-    @property
     def agrees(self) -> bool:
         """Whether the agreement is at least `AGREEMENT`; true without images."""
         return self.agreement is None or self.agreement >= AGREEMENT
+
+    def to_json(self) -> dict[str, Any]:
+        """What was written as `zoo export --json` shows it."""
+        torch_row, file_row = self.runtimes[0], self.runtimes[-1]
+        return {
+            **asdict(self),
+            "path": str(self.path),
+            "bytes": file_row.bytes,
+            "accuracy": file_row.accuracy,
+            "torch_accuracy": torch_row.accuracy,
+            "opset": OPSET if self.format == "onnx" else None,
+            "agrees": self.agrees,
+            "limits": {"difference": TOLERANCE, "agreement": AGREEMENT},
+        }
 
 
 def export_student(
@@ -289,11 +272,7 @@ def _convert(kind: Format, network: nn.Module, preprocessing: Preprocessing, pat
 
 
 def _move(folder: Path, path: Path) -> None:
-    """Put the finished files of a folder where `path` is.
-
-    Raises:
-        StudentError: they cannot be written.
-    """
+    """Put the finished files of a folder where `path` is, or raise a StudentError."""
     try:
         with atomic_folder(path.parent) as part:
             shutil.copytree(folder, part, dirs_exist_ok=True)
@@ -306,11 +285,9 @@ def _move(folder: Path, path: Path) -> None:
 
 
 class _Check:
-    """What a file is compared with: torch, on decoded images.
+    """What a file is compared with: torch, on decoded images [N, 3, S, S], N may be 0.
 
-    Attributes:
-        pixels: [N, 3, S, S] of the images of the comparison, N may be 0.
-        rows: of the labeled images, those of the student's classes.
+    `rows` are those of the labeled images of the student's classes.
     """
 
     def __init__(

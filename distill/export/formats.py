@@ -6,18 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from distill.export import (
-    coreml_file,
-    executorch_file,
-    litert_file,
-    onnx_file,
-    openvino_file,
-    torch_file,
-)
-from distill.export.module import Calibration, Predictor
+from distill.export import onnx_file, openvino_file
+from distill.export import phone_files as phones
+from distill.export.module import Calibration, Predictor, draw_noise, prepare, silence
 from zoo.errors import StudentError
 from zoo.teachers.card import Preprocessing
 
@@ -54,6 +52,30 @@ class Format:
     quantizer: tuple[str, ...] = ()
 
 
+def convert_torch(network: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
+    """Write `pixels` [B, 3, S, S] uint8 to `probabilities` [B, C], any B, as a program of torch."""
+    example = torch.from_numpy(draw_noise(preprocessing.size, 2))
+    with silence(), torch.no_grad():
+        program = torch.export.export(
+            prepare(network, preprocessing),
+            (example,),
+            dynamic_shapes=({0: torch.export.Dim("B")},),
+        )
+        torch.export.save(program, path)
+
+
+def load_torch(path: Path) -> Predictor:
+    """A program of torch, on the CPU."""
+    with silence():
+        run: Any = torch.export.load(path).module()
+
+    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return run(torch.from_numpy(pixels)).numpy()
+
+    return predict
+
+
 FORMATS = {
     "onnx": Format(
         ".onnx", "onnxruntime", "uint8 [B, 3, {size}, {size}]", "export",
@@ -67,30 +89,26 @@ FORMATS = {
     "litert": Format(
         ".tflite", "litert", "uint8 [1, {size}, {size}, 3]", "litert",
         ("litert_torch", "ai_edge_litert"),
-        litert_file.convert, litert_file.load, litert_file.quantize, ("ai_edge_quantizer",),
+        phones.convert_litert, phones.load_litert, phones.quantize_litert, ("ai_edge_quantizer",),
     ),
     "executorch": Format(
         ".pte", "executorch", "uint8 [1, 3, {size}, {size}]", "executorch", ("executorch",),
-        executorch_file.convert, executorch_file.load, executorch_file.quantize, ("torchao",),
+        phones.convert_executorch, phones.load_executorch, phones.quantize_executorch, ("torchao",),
     ),
     "torch": Format(
         ".pt2", "torch.export", "uint8 [B, 3, {size}, {size}]", "", (),
-        torch_file.convert, torch_file.load,
+        convert_torch, load_torch,
     ),
     "coreml": Format(
         ".mlpackage", "coreml", "image {size} x {size}", "coreml", ("coremltools",),
-        coreml_file.convert,
+        phones.convert_coreml,
     ),
 }  # fmt: skip
 """By the name that `zoo export --format` takes."""
 
 
 def check_format(name: str, *, int8: bool = False) -> Format:
-    """The format of a name, whose packages are installed.
-
-    Raises:
-        StudentError: one is not, or there is no int8 file of it.
-    """
+    """The format of a name; a StudentError if a package, or an int8 file of it, is missing."""
     kind = FORMATS[name]
     if int8 and kind.quantize is None:
         others = ", ".join(other for other, each in FORMATS.items() if each.quantize)

@@ -86,13 +86,8 @@ def describe(
 ) -> dict[str, Any]:
     """What a file states about itself: classes, preprocessing, license, origin.
 
-    Args:
-        student: folder of the student.
-        labels: its classes.
-        preprocessing: of its images.
-        precision: `float32` or `int8`.
-        pixels: type and shape of the input.
-        resized: whether the file resizes and crops the image itself.
+    `precision` is float32 or int8, `pixels` type and shape of the input; a file that is `resized`
+    resizes and crops the image itself.
     """
     layout = read_layout(student)
     geometry = "resized and cropped inside" if resized else "resized and cropped"
@@ -121,15 +116,9 @@ def describe(
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a file in int8 is made from.
+    """A student, its file in float32, and images [N, 3, S, S]: what a file in int8 is made from.
 
     All formats quantize statically: weights per channel, activations per tensor, softmax in float.
-
-    Attributes:
-        path: of the file in float32.
-        network: of the student.
-        preprocessing: of its images.
-        pixels: [N, 3, S, S], images that the activations may be calibrated on.
     """
 
     path: Path

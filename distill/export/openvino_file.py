@@ -18,6 +18,7 @@ from distill.export.module import (
     prepare,
     silence,
 )
+from zoo.features.openvino import to_model
 from zoo.teachers.card import Preprocessing
 
 
@@ -25,17 +26,10 @@ def convert(network: nn.Module, preprocessing: Preprocessing, path: Path) -> Non
     """Write `pixels` [B, 3, S, S] uint8 to `probabilities` [B, C], any B, beside its .bin."""
     import openvino as ov  # type: ignore
     from openvino._offline_transformations import apply_moc_transformations  # type: ignore
-    from openvino.frontend import FrontEndManager  # type: ignore
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # type: ignore
 
     example = torch.from_numpy(draw_noise(preprocessing.size, 2))
     with silence(), torch.no_grad():
-        traced = torch.jit.trace(prepare(network, preprocessing), example, check_trace=False)
-        # `openvino.convert_model` does the same and would report its use to the makers
-        converter = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(traced)  # the converter does not keep it alive
-        model = converter.convert(converter.load(decoder))
-        model.reshape([-1, *example.shape[1:]])
+        model, _decoder = to_model(prepare(network, preprocessing), example)
         # folds batch norms, which int8 needs
         apply_moc_transformations(model, cf=False, smart_reshape=False)
         model.inputs[0].get_tensor().set_names({INPUT})

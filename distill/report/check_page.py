@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.report.html import render_page
+from distill.report.html import picture, render_page
 from distill.report.ranking_page import list_shares
 from zoo import __version__
-from zoo.errors import ImagesError
-from zoo.images.decoding import thumbnail
 
 MOST = 60
 """Images or groups that a section shows; all are in the JSON file."""
@@ -39,12 +36,7 @@ Picture = Mapping[str, Any]
 
 
 def check_page(check: Mapping[str, Any], *, command: str) -> str:
-    """A whole page of a check.
-
-    Args:
-        check: as `zoo check --json` shows it; its images are read from their paths.
-        command: the command line that made it.
-    """
+    """A whole page of a check, as `zoo check --json` shows it, with the command that made it."""
     first, *details = check["sentences"]
     folder = Path(os.path.normpath(check["target"]))
     pictures = _galleries(check)
@@ -119,18 +111,13 @@ def _galleries(check: Mapping[str, Any]) -> dict[str, list[Picture]]:
             *(_picture(path, "unreadable", why) for path, why in check["unreadable"][:MOST]),
         ],
         "suggestions": [
-            _picture(row["path"], *_guess(row)) for row in check["suggestions"][:MOST]
+            _picture(row["path"], f"{row['guess']}?", f"{row['probability']:.0%} likely")
+            if row["guess"]
+            else _picture(row["path"])
+            for row in check["suggestions"][:MOST]
         ],
     }  # fmt: skip
 
 
-def _guess(row: Mapping[str, Any]) -> Sequence[str]:
-    return (f"{row['guess']}?", f"{row['probability']:.0%} likely") if row["guess"] else ()
-
-
 def _picture(path: str, *lines: str) -> Picture:
-    try:
-        content = b64encode(thumbnail(Path(path))).decode()
-    except ImagesError:  # it is unreadable, or gone
-        content = ""
-    return {"content": content, "path": Path(path), "lines": lines}
+    return {"content": picture(Path(path)), "path": Path(path), "lines": lines}

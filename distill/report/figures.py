@@ -51,11 +51,9 @@ _LOOK: dict[Any, Any] = {
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], label: str) -> Html:
-    """Draw the losses of a run by update.
+    """Draw the losses of a run by update, from two entries of its history or more.
 
-    Args:
-        history: at least two entries of `update`, `rate` and the losses.
-        label: text alternative of the figure.
+    `label` is the text alternative of the figure.
     """
     losses = [name for name in history[0] if name not in ("update", "rate")]
     values = np.array([[entry[name] for name in ("update", *losses)] for entry in history])
@@ -74,11 +72,9 @@ def draw_curves(history: Sequence[Mapping[str, float]], label: str) -> Html:
 
 
 def draw_reliability(calibration: Calibration, label: str) -> Html:
-    """Draw accuracy by confidence, above a histogram of the confidence.
+    """Draw accuracy by confidence, above a histogram of the confidence, of at least one image.
 
-    Args:
-        calibration: of at least one image.
-        label: text alternative of the figure.
+    `label` is the text alternative of the figure.
     """
     bins = calibration.bins
     middles = (np.arange(len(bins)) + 0.5) / len(bins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from zoo.errors import ImagesError
+from zoo.images.decoding import thumbnail
+
 Html = Markup
 """Text that is HTML already: a template escapes all other text."""
 
+NAMED = 6
+"""Names of a list in a sentence, at most."""
 INTERVAL = "95\u00a0% interval"
 """With a space that no line breaks."""
 
@@ -28,11 +34,19 @@ def render_page(context: Mapping[str, Any]) -> str:
     return template.render(context, style=style, interval=INTERVAL)
 
 
-def join_names(names: Sequence[str], most: int = 6) -> str:
-    """At least one name as a list in a sentence, cut after `most`."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
+def join_names(names: Sequence[str]) -> str:
+    """At least one name as a list in a sentence, cut after `NAMED`."""
+    if len(names) > NAMED:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def picture(path: Path) -> str:
+    """A thumbnail as base64 of JPEG; empty if the image is unreadable, or gone."""
+    try:
+        return b64encode(thumbnail(path)).decode()
+    except ImagesError:
+        return ""
 
 
 @cache

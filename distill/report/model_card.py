@@ -99,9 +99,7 @@ def _teacher_lines(report: Report, cards: Sequence[TeacherCard]) -> list[str]:
 def teacher_claims(names: Sequence[str], cards: Sequence[TeacherCard]) -> list[Claim]:
     """Licenses of each teacher's weights and data, and those of its initial weights.
 
-    Args:
-        names: of the teachers with a share.
-        cards: of all of them, or more; a teacher without a card has an unknown license.
+    A teacher that has no card among these has an unknown license.
     """
     known = {card.name: card for card in cards}
     claims: list[Claim] = []

@@ -14,12 +14,9 @@ Row = Mapping[str, Any]
 
 
 def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[str] = ()) -> str:
-    """A whole page of a ranking.
+    """A whole page of a ranking, as `zoo rank --json` shows it; it states the command that made it.
 
-    Args:
-        ranking: as `zoo rank --json` shows it.
-        command: the command line that made it.
-        notes: further messages, such as warnings; empty ones are left out.
+    `notes` are further messages, such as warnings; empty ones are left out.
     """
     shares = {row["name"]: row["share"] for row in ranking["teachers"]}
     # the last two parts of the path: many folders are called `train`
@@ -79,12 +76,7 @@ def ranking_verdict(ranking: Mapping[str, Any]) -> str:
 
 
 def ranking_context(ranking: Mapping[str, Any], shares: Mapping[str, float]) -> dict[str, Any]:
-    """Variables of the section `ranking`.
-
-    Args:
-        ranking: as `zoo rank --json` shows it.
-        shares: of the ranking or of a distillation.
-    """
+    """Variables of the section `ranking`; shares are those of the ranking or of a distillation."""
     low, high = _find_limits(ranking["teachers"])
     metrics = ranking["metric"].split(",")
     return {

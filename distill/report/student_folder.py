@@ -18,8 +18,7 @@ from distill.student import CONFIG_FILE, WEIGHTS_FILE, save_network
 from distill.training.checkpoint import delete_checkpoint
 from distill.training.loop import Trained
 from zoo.errors import StudentError, first_line
-from zoo.images.folder import Images
-from zoo.images.trained_on import TRAINED_ON, save_trained_on
+from zoo.images.folder import TRAINED_ON, Images, save_trained_on
 from zoo.system.files import atomic_folder, is_unused, write_atomic
 from zoo.teachers.card import TeacherCard, sha256_of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 from distill.evaluation.metrics import PAIRS, Calibration, Evaluation
 from distill.recipe import Recipe
 from distill.report.figures import draw_curves, draw_reliability
-from distill.report.html import INTERVAL, render_page
+from distill.report.html import INTERVAL, picture, render_page
 from distill.report.ranking_page import list_shares, ranking_context
 from distill.report.report import Report
-from zoo.errors import ImagesError
-from zoo.images.decoding import thumbnail
 from zoo.statistics import wilson
 from zoo.teachers.card import TeacherCard
 
@@ -51,14 +48,9 @@ def student_page(
     ranking: Mapping[str, Any] | None,
     sha256: str,
 ) -> str:
-    """The page of a saved student.
+    """The page of a saved student, with the misclassified images that still exist.
 
-    Args:
-        report: of the run; it shows misclassified images that still exist.
-        history: of the losses, as in `Trained`.
-        cards: of the teachers in the report.
-        ranking: source of the shares, as JSON; None without one.
-        sha256: of the student's weights.
+    `ranking` is the source of the shares as JSON, if any; `sha256` that of the student's weights.
     """
     result, classes = report.evaluation, report.classes
     ranked = ranking if ranking and ranking.get("teachers") else None
@@ -227,7 +219,7 @@ def evaluation_context(result: Evaluation) -> dict[str, Any]:
         for i, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True))
     ]
     context["pictures"] = [
-        (mistake, Path(mistake.path), _picture(Path(mistake.path))) for mistake in result.mistakes
+        (mistake, Path(mistake.path), picture(Path(mistake.path))) for mistake in result.mistakes
     ]
     if result.calibration:
         error = (
@@ -254,11 +246,3 @@ def calibration_verdict(result: Evaluation, calibration: Calibration) -> str:
         return f"{means}: no significant difference."
     gap = 100 * (calibration.confidence - result.accuracy)
     return f"{means}: {'over' if gap > 0 else 'under'}confident by {abs(gap):.1f} points."
-
-
-def _picture(path: Path) -> str:
-    """A thumbnail as base64 of JPEG; empty if the image is gone."""
-    try:
-        return b64encode(thumbnail(path)).decode()
-    except ImagesError:
-        return ""

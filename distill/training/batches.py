@@ -93,12 +93,10 @@ class Batches:
 
 
 def repeat_rare(labels: Tensor, balance: float) -> Tensor:
-    """Rows of the labeled images, those of rare classes several times.
+    """Rows of the labeled images, those of rare classes several times, from labels [N].
 
-    Args:
-        labels: [N], -1 for unknown.
-        balance: an image of a class with n labels comes (largest n / n)^balance times, rounded: at
-            0 all come once, at 1 all classes have about as many rows.
+    An image of a class with n labels comes (largest n / n)^balance times, rounded: at 0 all come
+    once, at 1 all classes have about as many rows.
     """
     rows = torch.nonzero(labels >= 0).flatten()
     if not len(rows):
@@ -115,15 +113,9 @@ def log_prior(labels: Tensor, classes: int, balance: float) -> Tensor:
 
 
 def weak_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A random crop, flipped where the recipe allows it, with color jitter.
+    """A random crop with color jitter, flipped where the recipe allows it.
 
-    Args:
-        pixels: [B, 3, S, S] uint8.
-        recipe: its `min_area`, `flip` and `color`.
-        generator: source of randomness.
-
-    Returns:
-        [B, 3, S, S] float in 0..1.
+    From pixels [B, 3, S, S] uint8 to [B, 3, S, S] float in 0..1.
     """
     matrix = _crop_matrix(len(pixels), recipe, generator)
     images = _warp(pixels.float().div_(255), matrix)

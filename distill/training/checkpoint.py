@@ -37,16 +37,10 @@ class _State:
 
 @dataclass
 class Checkpoint:
-    """The state of one run, in memory and on disk.
+    """The state of one run, in memory and on disk: the student, its average, its optimizer, losses.
 
-    Attributes:
-        path: the file; None writes nothing.
-        run: fingerprint of the run: a file of another run is ignored.
-        student: the student in training.
-        average: its averaged weights, by the names of its state.
-        optimizer: with its moments.
-        history: of the losses so far.
-        warning: why the last checkpoint could not be written; the run itself goes on.
+    Without a path nothing is written. `run` is the fingerprint of the run: a file of another one is
+    ignored. `warning` says why the last checkpoint could not be written; the run itself goes on.
     """
 
     path: Path | None
@@ -66,7 +60,7 @@ class Checkpoint:
         return time.monotonic() - self._began
 
     def load(self, most: int, processes: Processes = SINGLE) -> int:
-        """Load the saved state of at most so many updates: the last one that any process has.
+        """Load the saved state of at most so many updates, the last that any process has.
 
         Returns:
             The number of its updates; 0 if there is none, or one that does not fit the run.
@@ -110,11 +104,7 @@ class Checkpoint:
         return _State(updates, seconds, history, tensors)
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
-        """Make sure that these are the tensors that `save` writes, before any is used.
-
-        Raises:
-            ValueError: a tensor is missing, or has another shape or type.
-        """
+        """Raise a ValueError unless these are the tensors that `save` writes, in shape and type."""
         expected = {f"student.{name}": value for name, value in self.student.state_dict().items()}
         expected |= {f"average.{name}": value for name, value in self.average.items()}
         weights = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -165,8 +155,7 @@ class Checkpoint:
     def finish(self, updates: int) -> Path | None:
         """Write the last state of a run of over `EVERY_SECONDS`, until its student is saved.
 
-        Returns:
-            The file for `delete_checkpoint`; None if there cannot be one.
+        The file is for `delete_checkpoint`; None if there cannot be one.
         """
         self.save(updates, now=self.seconds >= EVERY_SECONDS)
         return self.path

@@ -16,7 +16,6 @@ from distill.training.batches import FROZEN, Batches, make_generator, strong_vie
 from distill.training.convolutions import replace_forwards
 from zoo.features.inference import normalize, to_input
 from zoo.system.files import cache_folder
-from zoo.system.runtime import Progress
 from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
 
@@ -30,10 +29,9 @@ MOST_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class FrozenPart:
-    """The first modules of a network: each runs on the output of the one before it.
+    """The first modules of a network, in the order in which they run; they are never trained.
 
-    Attributes:
-        modules: in the order in which they run; they are never trained.
+    Each runs on the output of the one before it.
     """
 
     modules: Sequence[nn.Module]
@@ -62,18 +60,11 @@ def find_frozen_part(
     preprocessing: Preprocessing,
     device: torch.device,
 ) -> FrozenPart | None:
-    """The first of a student's blocks, `Recipe.frozen` of them.
+    """The first of a student's blocks, `Recipe.frozen` of them; tried on two of the images.
 
-    Args:
-        student: in evaluation mode, on the device.
-        recipe: hyperparameters.
-        pixels: [N, 3, S, S] uint8, to run it on two of them.
-        preprocessing: of the student.
-        device: of the student.
-
-    Returns:
-        None where nothing is to be frozen, or the network is no chain of modules: transformers add
-        positions between them.
+    None where nothing is to be frozen, or the network is no chain of modules: transformers add
+    positions between them. The student is in evaluation mode, on the device; pixels are [N, 3, S,
+    S] uint8.
     """
     if not (recipe.frozen and recipe.updates):
         return None
@@ -152,13 +143,11 @@ def run_frozen_part(
     batches: Batches,
     preprocessing: Preprocessing,
     device: torch.device,
-    progress: Progress | None = None,
 ) -> Batches:
     """Run a frozen part once on `Recipe.views` weak and as many strong views of each image.
 
-    Returns:
-        The same batches where that is more work, or more than `MOST_BYTES`, than to run it in
-        every update.
+    The batches stay as they are where that is more work than to run it in every update, or more
+    than `MOST_BYTES`.
     """
     recipe = batches.recipe
     every = torch.arange(len(batches.pixels))
@@ -180,9 +169,5 @@ def run_frozen_part(
                 views = make_view(batches.pixels[rows[chunk]], recipe, generator)
                 given = part(normalize(views.to(device), preprocessing)).float().cpu()
                 outputs[chunk, view] = given.clamp(-HALF, HALF).half()
-                if progress:
-                    progress((number * recipe.views + view) * len(rows) + first, images)
         found.append(outputs)
-    if progress:
-        progress(images, images)
     return FrozenBatches(batches, found, rows)

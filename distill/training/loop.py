@@ -23,19 +23,18 @@ from distill.student import (
     create_student,
     student_preprocessing,
 )
-from distill.training.accumulation import GradientAccumulation
 from distill.training.batches import Batch, Batches, log_prior
 from distill.training.checkpoint import Checkpoint, delete_checkpoint
 from distill.training.convolutions import fast_convolutions
 from distill.training.freezing import FrozenBatches, find_frozen_part, run_frozen_part
 from distill.training.head import initialize_head
 from distill.training.losses import make_losses
-from distill.training.norms import estimate_norms, norms_of
+from distill.training.norms import estimate_norms, norms_of, sync_batch_norms
 from distill.training.parallel import (
+    GradientAccumulation,
     all_reduce_mean,
     check_batches,
     shard_batch,
-    sync_batch_norms,
 )
 from distill.training.targets import SoftLabels, SourceTargets, Targets, make_targets
 from distill.training.tracking import Record
@@ -44,7 +43,7 @@ from zoo.features.inference import normalize
 from zoo.features.store import Features
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images
-from zoo.system.devices import autocast, to_device
+from zoo.system.devices import autocast, choose_device, to_device
 from zoo.system.distributed import SINGLE, Processes
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
@@ -93,7 +92,7 @@ def train(
     start: str = "auto",
     model_args: Mapping[str, Any] | None = None,
     image_size: int | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     checkpoints: Path | None = None,
     processes: Processes = SINGLE,
     progress: Progress | None = None,
@@ -112,7 +111,7 @@ def train(
         start: source of the initial weights, see `zoo.teachers.starts.find_start`.
         model_args: further arguments of timm's factory.
         image_size: S, pixels; chosen by `choose_image_size` if not given.
-        device: the CPU if not given.
+        device: `auto`, or a device of torch; the CPU if not given.
         checkpoints: folder of checkpoints: a killed run resumes from there.
         processes: of a data-parallel run.
         progress: called after every update; an exception from it stops the run with a checkpoint.
@@ -131,8 +130,8 @@ def train(
     targets = make_targets(objective, features or {}, shares or {}, images.labels)
     initial = find_start(start, arch).fetch()
     recipe = replace(recipe, frozen=choose_frozen(recipe.frozen, initial))
-    device = device or torch.device("cpu")
-    size = image_size or choose_image_size(images, initial, device)
+    place = choose_device(device or "cpu")
+    size = image_size or choose_image_size(images, initial, place)
     student = create_student(
         arch,
         len(images.classes),
@@ -152,7 +151,7 @@ def train(
         targets=targets,
         preprocessing=preprocessing,
         pretrained=not initial.is_random,
-        device=device,
+        device=place,
         checkpoints=checkpoints,
         processes=processes,
         progress=progress,
@@ -214,7 +213,9 @@ def fit(
     average = {n: value.clone() for n, value in weights.items() if not n.startswith("sources.")}
     path = checkpoints / f"{run}.safetensors" if checkpoints else None
     checkpoint = Checkpoint(path, run, student, average, optimizer)
-    first = resume(checkpoint, processes, recipe.updates)
+    first = checkpoint.load(recipe.updates, processes)
+    if not processes.is_first:
+        checkpoint.path = None  # only the first process saves
     progress = progress or (lambda *_: None)
     accumulation = GradientAccumulation(processes)
 
@@ -261,23 +262,8 @@ def fit(
     return Trained(network, preprocessing, history, seconds, warning, state, accuracy)
 
 
-def resume(checkpoint: Checkpoint, processes: Processes, most: int) -> int:
-    """Load the last checkpoint, of at most so many updates, in every process; returns its updates.
-
-    Only the first process saves.
-    """
-    updates = checkpoint.load(most, processes)
-    if not processes.is_first:
-        checkpoint.path = None
-    return updates
-
-
 def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
-    """Check that averaged weights fit float16.
-
-    Raises:
-        StudentError: training diverged; its checkpoint is deleted.
-    """
+    """Raise a StudentError, and delete the checkpoint, if averaged weights do not fit float16."""
     if not all(value.half().isfinite().all() for value in weights.values()):
         delete_checkpoint(state)
         raise StudentError(

@@ -29,10 +29,8 @@ def label_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Ten
 def source_loss(logits: Tensor, targets: Tensor, widths: Sequence[int]) -> Tensor:
     """sum_s alpha_s CE(h_s(phi(x)), softmax(M_s(x))), mean over the batch.
 
-    Args:
-        logits: [B, sum of widths], the S source heads side by side.
-        targets: [B, sum of widths], the teachers' probabilities, each block already times alpha_s.
-        widths: classes of each teacher, K_1..K_S.
+    Logits are those of the S source heads side by side, targets the teachers' probabilities, each
+    block already times alpha_s; both are [B, K_1 + ... + K_S], and `widths` are K_1..K_S.
     """
     # CE(z, p) = -<p, log softmax(z)>: one product for all heads together
     log_probs = [z.log_softmax(dim=1) for z in logits.split(list(widths), dim=1)]
@@ -50,14 +48,8 @@ def agreement_loss(
     """Cross-entropy of strong views with confident pseudo-labels of teachers and student.
 
     The pseudo-label is the argmax of q(x) ~ p(x) h(phi(weak x))^student_exponent, a product of two
-    experts; it counts where q is at least the threshold.
-
-    Args:
-        weak: logits [U, C] of weak views.
-        strong: logits [U, C] of strong views of the same images.
-        teacher_probs: [U, C], the teachers' soft labels p.
-        student_exponent: 0..1, the weight of the student's log-probabilities.
-        threshold: 0..1; images below it have zero loss.
+    experts; it counts where q is at least the threshold. `weak` and `strong` are logits [U, C] of
+    the same images, `teacher_probs` [U, C] their soft labels p; exponent and threshold are in 0..1.
     """
     log_probs = teacher_probs.log() + student_exponent * weak.detach().log_softmax(dim=1)
     return _pseudo_label_loss(log_probs, strong, threshold)

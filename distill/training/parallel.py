@@ -1,34 +1,27 @@
-"""Data-parallel training: each process computes its shard of every batch, all take one step.
+"""Batches in parts: one for each process of a data-parallel run, or several that fit in memory.
 
-The result is that of a single process with the same global batch, but for rounding: batch norms
-compute their statistics over all shards, and gradients are averaged before the optimizer's step.
+Every part has its share of each kind of image and losses are means, so the mean gradient of the
+parts is that of the whole batch, but for rounding. Batch norms compute their statistics over the
+shards of all processes (`norms.sync_batch_norms`), but over each part of accumulated gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from distill.recipe import Recipe
 from distill.training.batches import Batch
-from distill.training.convolutions import replace_forwards
 from zoo.errors import StudentError
-from zoo.system.distributed import Processes
+from zoo.system.distributed import SINGLE, Processes
 
 
 def check_batches(recipe: Recipe, processes: Processes) -> None:
-    """Check that batches split evenly over the processes.
-
-    Raises:
-        StudentError: one does not.
-    """
+    """Raise a StudentError unless batches split evenly over the processes."""
     for kind, count in (("labeled", recipe.labeled_batch), ("unlabeled", recipe.unlabeled_batch)):
         if count % processes.count:
             raise StudentError(
@@ -63,51 +56,47 @@ def all_reduce_mean(processes: Processes, tensors: Iterable[Tensor | None]) -> N
         tensor.copy_(mean.view_as(tensor))
 
 
-def sync_batch_norms(network: nn.Module, processes: Processes) -> AbstractContextManager[None]:
-    """In here batch norms compute mean and variance over the shards of all processes.
+Backward = Callable[[Batch], dict[str, Tensor]]
+"""Adds the gradient of a batch to the student's; returns its losses by name."""
 
-    torch's own SyncBatchNorm does the same on CUDA only.
+
+@dataclass
+class GradientAccumulation:
+    """Into how many parts each batch is split: doubled at the first update that does not fit.
+
+    Only a single process splits its batches. `note` is a message for the user; empty for one part.
     """
-    if processes.count == 1:
-        return nullcontext()
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    return replace_forwards(dict.fromkeys(norms, _normalize))
 
+    processes: Processes = SINGLE
+    parts: int = 1
+    note: str = ""
 
-class _Sum(torch.autograd.Function):
-    """The sum of a tensor over all processes; so is its gradient."""
+    def accumulate(self, backward: Backward, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
+        """The losses of a batch, and its gradient, in as few parts as fit; else a StudentError."""
+        while True:
+            student.zero_grad(set_to_none=True)
+            try:
+                parts = [Processes(part, self.parts) for part in range(self.parts)]
+                losses = [backward(shard_batch(batch, part)) for part in parts]
+                break
+            except torch.cuda.OutOfMemoryError:
+                self._split_further(batch)
+        if self.parts > 1:
+            for weight in student.parameters():
+                if weight.grad is not None:
+                    weight.grad /= self.parts
+        return {name: torch.stack([each[name] for each in losses]).mean() for name in losses[0]}
 
-    @staticmethod
-    def forward(_ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _Sum.forward(ctx, *gradients)
-
-
-def _normalize(self: _BatchNorm, inputs: Tensor) -> Tensor:
-    """The training forward of timm's and torch's batch norms, with global statistics."""
-    images = inputs.float()
-    count = torch.tensor([images.numel() / images.shape[1]], device=images.device)
-    axes = [axis for axis in range(images.ndim) if axis != 1]
-    sums = torch.cat([images.sum(axes), images.square().sum(axes), count])
-    first, second, total = _Sum.apply(sums).split([images.shape[1], images.shape[1], 1])
-    mean = first / total
-    variance = (second / total - mean.square()).clamp(min=0)
-    with torch.no_grad():
-        if self.running_mean is not None and self.running_var is not None:
-            momentum = 0.1 if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * total / (total - 1), momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-    shape = [1, -1, *[1] * (images.ndim - 2)]
-    scale = self.weight / (variance + self.eps).sqrt()
-    outputs = images * scale.view(shape) + (self.bias - mean * scale).view(shape)
-    for name in ("drop", "act"):  # timm's batch norms include their activation
-        module = getattr(self, name, None)
-        outputs = outputs if module is None else module(outputs)
-    return outputs.to(inputs.dtype)
+    def _split_further(self, batch: Batch) -> None:
+        images, parts = len(batch.images), 2 * self.parts
+        even = not (len(batch.labels) % parts or len(batch.rows) % parts)
+        if self.processes.count > 1 or not even or images < 2 * parts:
+            raise StudentError(
+                f"Out of GPU memory with {images // self.parts} images per batch: lower "
+                "--image-size, or choose a smaller --arch or --device cpu."
+            )
+        self.parts = parts
+        self.note = (
+            f"Out of GPU memory with {images} images per batch: gradients were accumulated over "
+            f"{parts} parts, so batch-norm statistics are over a part."
+        )

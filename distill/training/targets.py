@@ -20,7 +20,7 @@ from zoo.features.linear_probe import (
     ridge_leave_one_out,
     softmax,
 )
-from zoo.features.self_training import choose_rows, fit_self_trained, self_train_left_out
+from zoo.features.self_training import choose_rows, self_train, self_train_left_out
 from zoo.features.store import Features
 from zoo.statistics import balanced_accuracy
 from zoo.system.files import cache_folder
@@ -44,11 +44,9 @@ CHUNK = 256
 
 @dataclass(frozen=True, eq=False)
 class SoftLabels:
-    """Probabilities of the target's classes for N images, from all teachers together.
+    """Probabilities [N, C] of the target's classes for N images, from all teachers together.
 
-    Attributes:
-        probabilities: [N, C].
-        accuracy: cross-validated accuracy on the labeled images, 0..1.
+    The accuracy is cross-validated, on the labeled images, 0..1.
     """
 
     probabilities: Tensor
@@ -103,12 +101,7 @@ class SourceProbabilities:
 
 @dataclass(frozen=True, eq=False)
 class SourceTargets:
-    """The teachers' probabilities for N images in their own classes.
-
-    Attributes:
-        teachers: probabilities of each teacher.
-        shares: alpha_s of each, in the same order, summing to 1.
-    """
+    """The teachers' probabilities for N images in their own classes, and shares alpha_s."""
 
     teachers: tuple[SourceProbabilities, ...]
     shares: tuple[float, ...]
@@ -130,14 +123,8 @@ class SourceTargets:
         """Draw the group of teachers of one update, and their probabilities for some images.
 
         A group is drawn with the sum of its teachers' shares as its probability, and the teachers'
-        probabilities are divided by that sum: the expected loss is that of all teachers.
-
-        Args:
-            rows: [U], indices of the images.
-            generator: source of randomness.
-
-        Returns:
-            The index of the group, and [U, its classes], alpha_s softmax(M_s(x)) side by side.
+        probabilities are divided by that sum: the expected loss is that of all teachers. From rows
+        [U] to the index of the group and [U, its classes], alpha_s softmax(M_s(x)) side by side.
         """
         ends = np.cumsum([len(group) for group in self.groups])
         starts = [0, *ends[:-1]]
@@ -174,11 +161,7 @@ def make_targets(
 ) -> Targets | None:
     """The distillation targets of the teachers with a share; None without teachers.
 
-    Args:
-        objective: the target's classes or the teachers'.
-        features: the outputs of each teacher for the N images.
-        shares: alpha_s of each teacher, summing to 1.
-        labels: [N], -1 for unknown.
+    From the features of each for the N images, shares alpha_s that sum to 1, and labels [N].
 
     Raises:
         ZooError: see `source_targets`.
@@ -240,7 +223,7 @@ def soft_labels(
         again += further
         right, right_again = (each.argmax(axis=1) == names for each in (left_out, again))
         if balanced_accuracy(right_again, names) >= balanced_accuracy(right, names):
-            weights, intercept = fit_self_trained(*task)
+            weights, intercept = self_train(*task)
             weights, intercept, left_out = basis @ weights, intercept + further, again
     temperature = fit_temperature(left_out, names)
     accuracy = float((left_out.argmax(axis=1) == names).mean())

@@ -39,11 +39,7 @@ class Tracking:
     record: Record | None = None
 
     def check(self) -> None:
-        """Check that what is wanted is installed.
-
-        Raises:
-            StudentError: it is not.
-        """
+        """Raise a StudentError if what is wanted is not installed."""
         for name, title in (
             ("tensorboard", "TensorBoard"),
             ("wandb", "Weights & Biases"),
@@ -64,9 +60,7 @@ def open_trackers(
 ) -> Iterator[Record | None]:
     """Open what is wanted, and yield one function that reports to all of it; None for nothing.
 
-    Args:
-        tracking: what is wanted.
-        about: settings of the run, which W&B and MLflow show beside it.
+    `about` are settings of the run, which W&B and MLflow show beside it.
 
     Raises:
         StudentError: one of them cannot be opened.

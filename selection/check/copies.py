@@ -36,13 +36,10 @@ KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near")
 
 @dataclass(frozen=True)
 class Copy:
-    """Two images that show the same picture.
+    """Two images, by row, that show the same picture.
 
-    Attributes:
-        one: row of the first.
-        other: row of the second, larger.
-        kind: `bytes` (the files are equal), `pixels` (the pictures are) or `near`.
-        similarity: correlation of the pixels, up to 1.
+    The files are equal (`bytes`), the pictures are (`pixels`), or `near`; similarity is the
+    correlation of the pixels, up to 1.
     """
 
     one: int
@@ -54,16 +51,9 @@ class Copy:
 def find_copies(images: Images, rows: Floats, *, progress: Progress | None = None) -> list[Copy]:
     """Pairs of images that show the same picture, also rotated by right angles or mirrored.
 
-    The nearest neighbors in the teachers' features are compared pixel by pixel, at 32 x 32 pixels
-    and up to brightness and contrast. A picture with thousands of copies has only the nearest.
-
-    Args:
-        images: N images.
-        rows: [N, R], their features.
-        progress: called for each image that is decoded.
-
-    Returns:
-        The pairs, the most alike first.
+    The nearest neighbors in the teachers' features [N, R] are compared pixel by pixel, at 32 x 32
+    pixels and up to brightness and contrast. A picture with thousands of copies has only the
+    nearest. The most alike pairs come first.
     """
     distinct, again = images.distinct()
     first = np.unique(again, return_index=True)[1]
@@ -102,14 +92,9 @@ def _candidates(rows: Floats) -> NDArray[np.int64]:
 
 
 def compare(pictures: NDArray[np.uint8], pairs: NDArray[np.int64]) -> Floats:
-    """The largest correlation of each two pictures over eight rotations and mirrors.
+    """The largest correlation of each two pictures over eight rotations and mirrors, [P], -1 to 1.
 
-    Args:
-        pictures: [N, 3, S, S]; one of a single color is like no other.
-        pairs: [P, 2], rows of the pictures.
-
-    Returns:
-        [P], from -1 to 1.
+    Pictures are [N, 3, S, S], pairs [P, 2] their rows; one of a single color is like no other.
     """
     found = np.full(len(pairs), -1.0)
     for start in range(0, len(pairs), BLOCK):

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selection.check.classes import AlikeClasses
 from selection.check.copies import Kind
+from selection.check.labels import AlikeClasses
 
 FORMAT = 1
 SKEW = 5
@@ -27,9 +27,6 @@ class DoubtedLabel:
         label: its label.
         suggestion: the class that the probe gives it.
         wrong: probability that the label is wrong, 0..1.
-
-    Example:
-        >>> DoubtedLabel("imgs/cat/1.jpg", "cat", "dog", 0.97)
     """
 
     path: str
@@ -46,10 +43,6 @@ class Copies:
         paths: of the images.
         labels: of each; empty text for unlabeled.
         kind: `bytes`, `pixels` or `near`: the loosest relation that joins them.
-
-    Example:
-        >>> Copies(("a/1.jpg", "b/1.jpg"), ("a", "b"), "bytes").contradicts
-        True
     """
 
     paths: tuple[str, ...]
@@ -71,9 +64,6 @@ class Leak:
         path: of the training image.
         kind: `bytes`, `pixels` or `near`.
         labels: of the test image and of the training image; empty text for unlabeled.
-
-    Example:
-        >>> Leak("test/cat/9.jpg", "imgs/cat/1.jpg", "near", ("cat", "cat"))
     """
 
     test: str
@@ -90,9 +80,6 @@ class Suggestion:
         path: of the image.
         guess: the most likely class; empty text without labels.
         probability: of that class; 0 without labels.
-
-    Example:
-        >>> Suggestion("imgs/17.jpg", "cat", 0.41)
     """
 
     path: str

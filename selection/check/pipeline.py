@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.check.classes import AlikeClasses, find_alike_classes, find_small
 from selection.check.copies import KINDS, Copy, Kind, find_copies, group_copies
 from selection.check.findings import Copies, DataCheck, DoubtedLabel, Leak, Suggestion
-from selection.check.label_errors import LabelDoubts, doubt_labels
-from selection.check.outliers import find_outliers, measure_distances
-from selection.check.suggestions import choose_next
+from selection.check.labels import (
+    AlikeClasses,
+    LabelDoubts,
+    choose_next,
+    doubt_labels,
+    find_alike_classes,
+)
+from selection.check.outliers import find_outliers, find_small, measure_distances
 from selection.pipeline import RankingJob
 from selection.ranking import Ranking
-from zoo.errors import TeacherBroken
-from zoo.features.extraction import extract_together
+from zoo.features.extraction import extract_required
 from zoo.features.kernel import TeacherKernel, kernel_basis
 from zoo.features.linear_probe import fit_ridge, softmax
 from zoo.features.store import Features
@@ -135,12 +138,7 @@ def _extract(
     listed = list_cards(ranking.zoo or "all")
     cards = pull_required([find_card(name, listed) for name in shares], runtime, "for the check")
     with runtime.join() as joined:
-        outputs = extract_together(cards, images, joined)
-    for message in outputs.warnings:
-        runtime.warn(message)
-    for name, reason in outputs.failures.items():
-        raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
-    return outputs.features
+        return extract_required(cards, images, joined)
 
 
 def describe(
@@ -158,16 +156,9 @@ def describe(
 
 @dataclass(frozen=True, eq=False)
 class _Check:
-    """What all checks look at.
+    """What all checks look at: N images, M test images if any, and features [N + M, R] of both.
 
-    Attributes:
-        images: N images.
-        test: M test images, if any.
-        rows: [N + M, R], features of both.
-        distances: [N], of the images from the mean of all.
-        known: [L], rows of the labeled images.
-        doubts: of their labels; None if there is none.
-        runtime: seed and progress.
+    Distances [N] are from the mean of all; doubts are of the labels of the `known` images [L].
     """
 
     images: Images

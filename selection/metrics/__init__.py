@@ -67,11 +67,7 @@ def current_name(metric: str) -> str:
 
 
 def parse_metrics(metric: str) -> list[str]:
-    """The names in a list with commas.
-
-    Raises:
-        RankingError: a name is unknown, or is there twice.
-    """
+    """The names in a list with commas; an unknown one, or one twice, is a RankingError."""
     names = current_name(metric).split(",")
     for name in names:
         if name not in METRICS | UNLABELED:

@@ -92,11 +92,8 @@ def _decompose(rows: Floats) -> tuple[Floats, Floats]:
 def _maximize_evidence(values: Floats, energies: Floats, sizes: Floats, count: int) -> Floats:
     """Log evidence of each class, [C], at the precisions where the fixed point stops.
 
-    Args:
-        values: [R] squared singular values of the features.
-        energies: [C, R] squared projections of F'y onto the right singular vectors.
-        sizes: [C] images of each class, which is also |y|^2.
-        count: number of images.
+    From the squared singular values [R] of the features, squared projections [C, R] of F'y onto the
+    right singular vectors, images of each class [C], which is also |y|^2, and their number.
     """
     weight = np.ones(len(sizes))  # alpha: precision of the weights
     noise = np.ones(len(sizes))  # beta: precision of the noise

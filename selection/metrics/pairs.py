@@ -67,12 +67,9 @@ def prepare_parc(features: Features, labels: Labels) -> Scorer:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """M pairs of L images.
+    """M pairs of L images, by their row numbers [M].
 
-    Attributes:
-        first: [M] row number of one image.
-        second: [M] row number of the other.
-        steps: [M] how far apart they are, from 0; equal where the distances tie.
+    `steps` [M] is how far apart they are, from 0; equal where the distances tie.
     """
 
     first: NDArray[np.intp]
@@ -81,12 +78,9 @@ class Pairs:
 
 
 def compare_pairs(rows: Floats, *, most: int = MOST, seed: int = 0) -> Pairs:
-    """Order pairs of images by 1 - the product of their rows.
+    """Order pairs of images by 1 - the product of their rows [L, R] of length 1.
 
-    Args:
-        rows: [L, R], of length 1.
-        most: pairs to compare; of more than these so many are drawn.
-        seed: of that draw.
+    Of more than so many pairs, so many are drawn.
     """
     count = len(rows)
     if count * (count - 1) // 2 <= most:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
-from zoo.features.linear_probe import decompose
+from zoo.features.linear_probe import decompose, softmax
 from zoo.features.store import Features
 
 WIDTH = 64
@@ -164,8 +164,7 @@ def _discriminate(
     axes = (whiten @ turn)[:, ::-1]
     seen, centers = (rows - center) @ axes, (means - center) @ axes
     logs = seen @ centers.T - 0.5 * np.square(centers).sum(axis=1) + np.log(priors)
-    chances = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return seen[:, :width], chances / chances.sum(axis=1, keepdims=True)
+    return seen[:, :width], softmax(logs)
 
 
 def _shrink(covariance: Floats, shrinkage: float) -> Floats:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats, Labels, check_input
 from zoo.errors import RankingError
-from zoo.features.linear_probe import decompose
+from zoo.features.linear_probe import decompose, softmax
 from zoo.features.store import Features
 
 ENERGY = 0.8
@@ -18,6 +18,8 @@ ENERGY = 0.8
 COMPONENTS = 5
 """Gaussians per target class in N-LEEP."""
 
+ROUNDS = 100
+"""Of EM, at most."""
 
 FLOOR = 1e-6
 """Added to every variance; 1e-10 of the total variance where 1e-6 would be lost in rounding."""
@@ -48,9 +50,7 @@ def leep(features: Features, labels: Labels) -> float:
     near K, like `nce`, and for teachers whose softmax is nearly flat: all score near chance.
     """
     labeled = check_input(features, labels)
-    logits = _read_logits(features, labeled)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return _expect(shares / shares.sum(axis=1, keepdims=True), labels[labeled])
+    return _expect(softmax(_read_logits(features, labeled)), labels[labeled])
 
 
 def nleep(features: Features, labels: Labels) -> float:
@@ -96,23 +96,17 @@ def _read_logits(features: Features, labeled: NDArray[np.int64]) -> Floats:
     return logits
 
 
-def assign_softly(rows: Floats, components: int, *, rounds: int = 100, seed: int = 0) -> Floats:
-    """Probability of each component for each row, [N, K], once EM has settled.
+def assign_softly(rows: Floats, components: int, *, seed: int = 0) -> Floats:
+    """Probability of each of K components for each row [N, R], [N, K], once EM has settled.
 
     Full covariances with 1e-6 added to each variance, started at the clusters of k-means++ and
     Lloyd, stopped when the mean log likelihood grows by less than 1e-3 or after 100 rounds: the
     defaults of scikit-learn's GaussianMixture. O(N K R^2) a round.
-
-    Args:
-        rows: [N, R].
-        components: K, from 1 to N.
-        rounds: of EM, at most.
-        seed: of the first centers.
     """
     floor = max(FLOOR, 1e-10 * float(rows.var(axis=0).sum()))
     shares = np.eye(components)[_cluster(rows, components, np.random.default_rng(seed))]
     before = -np.inf
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         logs = _log_joint(rows, shares, floor)
         peaks = logs.max(axis=1, keepdims=True)
         shares = np.exp(logs - peaks)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.index import find_centers, find_nearest, unit_rows
+from zoo.features.linear_probe import softmax
 from zoo.features.store import Features
 
 NEIGHBORS = 10
@@ -73,7 +74,5 @@ def _mean_confidence(features: Features) -> float:
     classes = features.logits.shape[1]
     if classes < 2:
         return 0.0
-    scores = features.logits.astype(np.float64)
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    largest = float((1 / odds.sum(axis=1)).mean())
+    largest = float(softmax(features.logits.astype(np.float64)).max(axis=1).mean())
     return (largest - 1 / classes) / (1 - 1 / classes)

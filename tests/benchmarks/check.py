@@ -12,9 +12,8 @@ import numpy as np
 
 from distill.training.targets import soft_labels
 from selection import rank
-from selection.check.label_errors import doubt_labels
+from selection.check.labels import choose_next, doubt_labels
 from selection.check.pipeline import describe
-from selection.check.suggestions import choose_next
 from zoo import Features, Runtime, extract_features, list_cards, read_images
 from zoo.features.linear_probe import fit_ridge, softmax
 

@@ -56,11 +56,11 @@ def test_a_budget_chooses_the_updates(transfer):
 def test_time_that_the_teachers_took_is_taken_from_the_updates(timed_distil, world, monkeypatch):
     from distill import teachers
 
-    def slow(*given, _extract=teachers.extract_together, **options):
+    def slow(*given, _extract=teachers.extract_required, **options):
         world["now"] += 20.0
         return _extract(*given, **options)
 
-    monkeypatch.setattr(teachers, "extract_together", slow)
+    monkeypatch.setattr(teachers, "extract_required", slow)
     words = ("--teacher", "ant")
     planned = timed_distil(*words, "--budget", "95s", "--dry-run", "--json").json
     assert planned["updates"] == int((95 - 18 - 1.5) / EACH) == 7

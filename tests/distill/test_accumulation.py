@@ -10,7 +10,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from distill.evaluation.evaluate import predict
 from distill.student import load_network
-from distill.training.accumulation import GradientAccumulation
+from distill.training.parallel import GradientAccumulation
 from tests.support.toys import build_teacher
 from tests.support.training_runs import RECIPE, SHARES, run, weights
 from zoo.errors import StudentError

@@ -10,8 +10,7 @@ from torch import nn
 
 from distill.export.formats import FORMATS
 from distill.export.module import Calibration, draw_noise, silence
-from distill.export.onnx_file import convert, onnx_predictor
-from distill.export.resize import Resize, add_resize
+from distill.export.onnx_file import Resize, add_resize, convert, onnx_predictor
 from zoo.teachers.card import Preprocessing
 
 LOOK = Preprocessing(8, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4), "bicubic", 0.9)

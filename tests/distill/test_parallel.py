@@ -17,7 +17,7 @@ from distill.training.batches import Batches
 from distill.training.parallel import check_batches, shard_batch
 from tests.support.forked_zoo import ForkedZoo, call_together, ranks
 from tests.support.parallel_run import train_part
-from tests.support.toys import build_teacher, paint_folder
+from tests.support.toys import build_teacher, paint_folder, rank_three
 from zoo.errors import StudentError
 from zoo.system.distributed import SINGLE, Processes
 from zoo.system.tensors import read_tensors
@@ -110,10 +110,7 @@ def start(machines, *words):
 
 
 def test_machines_with_caches_of_their_own_run_no_teacher_twice(tmp_path):
-    paint_folder(tmp_path / "imgs", per_class=4, loose=2)
-    for seed, name in enumerate(("ant", "bee", "cat")):
-        build_teacher(tmp_path / "zoo" / name, name, seed=seed)
-    words = ("rank", "--target", tmp_path / "imgs", "--zoo", tmp_path / "zoo", "--json")
+    words = rank_three(tmp_path)
     alone = ForkedZoo(tmp_path / "alone", tmp_path / "alone-cache").zoo(*words)
     machines = nodes(tmp_path)
     first, second = [run.end() for run in start(machines, *words)]

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from selection.check.classes import find_alike_classes, find_small
 from selection.check.copies import compare, find_copies, group_copies
 from selection.check.findings import Copies, DataCheck, DoubtedLabel, Leak, Suggestion
-from selection.check.label_errors import doubt_labels, fit_error_model
-from selection.check.outliers import find_outliers, measure_distances
-from selection.check.suggestions import STRENGTH, choose_next
+from selection.check.labels import (
+    STRENGTH,
+    choose_next,
+    doubt_labels,
+    find_alike_classes,
+    fit_error_model,
+)
+from selection.check.outliers import find_outliers, find_small, measure_distances
 from zoo.features.store import Features
 from zoo.images.folder import read_images
 

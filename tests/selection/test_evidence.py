@@ -6,7 +6,6 @@ import pytest
 from selection.metrics.evidence import hscore, logme
 from tests.support import published_metrics as published
 from tests.support.scoring_tasks import draw_task, separate, wrap
-from zoo.errors import RankingError
 
 SHAPES = [(60, 40, 5), (20, 90, 2), (200, 6, 9), (80, 80, 40)]
 either = pytest.mark.parametrize("metric", [logme, hscore])
@@ -138,15 +137,3 @@ def test_perfect_features_of_one_direction_are_scored(metric):
     score = metric(wrap(rows), np.repeat([0, 1], 10))
     assert score > metric(wrap(rows), np.arange(20) % 2) + 0.2
     assert np.isfinite(metric(wrap(rows[:, :1]), np.repeat([0, 1], 10)))
-
-
-@either
-def test_features_that_say_nothing_are_refused(metric):
-    features, labels = draw_task(13)
-    with pytest.raises(RankingError, match="same for every labeled image"):
-        metric(wrap(np.full((60, 8), 0.1)), labels)
-    features.embeddings[3, 4] = np.nan
-    with pytest.raises(RankingError, match="not finite"):
-        metric(features, labels)
-    with pytest.raises(RankingError, match="No image is labeled"):
-        metric(wrap(np.eye(3)), np.array([-1, -1, -1]))

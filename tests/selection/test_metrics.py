@@ -7,13 +7,21 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from selection.metrics import knn, linear_probe, parc
+from selection.metrics import METRICS, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
 from tests.support.scoring_tasks import compare_pairs_slowly, draw_task, separate, wrap
 from zoo.errors import RankingError
 from zoo.features.linear_probe import STRENGTHS, assign_folds
+from zoo.features.store import Features
 
 every_metric = pytest.mark.parametrize("metric", [parc, knn, linear_probe])
+of_all = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+
+
+def with_logits(rows):
+    """Features of a teacher with seven classes, whatever the metric needs."""
+    logits = np.random.default_rng(0).normal(size=(len(rows), 7))
+    return Features(np.asarray(rows, np.float32), logits.astype(np.float32))
 
 
 # --- PARC
@@ -157,11 +165,11 @@ def test_a_scale_of_the_features_does_not_matter(metric):
     assert scaled == pytest.approx(metric(features, labels), abs=1e-9)
 
 
-@every_metric
+@of_all
 def test_classes_of_one_image_are_allowed_beside_larger_ones(metric):
     features, labels = draw_task(15)
     labels[:2] = [5, 6]
-    assert np.isfinite(metric(features, labels))
+    assert np.isfinite(metric(with_logits(features.embeddings), labels))
 
 
 @pytest.mark.parametrize("metric", [knn, linear_probe])
@@ -178,21 +186,22 @@ def test_features_of_any_magnitude_are_scored(metric, power):
     assert np.isfinite(metric(wrap(features.embeddings * 2.0**power), labels))
 
 
-@every_metric
+@of_all
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_features_that_are_not_finite_are_refused(metric, bad):
     features, labels = draw_task(17)
+    features = with_logits(features.embeddings)
     features.embeddings[3, 4] = bad
     with pytest.raises(RankingError, match="not finite"):
         metric(features, labels)
 
 
-@every_metric
+@of_all
 @pytest.mark.parametrize("width", [0, 1, 8])
 def test_constant_features_are_refused(metric, width):
     _, labels = draw_task(18)
     with pytest.raises(RankingError, match="same for every labeled image"):
-        metric(wrap(np.full((60, width), 0.1)), labels)
+        metric(with_logits(np.full((60, width), 0.1)), labels)
 
 
 def test_features_of_one_direction_are_refused_by_parc():
@@ -214,7 +223,7 @@ def test_pairs_that_are_all_equally_far_are_refused_by_parc():
         parc(wrap(rows), np.array([0, 0, 1, -1, -1]))
 
 
-@every_metric
+@of_all
 @pytest.mark.parametrize(
     ("labels", "what"),
     [
@@ -225,7 +234,7 @@ def test_pairs_that_are_all_equally_far_are_refused_by_parc():
 )
 def test_labels_that_can_rank_nobody_are_refused(metric, labels, what):
     with pytest.raises(RankingError, match=what):
-        metric(wrap(np.eye(6)), np.array(labels))
+        metric(with_logits(np.eye(6)), np.array(labels))
 
 
 def test_labels_of_another_number_of_images_or_below_minus_one_are_a_programmers_mistake():

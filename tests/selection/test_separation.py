@@ -145,18 +145,6 @@ def test_classes_of_one_image_and_duplicates_are_allowed(metric):
     assert np.isfinite(metric(half, labels))
 
 
-@every_metric
-def test_what_cannot_be_scored_is_refused(metric):
-    features, labels = draw_task(16)
-    with pytest.raises(RankingError, match="same for every labeled image"):
-        metric(wrap(np.full((60, 8), 0.1)), labels)
-    with pytest.raises(RankingError, match="two labeled images"):
-        metric(features.rows(np.arange(4)), np.arange(4))
-    features.embeddings[3, 4] = np.inf
-    with pytest.raises(RankingError, match="not finite"):
-        metric(features, labels)
-
-
 def test_ncti_refuses_classes_that_are_points_or_have_one_center():
     with pytest.raises(RankingError, match="do not vary within"):
         ncti(wrap(np.eye(3)[np.arange(12) % 3]), np.arange(12) % 3)

@@ -230,13 +230,3 @@ def test_classes_of_one_image_are_allowed_beside_larger_ones(metric):
     features, labels = draw_task(24)
     labels[:2] = [5, 6]
     assert 0 < metric(features, labels) < 1
-
-
-@with_labels
-def test_what_cannot_be_scored_is_refused(metric):
-    features, labels = draw_task(25)
-    with pytest.raises(RankingError, match="same for every labeled image"):
-        metric(wrap(np.full((60, 8), 0.1)), labels)
-    features.embeddings[3, 4] = np.nan
-    with pytest.raises(RankingError, match="not finite"):
-        metric(features, labels)

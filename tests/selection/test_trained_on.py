@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from zoo.images.folder import read_images
-from zoo.images.trained_on import count_trained_on
+from zoo.images.folder import count_trained_on, read_images
 
 
 @pytest.fixture

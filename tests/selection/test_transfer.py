@@ -201,22 +201,3 @@ def test_n_leep_scores_duplicates():
 
 
 # --- All of them
-
-
-@every_metric
-def test_classes_of_one_image_are_allowed_beside_larger_ones(metric):
-    features, labels = draw_classifier(19)
-    labels[:2] = [5, 6]
-    assert np.isfinite(metric(features, labels))
-
-
-@every_metric
-def test_what_cannot_be_scored_is_refused(metric):
-    features, labels = draw_classifier(20)
-    with pytest.raises(RankingError, match="same for every labeled image"):
-        metric(Features(np.ones_like(features.embeddings), features.logits), labels)
-    with pytest.raises(RankingError, match="one class"):
-        metric(features, np.zeros(60, dtype=np.int64))
-    features.embeddings[0, 0] = np.nan
-    with pytest.raises(RankingError, match="not finite"):
-        metric(features, labels)

@@ -67,6 +67,14 @@ def build_teacher(folder: Path, name: str, *, labels=("a", "b", "c"), size=32, s
     return card
 
 
+def rank_three(folder: Path) -> tuple[str | Path, ...]:
+    """The words that rank three teachers, ant, bee and cat, on fourteen images, all in a folder."""
+    paint_folder(folder / "imgs", per_class=4, loose=2)
+    for seed, name in enumerate(("ant", "bee", "cat")):
+        build_teacher(folder / "zoo" / name, name, seed=seed)
+    return ("rank", "--target", folder / "imgs", "--zoo", folder / "zoo", "--json")
+
+
 def hub_card(name, **changes):
     """An entry of the Hub's catalogue: its files are nowhere."""
     from zoo.teachers.card import TeacherCard

@@ -11,7 +11,7 @@ import pytest
 from tests.support.toys import hub_card
 from zoo.errors import HubError
 from zoo.hub import client, download
-from zoo.hub.stream import PIECE
+from zoo.hub.download import PIECE
 from zoo.system.json_files import LIMIT
 from zoo.teachers.card import TeacherCard
 
@@ -56,7 +56,7 @@ def hub(monkeypatch):
     def stream(*_, **__):
         yield answers[-1]
 
-    monkeypatch.setattr("zoo.hub.stream.http_stream_backoff", stream)
+    monkeypatch.setattr("zoo.hub.download.http_stream_backoff", stream)
     return answers
 
 

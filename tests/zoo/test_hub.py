@@ -13,17 +13,11 @@ from tests.support.hub_server import HubServer
 from tests.support.hub_user import User, raw_repository
 from tests.support.worlds import snapshot
 from zoo.hub import errors as hub_errors
-from zoo.hub.stream import PIECE
+from zoo.hub.download import PIECE
 from zoo.teachers.card import TeacherCard
 
 NAME = "lab/net"
 MB = 1 << 20
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with HubServer(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.hub_repositories import (
     random_network,
     timm_repository,
 )
-from tests.support.hub_server import Fault, HubServer
+from tests.support.hub_server import Fault
 
 NAME = "lab/net"
 WRITTEN_AT_ONCE = 10 * 1024 * 1024
@@ -42,12 +42,6 @@ def say(value):
 """
 
 FETCH = f"say(error_of(hf.hf_hub_download, {NAME!r}, 'model.bin'))"
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with HubServer(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from tests.support.hub_repositories import (
     random_network,
     timm_repository,
 )
-from tests.support.hub_server import HubServer
 from tests.support.hub_user import User
 from tests.support.toys import build_teacher, hub_card
 from zoo.teachers import catalogue as catalogue_module
@@ -26,12 +25,6 @@ from zoo.teachers.loading import build_network
 
 LABELS = ("a", "b", "c")
 LOOK = Preprocessing(32, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28), "bicubic")
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with HubServer(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture

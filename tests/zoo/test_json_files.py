@@ -13,7 +13,6 @@ from zoo.system.json_files import (
     OMIT,
     any_json,
     choice,
-    constant,
     flag,
     instance,
     integer,
@@ -29,7 +28,7 @@ from zoo.system.json_files import (
 )
 
 SCHEMA = {
-    "format": constant(1),
+    "format": choice(1),
     "name": text(most=20),
     "share": number(0, 1),
     "images": integer(1),
@@ -225,7 +224,7 @@ class Entry:
 
 @pytest.fixture
 def read_entry(read):
-    check = instance(Entry, leave={"folder"}, more={"format": constant(2)})
+    check = instance(Entry, leave={"folder"}, more={"format": choice(2)})
     return lambda document: read(document, check)
 
 

@@ -1,7 +1,7 @@
 """Ranking under torchrun: two processes share the teachers, one speaks, the ranking is the same."""
 
 from tests.support.forked_zoo import ForkedZoo
-from tests.support.toys import build_teacher, paint_folder
+from tests.support.toys import rank_three
 from zoo.system.distributed import Processes, join
 
 
@@ -22,10 +22,7 @@ def test_without_torchrun_there_is_one_process():
 
 
 def test_a_ranking_by_two_processes_is_that_of_one(tmp_path):
-    paint_folder(tmp_path / "imgs", per_class=4, loose=2)
-    for seed, name in enumerate(("ant", "bee", "cat")):
-        build_teacher(tmp_path / "zoo" / name, name, seed=seed)
-    words = ("rank", "--target", tmp_path / "imgs", "--zoo", tmp_path / "zoo", "--json")
+    words = rank_three(tmp_path)
     alone = ForkedZoo(tmp_path / "alone", tmp_path / "alone-cache").zoo(*words)
     assert alone.json["forward_passes"] == 3 * 14
     told = "No teacher scored above"

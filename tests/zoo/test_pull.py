@@ -8,19 +8,12 @@ import sys
 import pytest
 
 from tests.support.hub_repositories import Fault, commit_of
-from tests.support.hub_server import HubServer
 from tests.support.hub_user import ROOT, User, raw_repository
 from tests.support.toys import hub_card
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import list_cards
 
 NAME = "lab/net"
-
-
-@pytest.fixture
-def hub(tmp_path):
-    with HubServer(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture

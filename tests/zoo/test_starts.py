@@ -142,7 +142,7 @@ def test_the_extra_is_the_start_of_its_architectures_and_embedded_ones_of_theirs
         assert start.preprocessing.size == size
         assert start.preprocessing.mean == start.preprocessing.std == (0.5, 0.5, 0.5)
         assert start.card.name == f"imagenet_lite{number}"
-        assert start == find_start("builtin", start.arch)
+        assert start == find_start("builtin", start.card.network)
     start = find_start("auto", "mobilenetv3_small_100")
     known = TeacherCard.load(catalogue.STUDENTS / "mobilenetv3_small_100")
     assert (start.card, start.sha256) == (known, known.sha256)

@@ -44,10 +44,7 @@ def extract_controls(images: Images, runtime: Runtime | None = None) -> dict[str
             with suppress(OSError):  # the next run computes them again
                 store.write(key, distinct.digests, features)
         found[name] = features.rows(again)
-    start = extract_together([start_card()], images, runtime)
-    for message in start.warnings:
-        runtime.warn(message)
-    return found | start.features
+    return found | extract_together([start_card()], images, runtime).features
 
 
 def start_card() -> TeacherCard:

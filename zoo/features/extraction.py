@@ -175,7 +175,8 @@ def extract_together(
 ) -> TeacherOutputs:
     """`extract_features` by all processes of a runtime: each runs a part of the teachers.
 
-    Their caches may be one folder or several, as on several machines.
+    Their caches may be one folder or several, as on several machines. Problems that only cost time
+    go to `runtime.warn`.
     """
     bars: dict[str, Progress] = {}
 
@@ -187,11 +188,14 @@ def extract_together(
     store, processes = FeatureStore(runtime.cache / "features"), runtime.processes
 
     def run(some: Sequence[TeacherCard]) -> TeacherOutputs:
-        return extract_features(
+        outputs = extract_features(
             some, images, store=store, device=runtime.device,
             progress=lambda name, done, total: progress(f"running {name}", done, total),
             decoding=lambda done, total: progress("decoding images", done, total),
         )  # fmt: skip
+        for message in outputs.warnings:
+            runtime.warn(message)
+        return outputs
 
     own = run(processes.own(cards))
     if processes.count == 1:
@@ -201,6 +205,16 @@ def extract_together(
               tuple(dict.fromkeys(images.digests)), store, processes)  # fmt: skip
     outputs = run(cards)  # from the store
     return replace(outputs, forward_passes=passes + outputs.forward_passes)
+
+
+def extract_required(
+    cards: Sequence[TeacherCard], images: Images, runtime: Runtime
+) -> dict[str, Features]:
+    """The features of `extract_together`; a teacher that cannot be used is TeacherBroken."""
+    outputs = extract_together(cards, images, runtime)
+    for name, reason in outputs.failures.items():
+        raise TeacherBroken(f"The teacher {name!r} cannot be used: {reason}")
+    return outputs.features
 
 
 def _exchange(

@@ -33,15 +33,10 @@ def embed(
     total: int = 0,
     progress: Progress | None = None,
 ) -> Features:
-    """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster.
+    """Run a teacher over decoded images [N, 3, S, S], in bfloat16 where that is faster and `mixed`.
 
-    Args:
-        teacher: the teacher.
-        pixels: the images, resized and cropped, not yet normalized.
-        mixed: False for float32 everywhere.
-        total: images that the teacher sees in all; for many of them OpenVINO is used, where it is
-            installed.
-        progress: called after every batch.
+    They are not normalized yet. OpenVINO is used, where it is installed, if the teacher sees many
+    images in `total`.
 
     Raises:
         TeacherBroken: the network does not take such images, or its outputs are not finite.

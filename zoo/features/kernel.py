@@ -22,21 +22,12 @@ BLOCK = 4096
 class TeacherKernel:
     """sum_s alpha_s K_s of N images with M of them, computed where it is asked for.
 
-    K_s is the cosine of two images in teacher s's features, standardized over all N images.
-
-    Attributes:
-        images: N.
-        parts: of each teacher its features, and M of their rows at length alpha_s.
-
-    Example:
-        >>> rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-        >>> kernel = TeacherKernel.of({"a": Features(rows, rows)}, {"a": 1.0}, np.arange(3))
-        >>> kernel.rows(slice(None)).shape
-        (6, 3)
+    K_s is the cosine of two images in teacher s's features, standardized over all N images. The
+    parts are of each teacher its features, and M of their rows at length alpha_s.
     """
 
     images: int
-    parts: tuple[tuple[Standardization, Floats], ...]
+    parts: tuple[tuple[Standardization, NDArray[np.floating]], ...]
 
     @classmethod
     def of(
@@ -45,23 +36,17 @@ class TeacherKernel:
         shares: Mapping[str, float],
         landmarks: NDArray[np.int64],
     ) -> TeacherKernel:
-        """The kernel of teachers with shares alpha_s, which sum to 1.
-
-        Args:
-            features: of each teacher for the N images.
-            shares: alpha_s of each.
-            landmarks: [M], row numbers.
-        """
+        """The kernel of teachers with shares alpha_s, of sum 1, and landmarks, [M] row numbers."""
         scaled = {name: Standardization.of(features[name].embeddings) for name in shares}
         parts = [
-            (scaled[name], share * _unit_rows(scaled[name].rows(landmarks)))
+            (scaled[name], share * scale_rows(scaled[name].rows(landmarks)))
             for name, share in shares.items()
         ]
         return cls(len(next(iter(features.values()))), tuple(parts))
 
     def rows(self, index: Rows) -> Floats:
         """The kernel of some images with the landmarks, [n, M], from -1 to 1."""
-        return sum((_unit_rows(each.rows(index)) @ marks.T for each, marks in self.parts), 0.0)  # pyright: ignore
+        return sum((scale_rows(each.rows(index)) @ marks.T for each, marks in self.parts), 0.0)  # pyright: ignore
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """The kernel of all images, `BLOCK` at a time, and which these are."""
@@ -80,21 +65,15 @@ class TeacherKernel:
 def kernel_basis(kernel: Floats, most: int | None = None) -> Floats:
     """[M, R] that makes coordinates of kernel rows: their products are the kernel (Nystroem).
 
-    R is at most M, and at most `most`: the widest directions.
-
-    Args:
-        kernel: [M, M], of the landmarks with each other.
-        most: of the directions.
-
-    Example:
-        >>> kernel_basis(np.eye(2)).shape
-        (2, 2)
+    From the kernel [M, M] of the landmarks with each other; R is at most M, and at most `most`: the
+    widest directions.
     """
     values, vectors = np.linalg.eigh(kernel)
     kept = np.flatnonzero(values > 1e-12 * values.max(initial=0.0))[::-1][:most]
     return vectors[:, kept] / np.sqrt(values[kept])
 
 
-def _unit_rows(rows: Floats) -> Floats:
+def scale_rows(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Rows [N, D] at length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

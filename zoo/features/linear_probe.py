@@ -29,17 +29,12 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 def decompose(embeddings: ArrayLike, most: int | None = None) -> tuple[Floats, Floats]:
-    """Principal coordinates of N images, largest variance first, in O(N D min(N, D)).
+    """Principal coordinates of N images [N, D], largest variance first, in O(N D min(N, D)).
 
-    Args:
-        embeddings: [N, D].
-        most: number of coordinates at most; None for all.
-
-    Returns:
-        The left singular vectors of the centered rows, [N, R], and their squared singular values,
-        [R]. Singular values below a millionth of the largest are float32 noise and left out. The
-        largest entry of each vector is positive: neither the order of the images nor a rotation
-        of the features changes the result.
+    The left singular vectors of the centered rows, [N, R], and their squared singular values, [R],
+    at most so many. Singular values below a millionth of the largest are float32 noise and left
+    out. The largest entry of each vector is positive: neither the order of the images nor a
+    rotation of the features changes the result.
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     rows = rows - rows.mean(axis=0)
@@ -58,17 +53,12 @@ def find_widest(gram: Floats, most: int) -> tuple[Floats, Floats] | None:
     """The largest eigenvalues of a positive semidefinite matrix, by filtered subspace iteration.
 
     A block of vectors is multiplied by a Chebyshev polynomial of the matrix, small on all
-    eigenvalues below those of the block and large above, then rotated onto its principal axes
-    (Zhou et al., J. Computational Physics 2006). For 32 of 2048 eigenvalues that takes less than
-    half the time of `numpy.linalg.eigh`.
+    eigenvalues below those of the block and large above, then rotated onto its principal axes (Zhou
+    et al., J. Computational Physics 2006). For 32 of 2048 eigenvalues that takes less than half the
+    time of `numpy.linalg.eigh`.
 
-    Args:
-        gram: [D, D].
-        most: number of eigenvalues, far below D.
-
-    Returns:
-        Eigenvalues [most], ascending, and eigenvectors [D, most], exact in float64 or with
-        residuals below 1e-8 of the least eigenvalue; None where it did not converge in `ROUNDS`.
+    From [D, D] to eigenvalues [most], ascending, and eigenvectors [D, most], exact in float64 or
+    with residuals below 1e-8 of the least eigenvalue; None where it did not converge in `ROUNDS`.
     """
     block = gram @ np.random.default_rng(0).standard_normal((len(gram), most + SPARE))
     for _ in range(ROUNDS):
@@ -95,12 +85,9 @@ def standardize(embeddings: ArrayLike) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Standardization:
-    """`standardize` for features that lie in a file: only some rows are in memory.
+    """`standardize` for features [N, D] that lie in a file: only some rows are in memory.
 
-    Attributes:
-        embeddings: [N, D].
-        mean: [D].
-        deviation: [D]; infinite for a constant column.
+    The deviation [D] of a constant column is infinite.
     """
 
     embeddings: NDArray[np.floating]
@@ -132,15 +119,10 @@ class Standardization:
 def fit_ridge(
     embeddings: ArrayLike, labels: NDArray[np.int64], strength: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit the probe: the scores of new rows are `rows @ weights + intercept`.
+    """Fit the probe: the scores of new rows are `rows @ weights + intercept`, [D, C] and [C].
 
-    Args:
-        embeddings: [N, D].
-        labels: [N], classes 0..C-1.
-        strength: above 0, in the unit of `STRENGTHS`.
-
-    Returns:
-        Weights [D, C] and intercept [C]; the intercept is not shrunk.
+    Embeddings are [N, D], labels [N] classes 0..C-1; the strength is above 0, in the unit of
+    `STRENGTHS`. The intercept is not shrunk.
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     targets = np.eye(labels.max() + 1)[labels]
@@ -166,17 +148,12 @@ def ridge_leave_one_out(
     """Score each image with a probe fitted without it and without one image of every other class.
 
     Leaving out a single image makes its class the rarest of a balanced few-shot set: on noise the
-    probe then predicts the other classes and its accuracy is near 0. Leaving out one image of
-    every class (`assign_folds`) keeps the balance. No probe is refitted: with hat matrix H
-    and residuals r of the full fit, the residuals of a left-out fold B are (I - H_BB)^-1 r_B.
+    probe then predicts the other classes and its accuracy is near 0. Leaving out one image of every
+    class (`assign_folds`) keeps the balance. No probe is refitted: with hat matrix H and residuals
+    r of the full fit, the residuals of a left-out fold B are (I - H_BB)^-1 r_B.
 
-    Args:
-        embeddings: [N, D].
-        labels: [N], classes 0..C-1, at least one of them with two images.
-        strengths: to choose from by the squared error of the scores, each above 0.
-
-    Returns:
-        Scores [N, C] and the chosen strength.
+    From embeddings [N, D] and labels [N], classes 0..C-1, at least one of them with two images, to
+    scores [N, C] and the strength that has the least squared error of them.
     """
     return score_left_out(decompose(embeddings), labels, strengths)
 
@@ -204,10 +181,7 @@ def score_left_out(
 def score_left_out_once(rows: Floats, labels: NDArray[np.int64], strength: float) -> Floats:
     """`score_left_out` for one strength, [N, C], by a linear system in place of eigenvectors.
 
-    Args:
-        rows: [N, D].
-        labels: [N], classes 0..C-1, at least one of them with two images.
-        strength: above 0, in the unit of `STRENGTHS`.
+    Rows are [N, D], labels [N] classes 0..C-1, at least one of them with two images.
     """
     centered = rows - rows.mean(axis=0)
     ridge = strength * np.square(centered).sum() / len(rows)
@@ -224,16 +198,11 @@ def score_left_out_once(rows: Floats, labels: NDArray[np.int64], strength: float
 def fit_soft_ridge(
     embeddings: ArrayLike, targets: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Fit the probe to probabilities; the strength of `STRENGTHS` with the least error is chosen.
+    """Fit the probe to probabilities [N, C], by the strength of `STRENGTHS` with the least error.
 
-    Args:
-        embeddings: [N, D].
-        targets: [N, C], probabilities of the classes.
-
-    Returns:
-        Weights [D, C], intercept [C], and the scores [N, C] of each image by the probe that was
-        fitted without it. No probe is refitted: with hat matrix H and residual r of the full fit,
-        the residual of image i left out is r_i / (1 - H_ii).
+    Weights [D, C], intercept [C], and the scores [N, C] of each image by the probe that was fitted
+    without it. No probe is refitted: with hat matrix H and residual r of the full fit, the residual
+    of image i left out is r_i / (1 - H_ii).
     """
     rows = np.asarray(embeddings, dtype=np.float64)
     basis, values = decompose(rows)
@@ -253,12 +222,9 @@ def fit_soft_ridge(
 def fit_temperature(scores: Floats, labels: NDArray[np.int64] | Floats) -> float:
     """The T for which softmax(scores / T) gives the labels the highest likelihood.
 
-    Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores
-    from `ridge_leave_one_out` the probabilities are calibrated on new images.
-
-    Args:
-        scores: [N, C].
-        labels: [N], classes 0..C-1, of which each class counts alike, or [N, C], probabilities.
+    Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores [N,
+    C] from `ridge_leave_one_out` the probabilities are calibrated on new images. Labels are [N],
+    classes 0..C-1, of which each class counts alike, or [N, C], probabilities.
     """
     grid = np.geomspace(0.01, 10, 60)
     if labels.ndim == 2:
@@ -271,23 +237,13 @@ def fit_temperature(scores: Floats, labels: NDArray[np.int64] | Floats) -> float
 
 
 def fit_offsets(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    """What to add to left-out scores where some classes have fewer labels than others, [C].
+    """What to add to left-out scores [N, C] where some classes have fewer labels than others, [C].
 
     The fewer labels a class has, the lower a probe scores its new images. The offsets b minimize
     the cross-entropy of softmax((scores + b) / T), each class counting alike, plus
     `OFFSET_SHRINKAGE` |b|^2: bias-corrected temperature scaling (Alexandari et al., ICML 2020)
     towards even classes. All are 0 where the classes have equally many labels. A class with a
     single label, whose left-out score knows nothing of it, has the offset of the rarest other one.
-
-    Args:
-        scores: [N, C], of each image by a probe that did not know its label.
-        labels: [N], classes 0..C-1.
-
-    Example:
-        >>> labels = np.array([0] * 9 + [1] * 3)
-        >>> scores = np.stack([np.full(12, 0.7), 0.2 + 0.2 * labels], axis=1)
-        >>> (scores + fit_offsets(scores, labels)).argmax(axis=1).tolist()
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
     """
     counts = np.bincount(labels, minlength=scores.shape[1])
     offsets = np.zeros(scores.shape[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +31,8 @@ def convert(
 ) -> Callable[[Tensor], Outputs] | None:
     """A network of two outputs as a function of its inputs [B, 3, S, S], computed by OpenVINO.
 
-    Args:
-        network: in evaluation mode, from inputs to embeddings and logits.
-        example: inputs [B, 3, S, S]; the outputs for them are compared with torch's.
-        bfloat16: whether to compute in it.
-
-    Returns:
-        None where OpenVINO cannot convert the network, or the outputs differ.
+    None where OpenVINO cannot convert the network, or its outputs for the example differ from
+    torch's. The network is in evaluation mode, from inputs to embeddings and logits.
     """
     try:
         run = _compile(network, example, bfloat16=bfloat16)
@@ -54,19 +50,25 @@ def convert(
     return run
 
 
-def _compile(network: nn.Module, example: Tensor, *, bfloat16: bool) -> Callable[[Tensor], Outputs]:
-    import openvino as ov  # type: ignore
+def to_model(network: nn.Module, example: Tensor) -> tuple[Any, object]:
+    """A network as a model of OpenVINO, and what has to live as long as its weights are needed."""
     from openvino.frontend import FrontEndManager  # type: ignore
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # type: ignore
 
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch advises against tracing
-        traced = torch.jit.trace(network, example, check_trace=False)
-    # `openvino.convert_model` would report its use to the makers
+        decoder = TorchScriptPythonDecoder(torch.jit.trace(network, example, check_trace=False))
+    # `openvino.convert_model` does the same and would report its use to the makers
     converter = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)
     model = converter.convert(converter.load(decoder))
     model.reshape([-1, *example.shape[1:]])
+    return model, decoder
+
+
+def _compile(network: nn.Module, example: Tensor, *, bfloat16: bool) -> Callable[[Tensor], Outputs]:
+    import openvino as ov  # type: ignore
+
+    model, _decoder = to_model(network, example)
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",

@@ -26,58 +26,35 @@ MOST_UNLABELED = 5000
 """Unlabeled images to learn from."""
 
 
-def self_train(
-    rows: Floats,
-    labels: NDArray[np.int64],
-    classes: int,
-    strength: float,
-    offsets: Floats | None = None,
-) -> Floats:
-    """Scores of every image by ridge regression that is refitted to its own predictions.
-
-    Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee,
-    2013): the first fit knows the labeled images; each of `ROUNDS` further ones all images, the
-    unlabeled ones with softmax(scores / `TEMPERATURE`) of the fit before as targets. Nothing is
-    assumed of how frequent the classes are.
-
-    Args:
-        rows: [N, R], features of all images.
-        labels: [N], -1 for unlabeled.
-        classes: C.
-        strength: of the first fit, as `fit_weighted_ridge` takes it.
-        offsets: [C], added to the scores of the first fit, see `fit_offsets`.
-
-    Returns:
-        Scores [N, C].
-
-    Example:
-        >>> rows = np.random.default_rng(0).normal(size=(20, 4))
-        >>> self_train(rows, np.array([0, 1, 0, 1] + 16 * [-1]), 2, 1.0).shape
-        (20, 2)
-    """
-    weights, intercept = fit_self_trained(rows, labels, classes, strength, offsets)
-    return rows @ weights + intercept
-
-
 def choose_rows(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows to learn from: the labeled ones first, then at most `MOST_UNLABELED` random others."""
     others = np.random.default_rng(0).permutation(np.flatnonzero(labels < 0))
     return np.concatenate([np.flatnonzero(labels >= 0), others[:MOST_UNLABELED]])
 
 
-def fit_self_trained(
+def self_train(
     rows: Floats,
     labels: NDArray[np.int64],
     classes: int,
     strength: float,
-    offsets: Floats | None = None,
+    offsets: Floats | float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Weights [R, C] and intercept [C] of `self_train`, for rows that are not at hand."""
+    """Ridge regression that is refitted to its own predictions: weights [R, C] and intercept [C].
+
+    Semi-supervised least squares with soft pseudo-labels (self-training: Scudder, 1965; Lee, 2013):
+    the first fit knows the labeled images; each of `ROUNDS` further ones all images, the unlabeled
+    ones with softmax(scores / `TEMPERATURE`) of the fit before as targets. Nothing is assumed of
+    how frequent the classes are.
+
+    Rows are [N, R], features of all images; labels [N], -1 for unlabeled. The strength is that of
+    the first fit, as `fit_weighted_ridge` takes it, and the offsets [C] are added to its scores,
+    see `fit_offsets`. Scores of images are `rows @ weights + intercept`.
+    """
     used = choose_rows(labels)
     known = used[: int((labels >= 0).sum())]
     truth = np.eye(classes)[labels[known]]
     weights, intercept = fit_weighted_ridge(rows[known], truth, np.ones(len(known)), strength)
-    intercept = intercept + (0 if offsets is None else offsets)
+    intercept = intercept + offsets
     for _ in range(ROUNDS):
         targets = softmax((rows[used] @ weights + intercept) / TEMPERATURE)
         importance = targets.max(axis=1) ** 2
@@ -91,7 +68,7 @@ def self_train_left_out(
     labels: NDArray[np.int64],
     classes: int,
     strength: float,
-    offsets: Floats | None = None,
+    offsets: Floats | float = 0.0,
 ) -> Floats:
     """Scores [L, C] of each labeled image by `self_train` that did not know its label.
 
@@ -104,7 +81,8 @@ def self_train_left_out(
     for group in groups:
         hidden = labels.copy()
         hidden[known[group]] = -1
-        scores[group] = self_train(rows, hidden, classes, strength, offsets)[known[group]]
+        weights, intercept = self_train(rows, hidden, classes, strength, offsets)
+        scores[group] = (rows @ weights + intercept)[known[group]]
     return scores
 
 
@@ -113,14 +91,8 @@ def fit_weighted_ridge(
 ) -> tuple[Floats, Floats]:
     """Ridge regression with a weight for each row; the intercept is not shrunk.
 
-    Args:
-        rows: [N, R].
-        targets: [N, C].
-        importance: [N], above 0.
-        strength: as a multiple of the mean squared length of a centered and weighted row.
-
-    Returns:
-        Weights [R, C] and intercept [C].
+    From rows [N, R], targets [N, C] and importance [N], above 0, to weights [R, C] and intercept
+    [C]. The strength is a multiple of the mean squared length of a centered and weighted row.
     """
     share = importance / importance.sum()
     row_mean, target_mean = share @ rows, share @ targets

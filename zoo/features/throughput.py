@@ -39,10 +39,8 @@ class Rate:
 class ForwardPasses:
     """The forward passes that teachers still need, each image once.
 
-    Attributes:
-        unseen: by teacher, digests of the images without stored outputs.
-        rates: of the teachers.
-        decode: seconds to decode an image for all of them together.
+    `unseen` has by teacher the digests of images without stored outputs; `decode` is the seconds to
+    decode an image for all of them together.
     """
 
     unseen: Mapping[str, Collection[str]]

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: download a teacher at a pinned commit, publish a folder."""
+"""The Hugging Face Hub: find the files of a teacher and download them at a pinned commit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from huggingface_hub import HfApi, constants, get_token, hf_hub_download
+from huggingface_hub import constants, hf_hub_download
 
 from zoo.errors import HubError, HubUnreachable, TeacherBroken
-from zoo.hub.download import download, link
+from zoo.hub.download import download, link, request_json
 from zoo.hub.errors import one_line, retry
-from zoo.hub.stream import request_json
 from zoo.system import json_files as js
 from zoo.system.runtime import Progress
 from zoo.teachers.card import CARD_FILE, TeacherCard, absence, sha256_of
@@ -49,9 +48,7 @@ class Files:
 def find_files(card: TeacherCard, *, online: bool = True) -> Files:
     """Find the files of a teacher on the Hub and their commit; nothing is downloaded.
 
-    Args:
-        card: a teacher of the Hub.
-        online: False raises HubUnreachable at once: no second wait for an unreachable Hub.
+    Unless `online`, it raises HubUnreachable at once: no second wait for an unreachable Hub.
 
     Raises:
         HubUnreachable: there is no connection to the Hub.
@@ -132,20 +129,11 @@ def _lost_pin(card: TeacherCard) -> str:
 def fetch(
     card: TeacherCard, *, check: bool = True, online: bool = True, progress: Progress | None = None
 ) -> TeacherCard:
-    """Download a teacher's files and pin their commit.
+    """Download a teacher's files and pin their commit; one from elsewhere is returned as it is.
 
-    An interrupted download is resumed. Files on this machine are not downloaded again; without a
-    network they are taken from the Hub's cache.
-
-    Args:
-        card: a teacher of the Hub; any other on this machine is returned as it is.
-        check: whether to compare files on this machine with their hash, and download damaged
-            ones again.
-        online: whether to connect to the Hub; else only its cache is used.
-        progress: of the bytes of the weights.
-
-    Returns:
-        The card with its folder and the entries that the files determine.
+    An interrupted download is resumed. Files on this machine are not downloaded again, unless
+    `check` finds that they differ from their hash; without a network, or unless `online`, they are
+    taken from the Hub's cache. The card gets its folder and the entries that the files determine.
 
     Raises:
         HubUnreachable: the files are not here, and there is no connection or none is wanted.
@@ -175,24 +163,6 @@ def _is_damaged(card: TeacherCard) -> bool:
         return card.loader == "hf-hub" and _complete(card) != card
     except (OSError, TeacherBroken):
         return True
-
-
-def publish(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Upload a folder to the Hub as one commit, to a new repository if there is none.
-
-    Returns:
-        The address of the repository.
-
-    Raises:
-        HubError: it could not be published.
-    """
-    with one_line(repo):
-        if not get_token():
-            raise HubError(f"{repo}: publishing needs a write token of the Hub: set HF_TOKEN.")
-        api = HfApi()
-        address = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, commit_message="From source-zoo")
-    return str(address)
 
 
 def _find_files_or_cached(card: TeacherCard, *, online: bool) -> Files:

@@ -1,29 +1,41 @@
-"""Download one file of the Hub into the cache of huggingface_hub, resuming what was interrupted.
+"""Requests to the Hub: a JSON document, or a file into the cache of huggingface_hub, resumed.
 
-huggingface_hub does not resume a download of another process, which weights of hundreds of
-megabytes on a slow line need. The file gets the name that huggingface_hub looks for.
+An answer is as large as stated at most, and comes without an encoding. huggingface_hub does not
+resume a download of another process, which weights of hundreds of megabytes on a slow line need.
+The file gets the name that huggingface_hub looks for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import WeakFileLock
+from huggingface_hub.utils import (
+    WeakFileLock,
+    build_hf_headers,
+    hf_raise_for_status,
+    http_stream_backoff,
+)
 
 from zoo.errors import HubError
 from zoo.hub.errors import retry
-from zoo.hub.stream import open_stream, read_pieces
+from zoo.system.json_files import LIMIT, Check
 from zoo.system.runtime import Progress
 from zoo.teachers.card import sha256_of
 
 UNSTATED = 1 << 30
 """Bytes of a file at most whose size a server does not state."""
+PIECE = 1 << 18
+"""Bytes per read."""
 
 
 def download(
@@ -37,13 +49,8 @@ def download(
 ) -> Path:
     """The path of a file in the Hub's cache, downloaded if it is missing or damaged.
 
-    Args:
-        repo: `OWNER/NAME`.
-        name: of the file.
-        revision: commit, 40 hex digits.
-        sha256: of the file; empty for the hash in its name in the cache, which most files have.
-        most: bytes of the file at most; None for no bound.
-        progress: of the bytes.
+    Without a SHA-256 it is compared with the hash in its name in the cache, which most files have.
+    It may have so many bytes at most.
 
     Raises:
         Exception: any error of the client, its transport or the disk; see `zoo.hub.errors`.
@@ -143,3 +150,61 @@ def _resume(url: str, part: Path, size: int | None, progress: Progress | None) -
 
 def _bytes_in(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def open_stream(url: str, *, start: int = 0, timeout: float) -> Iterator[Any]:
+    """The answer to a request for a file from byte `start` on, its content still to be read.
+
+    Raises:
+        HubError: its content is encoded: its size would not be the one that is stated.
+        Exception: any error of the client and its transport; see `zoo.hub.errors`.
+    """
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with http_stream_backoff(
+        "GET",
+        url,
+        headers=headers,
+        timeout=timeout,
+        max_retries=0,
+        retry_on_exceptions=(),
+        retry_on_status_codes=(),
+    ) as response:
+        # without its content, which may never end
+        bare = type(response)(
+            response.status_code, headers=response.headers, request=response.request
+        )
+        hf_raise_for_status(bare)
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise HubError(f"{url} is answered in the encoding {encoding[:40]!r}; not used.")
+        yield response
+
+
+def read_pieces(response: Any, most: int) -> Iterator[bytes]:
+    """The content of an answer, piece by piece; more than `most` bytes are a HubError."""
+    left = most
+    for piece in response.iter_raw(PIECE):
+        left -= len(piece)
+        if left < 0:
+            raise HubError(
+                f"{response.url} sends more than the {most} bytes that it may; not used."
+            )
+        yield piece
+
+
+def request_json(url: str, check: Check) -> Any:
+    """The checked content of a JSON document of the Hub's API.
+
+    Raises:
+        HubError: it is too large, encoded, or does not pass the check.
+        Exception: any error of the client and its transport; see `zoo.hub.errors`.
+    """
+    with open_stream(url, timeout=constants.HF_HUB_ETAG_TIMEOUT) as response:
+        content = b"".join(read_pieces(response, LIMIT))
+    try:
+        return check(json.loads(content), "")
+    except (ValueError, RecursionError) as error:
+        raise HubError(f"{url} is not an answer of a Hub: {error}.") from error

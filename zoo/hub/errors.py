@@ -41,10 +41,8 @@ Answer = TypeVar("Answer")
 def retry(call: Callable[[], Answer], *, state: Callable[[], int] | None = None) -> Answer:
     """Call, and call again when the Hub is overloaded or the connection broke.
 
-    Args:
-        call: the function to call.
-        state: returns what changes with the progress of a call, such as the bytes so far: after
-            progress the retries are counted anew, and an unreachable Hub is retried too.
+    `state` returns what changes with the progress of a call, such as the bytes so far: after
+    progress the retries are counted anew, and an unreachable Hub is retried too.
     """
     waits, until = iter(WAITS), time.monotonic() + PATIENCE
     before = state() if state else 0
@@ -76,9 +74,7 @@ def _is_temporary(error: Exception) -> bool:
 def one_line(repo: str, lost: str = "the commit is no longer there") -> Iterator[None]:
     """Turn any error of the Hub's client into a HubError of one line.
 
-    Args:
-        repo: `OWNER/NAME`.
-        lost: the message when it has no such commit.
+    `lost` is the message where it has no such commit.
     """
     try:
         yield

@@ -15,14 +15,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Pulled:
-    """The result for one teacher.
+    """The result for one teacher: `pulled`, `here`, `would pull` or `failed`, and why.
 
-    Attributes:
-        name: of the teacher.
-        status: `pulled`, `here`, `would pull` or `failed`.
-        bytes: of its files, in a dry run those that are not here yet.
-        revision: commit that it is pinned to.
-        reason: why it failed.
+    In a dry run the bytes are those of files that are not here yet; the revision is its commit.
     """
 
     name: str
@@ -57,10 +52,7 @@ def pull_missing(
 ) -> tuple[list[TeacherCard], dict[str, str]]:
     """The same teachers on this machine, and by name why some are not.
 
-    Args:
-        cards: the teachers.
-        runtime: for the progress of downloads.
-        check: whether pulled files are compared with their hash first.
+    With `check` pulled files are compared with their hash first.
     """
     if all(card.folder for card in cards):
         return list(cards), {}

@@ -32,15 +32,10 @@ def is_dataset(target: Path) -> bool:
 def fetch_dataset(target: Path, runtime: Runtime) -> tuple[Path, Path]:
     """The images of a data set of the Hub as a folder of the cache, and their label file.
 
-    Args:
-        target: `hf://datasets/OWNER/NAME`, with `:SPLIT` behind it if not train.
-        runtime: cache and progress.
+    The target is `hf://datasets/OWNER/NAME`, with `:SPLIT` behind it if not train.
 
     Raises:
         ImagesError: the address is malformed, the data set cannot be had or has no images.
-
-    Example:
-        >>> folder, labels = fetch_dataset(Path("hf://datasets/OWNER/NAME:test"), Runtime())
     """
     found = re.fullmatch(r"hf:/+datasets/([\w.-]+/[\w.-]+)(?::([\w.-]+))?", target.as_posix())
     if not found:
@@ -77,10 +72,7 @@ def load_rows(path: str, split: str) -> Any:
 def save_dataset(rows: Any, place: Path, progress: Any = lambda *_: None) -> None:
     """Write the images of a data set of `datasets` as files, and their labels as a CSV file.
 
-    Args:
-        rows: the data set; a column holds images, and one may hold labels.
-        place: a new folder for `images/` and `labels.csv`.
-        progress: called for each image.
+    A column holds images, and one may hold labels; the new folder gets `images/` and `labels.csv`.
 
     Raises:
         ImagesError: it has no column of images, too many of them, or the disk is full.

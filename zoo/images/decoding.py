@@ -9,7 +9,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -106,30 +106,20 @@ def decode_images(
     digests: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode, resize and crop images to [N, 3, S, S] uint8.
-
-    Args:
-        paths: [N].
-        preprocessing: of which only the geometry is used.
-        digests: [N] SHA-256 of the contents, which are compared if given.
-        progress: called for each image.
+    """Decode, resize and crop N images to [N, 3, S, S] uint8, in the geometry of the preprocessing.
 
     Raises:
-        ImagesError: a file changed since `read_images` checked it.
+        ImagesError: a file changed since `read_images` checked it, or has not the SHA-256 given.
     """
     shape = (len(paths), 3, preprocessing.size, preprocessing.size)
     pixels = scratch_array(shape, cache_folder(), np.uint8, large=DECODED)
 
     def fill(row: int) -> None:
-        try:
+        with _unchanged(paths[row]):
             content = read_image_file(paths[row])
             if digests is not None and hashlib.sha256(content).hexdigest() != digests[row]:
                 raise ValueError("other content")
             pixels[row] = _fit(open_image(content), preprocessing)
-        except UNREADABLE as error:
-            raise ImagesError(
-                f"{paths[row]} changed while it was in use ({reason(error)}): run again."
-            ) from error
 
     for _ in in_threads(fill, range(len(paths)), len(paths), progress):
         pass
@@ -139,14 +129,9 @@ def decode_images(
 def decode_readable(
     paths: Sequence[Path], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.uint8], list[str]]:
-    """Decode, resize and crop images to [N, 3, S, S] uint8; unreadable ones stay black.
+    """Decode, resize and crop images to [N, 3, S, S] uint8 in memory; unreadable ones stay black.
 
-    Args:
-        paths: [N], few enough to lie in memory.
-        preprocessing: of which only the geometry is used.
-
-    Returns:
-        The pixels, and why each image cannot be read, [N]; empty text for those that can.
+    Also why each cannot be read, [N]; empty text for those that can.
     """
     pixels = np.zeros((len(paths), 3, preprocessing.size, preprocessing.size), dtype=np.uint8)
 
@@ -161,18 +146,20 @@ def decode_readable(
 
 
 def decode_whole(path: Path) -> NDArray[np.uint8]:
-    """Decode an image to upright RGB [3, H, W], neither resized nor cropped.
+    """Decode an image to upright RGB [3, H, W], whole; an ImagesError if it changed."""
+    with _unchanged(path):
+        return np.asarray(open_image(read_image_file(path))).transpose(2, 0, 1)
 
-    Raises:
-        ImagesError: the file cannot be decoded any more.
-    """
+
+@contextmanager
+def _unchanged(path: Path) -> Iterator[None]:
+    """Turn an error of reading a file that `read_images` checked into one line."""
     try:
-        image = open_image(read_image_file(path))
+        yield
     except UNREADABLE as error:
         raise ImagesError(
             f"{path} changed while it was in use ({reason(error)}): run again."
         ) from error
-    return np.asarray(image).transpose(2, 0, 1)
 
 
 def fit_pixels(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -212,14 +199,10 @@ def has_image_header(path: Path) -> bool:
 
 
 def open_image(content: bytes, *, draft: bool = False) -> Image.Image:
-    """Decode to upright RGB.
+    """Decode a file in one of `FORMATS` to upright RGB.
 
-    Args:
-        content: of a file in one of `FORMATS`.
-        draft: decode a JPEG at a small size, still reading all of it.
-
-    Returns:
-        The image; `info["largest"]` is the largest value of a file of 16 bits.
+    A draft of a JPEG is small, but all of the file is read. `info["largest"]` of the image is the
+    largest value of a file of 16 bits.
 
     Raises:
         Exception: one of `UNREADABLE`: it is not an image, or too large.
@@ -250,28 +233,15 @@ def _is_heif(content: bytes) -> bool:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image, in pixels, from its header.
-
-    Raises:
-        ImagesError: the file is gone, or no image any more.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            with Image.open(path, formats=[*FORMATS]) as image:
-                return image.size
-    except UNREADABLE as error:
-        raise ImagesError(
-            f"{path} changed while it was in use ({reason(error)}): run again."
-        ) from error
+    """Width and height of an image in pixels, from its header; an ImagesError if it changed."""
+    with _unchanged(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        with Image.open(path, formats=[*FORMATS]) as image:
+            return image.size
 
 
 def thumbnail(path: Path, size: int = 96) -> bytes:
-    """A JPEG of at most `size` x `size` pixels, without metadata.
-
-    Raises:
-        ImagesError: the file cannot be decoded.
-    """
+    """A JPEG of at most `size` x `size` pixels, without metadata; an ImagesError if it fails."""
     try:
         image = open_image(read_image_file(path))
     except UNREADABLE as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import ImagesError
+from zoo.errors import ImagesError, ZooError
 from zoo.images.decoding import (
     SUFFIXES,
     UNREADABLE,
@@ -25,6 +25,7 @@ from zoo.images.decoding import (
 )
 from zoo.images.labels import match_paths, read_label_file, same_text
 from zoo.images.walk import find_files
+from zoo.system.json_files import choice, listing, pattern, read_json, record, write_json
 from zoo.system.runtime import Progress
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ MAX_LABELED, MAX_UNLABELED = 1000, 500
 """Images of a sample with a label (about) and without (at most)."""
 DARK = 8191
 """Largest value of the 16-bit images of a folder up to which they look nearly black: 13 bits."""
+TRAINED_ON = "trained_on.json"
+"""Beside a student's weights: digests of the images that it was trained on."""
+DIGITS = 16
+"""Hex digits of each SHA-256 that are kept there: enough to tell a million images apart."""
+_SCHEMA = record(
+    {"format": choice(1), "images": listing(pattern(r"[0-9a-f]{16}", "16 hex digits"))}
+)
 
 
 @dataclass(frozen=True)
@@ -275,19 +283,10 @@ def images_of_files(
     unlabeled: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
-    """Read images that are named with their classes.
-
-    Args:
-        paths: [N].
-        labels: [N], the class of each; None for unlabeled.
-        unlabeled: a folder of further images.
-        progress: called for each image.
+    """Read N images that are named with their classes, None for unlabeled, and an unlabeled folder.
 
     Raises:
         ImagesError: there is no readable image.
-
-    Example:
-        >>> images_of_files([Path("a.jpg"), Path("b.jpg")], ["cat", "dog"])
     """
     found: list[tuple[Path, str | None]] = [*zip(paths, labels, strict=True)]
     if unlabeled:
@@ -299,10 +298,7 @@ def images_of_files(
 
 
 def list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Image files, from files and folders as they are named; nothing is read.
-
-    Returns:
-        The files, and a sentence on what was left out of each folder.
+    """Image files, of files and folders as they are named, and what was left out; none is read.
 
     Raises:
         ImagesError: a path does not exist.
@@ -357,3 +353,25 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
         notes=notes if top <= DARK else (),
     )
+
+
+def save_trained_on(images: Images, folder: Path) -> None:
+    """Write the digests of the labeled images into a student's folder; an OSError if it fails."""
+    write_json(folder / TRAINED_ON, {"format": 1, "images": sorted(_short_digests(images))})
+
+
+def count_trained_on(images: Images, folder: Path | None) -> int:
+    """How many of the labeled images the network of a folder was trained on; 0 if unknown.
+
+    Raises:
+        ZooError: the file of the digests is damaged.
+    """
+    if folder is None or not (folder / TRAINED_ON).exists():
+        return 0
+    advice = "Add the teacher again."
+    known = read_json(folder / TRAINED_ON, _SCHEMA, error=ZooError, advice=advice)["images"]
+    return len(_short_digests(images).intersection(known))
+
+
+def _short_digests(images: Images) -> set[str]:
+    return {images.digests[row][:DIGITS] for row in np.flatnonzero(images.labels >= 0)}

@@ -94,11 +94,7 @@ def _not_utf8(path: Path) -> ImagesError:
 
 
 def _refuse_several(path: Path, named: Labels) -> None:
-    """Refuse labels such as `cat,dog` where `cat` or `dog` is a label too: one image, one class.
-
-    Raises:
-        ImagesError: there is one.
-    """
+    """Refuse (ImagesError) labels such as `cat,dog` where `cat` or `dog` is a label too."""
     known = {name for name, _ in named.values() if name}
     for name, line in named.values():
         parts = [part.strip() for part in re.split("[,;|]", name or "")]

@@ -100,15 +100,16 @@ def load_images(
         return images.read(runtime, need_labels=need_labels)
     if need_labels:
         images.check_labels()
-    return images if images.source else replace(images, source=ImageSource(images.root))
+    return replace(images, source=source_of(images))
+
+
+def source_of(images: Images) -> ImageSource:
+    """Where images come from."""
+    return images.source or ImageSource(images.root)
 
 
 def check_output(path: Path, folders: Iterable[Path], option: str = "--save") -> None:
-    """Refuse to write to a path, named by this option, inside a folder of images.
-
-    Raises:
-        ImagesError: it lies there.
-    """
+    """Refuse (ImagesError) to write to a path, named by this option, among images."""
     for folder in folders:
         if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
             raise ImagesError(

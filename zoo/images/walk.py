@@ -21,14 +21,10 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
 
 @dataclass
 class Found:
-    """What lies below a folder.
+    """What lies below a folder: files that look like images, and others.
 
-    Attributes:
-        images: files that look like images by their suffix, or by their first bytes if they have
-            none; sorted.
-        others: files that do not.
-        system: names of folders of the system, which are left out.
-        folders: names of the folders directly below.
+    An image is one by its suffix, or by its first bytes without a suffix. `system` are names of
+    folders of the system, which are left out, `folders` of those directly below.
     """
 
     images: list[Path] = field(default_factory=lambda: [])
@@ -61,22 +57,14 @@ class Found:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse what is no folder.
-
-    Raises:
-        ImagesError: it is a file, or not there.
-    """
+    """Raise an ImagesError for what is no folder, or not there."""
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "does not exist"
         raise ImagesError(f"The image folder {folder} {kind}: name a folder of images.")
 
 
 def find_files(folder: Path, without: Path | None = None) -> Found:
-    """Files below a folder, hidden ones left out, every folder visited once.
-
-    Args:
-        folder: links in it are followed once.
-        without: a folder that is left out.
+    """Files below a folder but not below another, hidden ones left out, every folder visited once.
 
     Raises:
         ImagesError: there is no such folder, or one cannot be read.

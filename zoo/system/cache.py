@@ -24,45 +24,22 @@ DAY = 86400
 
 @dataclass(frozen=True)
 class CachePart:
-    """What lies in one folder of the cache.
-
-    Attributes:
-        name: one of KINDS.
-        files: their number.
-        bytes: their size.
-    """
+    """Number and bytes of the files in one folder of the cache, one of KINDS."""
 
     name: str
     files: int
     bytes: int
 
 
-def measure_cache(cache: Path | None = None) -> list[CachePart]:
-    """Number and size of the files in each folder of the cache.
-
-    Args:
-        cache: its folder; that of this machine if not given.
-
-    Example:
-        >>> sum(part.bytes for part in measure_cache()) >= 0
-        True
-    """
-    cache = cache or cache_folder()
+def measure_cache() -> list[CachePart]:
+    """Number and size of the files in each folder of the cache, which can all be computed again."""
+    cache = cache_folder()
     return [_measure(name, [size for _, size, _ in _files(cache / name)]) for name in KINDS]
 
 
-def prune_cache(days: float, cache: Path | None = None) -> list[CachePart]:
-    """Delete what was last written so many days ago or earlier; returns what was deleted.
-
-    Args:
-        days: 0 deletes all of it.
-        cache: its folder; that of this machine if not given.
-
-    Example:
-        >>> sum(part.files for part in prune_cache(days=30)) >= 0
-        True
-    """
-    cache, limit = cache or cache_folder(), time.time() - days * DAY
+def prune_cache(days: float) -> list[CachePart]:
+    """Delete what was last written so many days ago or earlier; returns what was deleted."""
+    cache, limit = cache_folder(), time.time() - days * DAY
     parts = list[CachePart]()
     for name in KINDS:
         deleted = list[int]()

@@ -18,12 +18,7 @@ PATIENCE = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of one torchrun.
-
-    Attributes:
-        rank: of this process, from 0.
-        count: number of processes; 1 without torchrun.
-    """
+    """The processes of one torchrun, 1 without it, and the rank of this one, from 0."""
 
     rank: int = 0
     count: int = 1

@@ -15,11 +15,7 @@ from zoo.errors import ZooError
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file; a reader finds the old content or the new one, never a part.
-
-    Raises:
-        OSError: it cannot be written; the old one is still there.
-    """
+    """Write a file: a reader finds the old content or the new one, also after an OSError."""
     part = _part(path)
     try:
         with part.open("wb") as file:
@@ -33,11 +29,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Make sure that a file is a regular one: a pipe would block, a device never end.
-
-    Raises:
-        OSError: it is something else, or not there.
-    """
+    """Raise an OSError unless a file is regular: a pipe would block, a device never end."""
     if not path.is_file() and path.exists():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
@@ -120,11 +112,7 @@ def cache_folder() -> Path:
 def check_replaced(path: Path, mark: bytes, kind: str, option: str = "--save") -> None:
     """Refuse to replace a file, named by this option, that source-zoo did not write.
 
-    Args:
-        path: of the file.
-        mark: bytes that every file of this kind contains.
-        kind: what these files are called.
-        option: that names the file.
+    Every file of the kind contains the mark.
 
     Raises:
         ZooError: it is something else.
@@ -137,11 +125,7 @@ def check_replaced(path: Path, mark: bytes, kind: str, option: str = "--save") -
 
 @contextmanager
 def saving(what: str, path: Path, option: str = "--save") -> Iterator[None]:
-    """Turn an error of writing a file, named by this option, into one line.
-
-    Raises:
-        ZooError: it cannot be written.
-    """
+    """Turn an OSError of writing a file, named by this option, into a ZooError of one line."""
     try:
         yield
     except OSError as error:

@@ -51,7 +51,7 @@ def pattern(expression: str, expected: str) -> Check:
 
 
 def choice(*values: str | int) -> Check:
-    """One of some texts or whole numbers."""
+    """One of some texts or whole numbers, or exactly one, such as the version of a format."""
     expected = f"{'one of ' * (len(values) > 1)}{', '.join(map(repr, values))}"
 
     def check(value: Any, key: str) -> str | int:
@@ -60,11 +60,6 @@ def choice(*values: str | int) -> Check:
         return value
 
     return check
-
-
-def constant(expected: str | int) -> Check:
-    """Exactly this value, such as the version of a file format."""
-    return choice(expected)
 
 
 def flag(value: Any, key: str) -> bool:
@@ -133,9 +128,7 @@ def mapping(item: Check, *, most: int = ITEMS) -> Check:
 def record(schema: Schema, *, strict: bool = False) -> Check:
     """An object of known keys, as a dict of those that are there or have a default.
 
-    Args:
-        schema: what each key has to be.
-        strict: whether unknown keys are refused; else they are ignored.
+    Unknown keys are ignored, and refused if it is strict.
     """
 
     def check(value: Any, key: str) -> dict[str, Any]:
@@ -156,18 +149,12 @@ def record(schema: Schema, *, strict: bool = False) -> Check:
     return check
 
 
-def instance(
-    cls: type, *, leave: Collection[str] = (), more: Schema | None = None, strict: bool = True
-) -> Check:
+def instance(cls: type, *, leave: Collection[str] = (), more: Schema | None = None) -> Check:
     """An object with the fields of a dataclass, as one; each value is checked by its type.
 
-    Fields with a default may be absent. A ValueError of the class gets the key.
-
-    Args:
-        cls: a dataclass of texts, numbers, flags, literals, tuples, mappings and dataclasses.
-        leave: fields that are not in the file.
-        more: keys of the file that are no fields, such as the version of its format.
-        strict: whether unknown keys are refused.
+    The types are texts, numbers, flags, literals, tuples, mappings and dataclasses. Fields with a
+    default may be absent, unknown keys are refused. A ValueError of the class gets the key. Fields
+    to `leave` are not in the file; `more` keys of it, such as its version, are no fields.
     """
     hints = get_type_hints(cls)
     schema: dict[str, Check] = dict(more or {})
@@ -176,7 +163,7 @@ def instance(
             item = _check_of(hints[entry.name])
             needed = entry.default is MISSING and entry.default_factory is MISSING
             schema[entry.name] = item if needed else optional(item, OMIT, null=False)
-    read = record(schema, strict=strict)
+    read = record(schema, strict=True)
 
     def check(value: Any, key: str) -> Any:
         entries = read(value, key)
@@ -237,17 +224,11 @@ def any_json(value: Any, key: str) -> Any:
 def read_json(
     path: Path, check: Check, *, error: type[ZooError], advice: str, limit: int = LIMIT
 ) -> Any:
-    """The checked content of a JSON file.
-
-    Args:
-        path: of the file.
-        check: of the whole document, usually `record(...)`.
-        error: kind of the error to raise.
-        advice: what to do about it, a sentence.
-        limit: bytes of the file at most.
+    """The checked content of a JSON file of at most `limit` bytes.
 
     Raises:
-        ZooError: of the given kind, one line that names the file, the key and what was expected.
+        ZooError: of the given kind, one line that names the file, the key and what was expected,
+            and ends in the advice.
 
     Example:
         >>> schema = record({"name": text(), "share": number(0, 1), "note": optional(text(), "")})

@@ -21,11 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def write_tensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
-    """Write arrays and their metadata as one safetensors file, atomically.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write arrays and metadata as one safetensors file, atomically; an OSError if it fails."""
     # safetensors writes the whole buffer of a view
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = save(whole, metadata={**metadata, "sha256": _checksum(whole, metadata)})
@@ -36,10 +32,6 @@ def read_tensors(
     path: Path, expected: Mapping[str, str] | None = None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """The arrays and metadata that `write_tensors` wrote.
-
-    Args:
-        path: of the file.
-        expected: entries that its metadata must have, such as version and key.
 
     Raises:
         OSError: there is no such file.

@@ -48,11 +48,7 @@ class Deadline:
         )
 
     def measuring_time(self, kinds: int = 1) -> float:
-        """Seconds in which each of several kinds of work is measured.
-
-        Raises:
-            ZooError: torchrun started this process: each would choose its own numbers.
-        """
+        """Seconds in which each of several kinds of work is measured; under torchrun a ZooError."""
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise ZooError(
                 "--budget and --dry-run measure one process: leave them out under torchrun."
@@ -147,11 +143,7 @@ def total_seconds(steps: Iterable[Step]) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as `90s`, `20m`, `1h` or `1h30m`.
-
-    Raises:
-        ValueError: the text is not a duration above 0.
-    """
+    """Seconds of a duration such as `90s`, `20m`, `1h` or `1h30m`; all else is a ValueError."""
     parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip(), re.ASCII)
     numbers = [int(part or 0) for part in parts.groups()] if parts else []
     seconds = sum(n * unit for n, unit in zip(numbers, UNITS.values(), strict=False))

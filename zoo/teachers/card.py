@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args
 
 from zoo.errors import TeacherBroken
 from zoo.system.files import check_regular, write_atomic
-from zoo.system.json_files import constant, instance, integer, nullable, number, pattern, read_json
+from zoo.system.json_files import choice, instance, integer, nullable, number, pattern, read_json
 from zoo.teachers.network import LARGEST_SIZE, check_model_args, check_overlay, network_name
 
 CARD_FILE = "card.json"
@@ -253,7 +253,7 @@ class TeacherCard:
         Raises:
             TeacherBroken: there is no card, or an entry is wrong, missing or unknown.
         """
-        check = instance(cls, leave={"folder"}, more={"format": constant(CARD_FORMAT)})
+        check = instance(cls, leave={"folder"}, more={"format": choice(CARD_FORMAT)})
         advice = "Install source-zoo, or add or pull the teacher, again."
         card = read_json(folder / CARD_FILE, check, error=TeacherBroken, advice=advice)
         return replace(card, folder=folder)

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from zoo.errors import TeacherBroken, TeacherNotFound
-from zoo.system.json_files import constant, instance, listing, read_json, record
+from zoo.system.json_files import choice, instance, listing, read_json, record
 from zoo.teachers.card import CARD_FILE, CARD_FORMAT, EXTRA, HUB, TeacherCard
 from zoo.teachers.config import pulled_folders
 from zoo.teachers.licenses import is_permissive
@@ -77,12 +77,7 @@ def absolute_zoo(zoo: str) -> str:
 
 
 def licensed_zoo(zoo: str, license: str | None) -> str:
-    """The teachers of a zoo that have such a license: `permissive`, or None for any.
-
-    Example:
-        >>> licensed_zoo("builtin", "permissive")
-        'builtin,license=permissive'
-    """
+    """The teachers of a zoo that have such a license: `permissive`, or None for any."""
     return f"{zoo},{PERMISSIVE_ONLY}" if license else zoo
 
 
@@ -171,7 +166,7 @@ def missing_packages(cards: Sequence[TeacherCard]) -> str:
 def _list_hub() -> list[TeacherCard]:
     """The catalogue, where the card of a pulled teacher replaces the catalogue's."""
     teachers = listing(instance(TeacherCard, leave={"folder"}))
-    check = record({"format": constant(CARD_FORMAT), "teachers": teachers})
+    check = record({"format": choice(CARD_FORMAT), "teachers": teachers})
     advice = "Install source-zoo again."
     document = read_json(CATALOGUE, check, error=TeacherBroken, advice=advice)
     cards = {card.name: card for card in document["teachers"]}
@@ -237,11 +232,7 @@ def select_cards(
     default: bool = False,
     local: bool = False,
 ) -> list[TeacherCard]:
-    """The teachers that the options name, each once.
-
-    Raises:
-        TeacherNotFound: there is none of a name, or no teacher fits.
-    """
+    """The teachers that the options name, each once; TeacherNotFound if none fits."""
     cards = list_cards(zoo)
     elsewhere = {card.name for card in list_cards("all")} - {card.name for card in cards}
     if lost := elsewhere.intersection(names):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zoo.errors import TeacherBroken
-from zoo.images.trained_on import TRAINED_ON
+from zoo.images.folder import TRAINED_ON
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
 from zoo.teachers.card import LONGEST_NAME, TeacherCard, absence, sha256_of
@@ -18,11 +18,7 @@ from zoo.teachers.fingerprint import fingerprint_path
 
 
 def check_words(name: str, domain: str) -> None:
-    """Make sure that a name and a domain can be printed, and the name used as a folder.
-
-    Raises:
-        TeacherBroken: they cannot.
-    """
+    """Raise TeacherBroken for a name or domain that is no printable text, or no folder's name."""
     if not re.fullmatch(r"[^\W_][^/\\,=:]*", name) or name != name.strip():
         raise TeacherBroken(
             f"A teacher cannot be called {name!r}: begin with a letter or digit, without any of "

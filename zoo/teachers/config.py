@@ -20,16 +20,10 @@ WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class Layout:
-    """The content of a `config.json`.
+    """The content of a `config.json`: timm's name of the architecture, and what goes with it.
 
-    Attributes:
-        network: timm's name of the architecture.
-        classes: K, 0 for a network without a classifier.
-        labels: names of the classes; empty where it has none.
-        preprocessing: of the network's images.
-        license: of the weights; empty where it states none.
-        model_args: further arguments of timm's factory.
-        sha256: of the weights; empty where it states none.
+    There are 0 classes for a network without a classifier; labels, license and the SHA-256 of the
+    weights are empty where it states none.
     """
 
     network: str
@@ -57,11 +51,7 @@ def read_layout(
 
 
 def find_weights(folder: Path) -> str:
-    """Name of the weights file that timm would load from a folder.
-
-    Raises:
-        TeacherBroken: there is none.
-    """
+    """Name of the weights file that timm would load from a folder; TeacherBroken if none."""
     for name in WEIGHTS_FILES:
         if (folder / name).is_file():
             return name

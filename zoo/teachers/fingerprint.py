@@ -25,12 +25,9 @@ PROTOTYPES = 16
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """A few prototypes of a domain.
+    """A few prototypes [k, D] of a domain, float16 of unit length, made from some images.
 
-    Attributes:
-        prototypes: [k, D] float16 of unit length, in the space of the reference network.
-        reference: SHA-256 of that network's weights.
-        images: how many images they were made from.
+    They lie in the space of the reference network, of whose weights this is the SHA-256.
     """
 
     prototypes: NDArray[np.float16]
@@ -46,11 +43,7 @@ class Fingerprint:
             raise ValueError("prototypes are of unit length")
 
     def save(self, folder: Path) -> None:
-        """Write it into a teacher's folder, atomically.
-
-        Raises:
-            TeacherBroken: the folder cannot be written.
-        """
+        """Write it into a teacher's folder, atomically, or raise TeacherBroken."""
         metadata = {"format": FINGERPRINT_FORMAT, "reference": self.reference}
         metadata["images"] = str(self.images)
         try:
@@ -60,15 +53,10 @@ class Fingerprint:
 
     @classmethod
     def load(cls, path: Path, reference: str, width: int | None = None) -> Self:
-        """Read the fingerprint of a teacher.
-
-        Args:
-            path: of its file.
-            reference: SHA-256 of the reference network's weights.
-            width: D of its embeddings; None for any.
+        """Read the fingerprint of a teacher, of D features if a width is given.
 
         Raises:
-            TeacherBroken: it is damaged, or of another reference network.
+            TeacherBroken: it is damaged, or not of the reference network with this SHA-256.
         """
         try:
             expected = {"format": FINGERPRINT_FORMAT, "reference": reference}

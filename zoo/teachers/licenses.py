@@ -33,12 +33,7 @@ _NON_COMMERCIAL = {"nc", "noncommercial", "commercial", "research", "academic", 
 
 @dataclass(frozen=True)
 class Claim:
-    """One license that a student depends on.
-
-    Attributes:
-        what: network or data set.
-        license: as stated on its card.
-    """
+    """One license that a student depends on, as stated on the card of a network or data set."""
 
     what: str
     license: str

@@ -1,21 +1,27 @@
-"""Load the network of a teacher from the files beside its card, after checking them."""
+"""Load the network of a teacher from the files beside its card, after checking them.
+
+`create_network` is the one door to timm's networks for what a file describes.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zoo.errors import TeacherBroken, first_line
 from zoo.system.devices import choose_device, to_device
 from zoo.teachers.card import TeacherCard, absence, sha256_of
 from zoo.teachers.config import read_layout
-from zoo.teachers.network import create_network
+from zoo.teachers.network import check_model_args, check_overlay, network_name
 
 FLOATS = {"F16", "BF16", "F32", "F64", "float16", "bfloat16", "float32", "float64"}
 """Types that weights are saved in, as safetensors and torch call them."""
@@ -23,6 +29,12 @@ COUNTER = "num_batches_tracked"
 """The end of the names of tensors that batch normalization counts in."""
 INDICES = (COUNTER, "index", "idx", "idxs", "ids", "mask")
 """Ends of the names of tensors that may hold whole numbers."""
+SPARE = 1 << 26
+"""Values that a network may hold beyond its weights file: masks and resampled positions."""
+_ALLOCATIONS = {
+    torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.rand,
+    torch.randn, torch.zeros,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,3 +165,73 @@ def _tensor_types(content: Any) -> dict[str, str]:
         else:
             found |= _tensor_types(value)
     return found
+
+
+def create_network(
+    name: str,
+    classes: int | None,
+    model_args: Mapping[str, Any],
+    *,
+    weights: Path | None = None,
+    overlay: Mapping[str, Any] = {},
+    load: bool = True,
+) -> Any:
+    """Build a network of timm; the only call of its factory for what a file describes.
+
+    K classes are those of its classifier; 0 for none, None for what timm and the overlay state.
+    `model_args` are further arguments of the factory, `overlay` entries of timm's `pretrained_cfg`
+    that differ for these weights. It may not hold many more values than the weights, if any; timm
+    loads them unless the caller does (`load`).
+
+    Raises:
+        ValueError: timm has no such network, an argument is not allowed, or the network is larger
+            than its weights.
+        Exception: of any kind, from timm.
+    """
+    network_name(name, "architecture")
+    args = check_model_args(dict(model_args), "model_args")
+    entries = check_overlay(dict(overlay), "overlay")
+    if not timm.is_model(name):  # timm would read other names as addresses
+        raise ValueError(f"timm has no network called {name!r}")
+    if args.pop("num_classes", classes) != classes:
+        raise ValueError("model_args.num_classes: differs from the file's")
+    if weights is None:
+        return timm.create_model(name, pretrained=False, num_classes=classes, **args)
+    # exactly this file, whatever else lies beside it or is named in timm's registry
+    file: dict[str, Any] = {"source": "", "url": "", "state_dict": None, "file": str(weights)}
+    stated = {} if classes is None else {"num_classes": classes}
+    entries = {"custom_load": False, **stated, **entries, **file}
+    with _Construction(weights.stat().st_size + SPARE):
+        return timm.create_model(
+            name, pretrained=load, num_classes=classes, pretrained_cfg_overlay=entries, **args
+        )
+
+
+class _Construction(TorchFunctionMode):
+    """Skip the drawing of initial weights, which takes longer than reading the file; count values.
+
+    More than `most` values in all are a ValueError.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or (
+            getattr(func, "__module__", "") == "torch.nn.init"
+        ):
+            return args[0] if args else given["tensor"]
+        made = func(*args, **given)
+        if func in _ALLOCATIONS:
+            self.left -= made.numel()
+            if self.left < 0:
+                raise ValueError("the network is far larger than its weights file")
+        return made

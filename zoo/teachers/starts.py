@@ -35,24 +35,13 @@ IMAGENET = Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bic
 
 @dataclass(frozen=True)
 class Start:
-    """The initial weights of a student.
+    """The initial weights of a student, and where they come from in plain words.
 
-    Attributes:
-        origin: where they come from, in plain words.
-        card: what is known of them; of random weights the network and the preprocessing.
-
-    Example:
-        >>> start = find_start("auto", "mobilenetv3_small_100")
-        >>> start.origin, start.sha256[:12], start.preprocessing.size
+    The card of random ones has the network and the preprocessing.
     """
 
     origin: str
     card: TeacherCard
-
-    @property
-    def arch(self) -> str:
-        """Name of the network in timm."""
-        return self.card.network
 
     @property
     def is_random(self) -> bool:
@@ -89,11 +78,7 @@ class Start:
         return {"origin": self.origin, **entries, "preprocessing": look}
 
     def fetch(self, progress: ProgressBars = no_progress) -> Start:
-        """The same on this machine: weights of the Hub are downloaded and pinned, once.
-
-        Raises:
-            HubError: they cannot be downloaded.
-        """
+        """The same on this machine: weights of the Hub are downloaded and pinned, or a HubError."""
         if self.card.folder or self.is_random:
             return self
         from zoo.hub.client import fetch
@@ -127,10 +112,6 @@ def find_start(name: str, arch: str) -> Start:
 
     Raises:
         StudentError: there are none.
-
-    Example:
-        >>> find_start("builtin", "tf_efficientnet_lite0").preprocessing.size
-        224
     """
     if name == "random":
         return _random_start(arch)
@@ -155,9 +136,7 @@ def find_start(name: str, arch: str) -> Start:
 def hub_start(arch: str) -> Start | None:
     """The default weights of timm for a network, which `zoo pull --start` downloads and pins.
 
-    Returns:
-        Without a folder before they were downloaded; None where timm has none, or none for square
-        images.
+    They have no folder before that; None where timm has none, or none for square images.
     """
     import timm
 
@@ -195,13 +174,12 @@ def local_starts() -> dict[str, tuple[str, ...]]:
 def default_arch(start: str) -> str:
     """The student when none is named: of a folder's network, or else what begins strong and small.
 
-    Args:
-        start: as `find_start` takes it. Of `auto` and `builtin` efficientnet_lite0 if the extra
-            `imagenet` is installed, as initial weights of ImageNet count more than the network;
-            not so of `auto` where those of mobilenetv3 were pulled from the Hub. Else mobilenetv3.
+    Of `auto` and `builtin` that is efficientnet_lite0 if the extra `imagenet` is installed, as
+    initial weights of ImageNet count more than the network; not so of `auto` where those of
+    mobilenetv3 were pulled from the Hub. Else it is mobilenetv3.
     """
     if start not in KINDS:
-        return _folder_start(Path(start)).arch
+        return _folder_start(Path(start)).card.network
     starts = local_starts()
     large, lite = ALIASES["mobilenetv3"], ALIASES["efficientnet_lite0"]
     strong = start in ("auto", "builtin") and "builtin" in starts.get(lite, ())

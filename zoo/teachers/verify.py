@@ -66,11 +66,7 @@ def verify(card: TeacherCard) -> Verification:
 
 
 def measure(card: TeacherCard) -> TeacherCard:
-    """The card with the number of parameters and the golden outputs of its files.
-
-    Raises:
-        TeacherBroken: they cannot be loaded.
-    """
+    """The card with the parameters and golden outputs of its files; TeacherBroken if they fail."""
     teacher = load_teacher(card)
     outputs = embed_images(teacher)
     return replace(
@@ -83,10 +79,6 @@ def measure(card: TeacherCard) -> TeacherCard:
 
 def _rounded(rows: NDArray[np.float32]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(f"{value:.4g}") for value in row) for row in rows.tolist())
-
-
-def _lacks_golden(card: TeacherCard) -> bool:
-    return not card.golden or bool(card.classes and not card.golden_logits)
 
 
 def _check_layout(card: TeacherCard) -> None:
@@ -114,11 +106,7 @@ def draw_images(size: int) -> NDArray[np.uint8]:
 
 
 def embed_images(teacher: Teacher) -> Features:
-    """A teacher's outputs for the two synthetic images, in float32 on any device.
-
-    Raises:
-        TeacherBroken: the network does not take such images, or its outputs are not finite.
-    """
+    """A teacher's outputs for the two synthetic images, in float32 on any device; see `embed`."""
     return embed(teacher, draw_images(teacher.card.input.size), mixed=False)
 
 
@@ -139,7 +127,8 @@ def verify_all(cards: Sequence[TeacherCard], progress: Progress) -> list[Verific
     verdicts: list[Verification] = []
     for done, card in enumerate(cards, start=1):
         verdict = verify(card)
-        if card.repo and card.folder and not verdict.problem and _lacks_golden(card):
+        lacking = not card.golden or (card.classes and not card.golden_logits)
+        if card.repo and card.folder and lacking and not verdict.problem:
             noted = "golden outputs saved"
             try:
                 measure(card).save(card.folder)
