@@ -192,6 +192,8 @@ BatchSize = Annotated[
         help="Labeled images in an update; twice as many for the losses without labels.",
     ),
 ]
+RANKING_FILE = Path("ranking.json")
+"""Where `zoo rank` writes and `zoo distill` reads if nothing else is said."""
 RankingFile = Annotated[
     Path | None,
     typer.Option(

@@ -225,7 +225,11 @@ def plan_training(
     if again and len(methods) * len(parts) > 1 and jobs.train_at(SMALLEST):
         # many students at their own size take a minute to measure: refuse before what never fits
         jobs.times(seeds[-1]).choose(SMALLEST, deadline, others)
-    jobs.seconds(how.size)  # measured now: the time spent includes it
+    if not jobs.train_at(how.size):  # measured now: the time spent includes it
+        raise StudentError(
+            f"An update of {how.arch} at {how.size} px could not be measured: leave out --budget "
+            "and --dry-run, or choose another --arch or --image-size."
+        )
     begun = Step("read and measure", len(images), "images", deadline.spent)
     if again:
         chosen = _choose_seeds(jobs, seeds, how, deadline, others, teachers.perhaps)
@@ -295,7 +299,9 @@ def measure_student(
     generator = torch.Generator().manual_seed(0)
     shape = (IMAGES, 3, image_size, image_size)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    labels = torch.where(torch.arange(IMAGES) % 2 == 0, torch.arange(IMAGES) % classes, -1)
+    rows = torch.arange(IMAGES)
+    # half are labeled; the last class is among them, whatever the number of classes
+    labels = torch.where(rows % 2 == 0, (classes - 1 - rows // 2) % classes, -1)
     stamps: list[float] = []
     began = timing.clock()
 

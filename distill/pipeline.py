@@ -15,7 +15,7 @@ from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, pr
 from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, load_images, source_of
+from zoo.images.source import ImageSource, check_output, describe_overlap, load_images, source_of
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice, Step
 from zoo.teachers.starts import find_start
@@ -143,8 +143,8 @@ class DistillationJob:
         self.check()
         messages = [*self.messages]
         runtime, how = self.runtime.collect(messages), self.how.resolve(self.images, self.runtime)
-        if overlap := describe_overlap(self.images, self.test):
-            runtime.warn(overlap)
+        if self.test and (overlap := count_overlap(self.images, self.test)):
+            runtime.warn(describe_overlap(overlap, len(self.test)))
         find_start(how.start, how.arch).fetch(runtime.progress)
         with (
             runtime.join() as joined,
@@ -257,6 +257,7 @@ class DistillationJob:
             seconds=trained.seconds,
             student=str(self.save),
             evaluation=result,
+            overlap=count_overlap(images, self.test),
             notes=tuple(dict.fromkeys(messages)),
             digest=images.digest,
             command=self.command,
@@ -339,7 +340,8 @@ def load_test(test: str | Path | Images | None, images: Images, runtime: Runtime
     if test is None:
         return None
     if not isinstance(test, Images):
-        test = ImageSource(Path(test)).read(runtime, need_labels=False)
+        about_test = replace(runtime, warn=lambda message: runtime.warn(f"Test images: {message}"))
+        test = ImageSource(Path(test)).read(about_test, need_labels=False)
     if not test.labeled:
         raise ImagesError(f"{test.root} has no labeled image to test on: add class sub-folders.")
     if unknown := sorted(set(test.classes) - set(images.classes)):
@@ -350,15 +352,9 @@ def load_test(test: str | Path | Images | None, images: Images, runtime: Runtime
     return test.subset(np.flatnonzero(test.labels >= 0))
 
 
-def describe_overlap(images: Images, test: Images | None) -> str:
-    """A warning if labeled training images are tested on; else empty."""
+def count_overlap(images: Images, test: Images | None) -> int:
+    """How many of the test images are labeled training images too."""
     if test is None:
-        return ""
+        return 0
     known = {d for d, label in zip(images.digests, images.labels, strict=True) if label >= 0}
-    twice = sum(digest in known for digest in test.digests)
-    if not twice:
-        return ""
-    return (
-        f"{twice} of {len(test)} test images are labeled training images too, so the accuracy is "
-        "too high: test on other images."
-    )
+    return sum(digest in known for digest in test.digests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,11 +66,13 @@ def check(
     from selection import check_images
 
     with terminal.runtime(device, seed) as runtime:
-        images = source.read(runtime, need_labels=False)
+        notes: list[str] = []
+        images = source.read(runtime.collect(notes), need_labels=False)
         found = check_images(
             images, test=test, zoo=zoo, ranking=saved_ranking(images, zoo), suggest=suggest,
             runtime=runtime,
         )  # fmt: skip
+        found = replace(found, notes=tuple(dict.fromkeys([*notes, *found.notes])))
         document = found.to_json()
         page = check_page(document, command=options.command_line())
     if not is_first_process():

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from zoo.images.folder import Images
     from zoo.images.source import ImageSource
 
-RANKING_FILE = Path("ranking.json")
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -97,7 +96,7 @@ def distill(
     )
     source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
     if target is None:
-        source = source_of_ranking(Ranking.load(ranking or RANKING_FILE))
+        source = source_of_ranking(Ranking.load(ranking or options.RANKING_FILE))
     messages: list[str] = []
     with terminal.runtime(device, seed) as runtime:
         collecting = runtime.collect(messages)
@@ -182,7 +181,7 @@ def saved_ranking(images: Images, zoo: str | None, file: Path | None = None) -> 
     """
     from selection import Ranking
 
-    path = file or RANKING_FILE
+    path = file or options.RANKING_FILE
     if file is None and not path.exists():
         return None
     saved = Ranking.load(path)

@@ -38,7 +38,7 @@ def rank(
     labels_per_class: options.LabelsPerClass = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
-    save: Annotated[Path, typer.Option(help="File for the ranking.")] = Path("ranking.json"),
+    save: Annotated[Path, typer.Option(help="File for the ranking.")] = options.RANKING_FILE,
     report: Annotated[
         Path | None, typer.Option(help="Also write it as a page, FILE.html.", metavar="FILE")
     ] = None,
@@ -95,7 +95,8 @@ def rank(
         terminal.print_json(ranking.to_json())
         return
     tables.ranking_table(ranking)
-    terminal.say(f"Saved as {save}: edit its shares if you like, then run `zoo distill`.")
+    then = "zoo distill" if save == options.RANKING_FILE else f"zoo distill --ranking {save}"
+    terminal.say(f"Saved as {save}: edit its shares if you like, then run `{then}`.")
 
 
 def _save_page(ranking: Ranking, path: Path, warnings: list[str]) -> None:

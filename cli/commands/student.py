@@ -214,7 +214,8 @@ def export(
         raise typer.BadParameter("--with-resize goes with --format onnx")
     from distill.export.export import export_student
     from distill.export.formats import check_format
-    from zoo.images.source import check_output
+    from zoo.images.folder import count_trained_on
+    from zoo.images.source import check_output, describe_overlap
 
     suffix = check_format(name, int8=int8).suffix
     path = out or student / f"model{'.int8' if int8 else ''}{suffix}"
@@ -223,6 +224,8 @@ def export(
         check_output(path, places, "--out")
     with terminal.runtime() as runtime:
         images, held_out = read_folder(target, runtime), read_folder(test, runtime)
+        if (tested := held_out or images) and (seen := count_trained_on(tested, student)):
+            runtime.warn(describe_overlap(seen, tested.labeled))
         exported = export_student(
             student,
             path,

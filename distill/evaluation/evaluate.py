@@ -16,8 +16,8 @@ from distill.student import load_network
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
 from zoo.images.decoding import decode_images
-from zoo.images.folder import Images, read_images
-from zoo.images.source import ImageSource, join_few
+from zoo.images.folder import Images, count_trained_on, read_images
+from zoo.images.source import ImageSource, describe_overlap, join_few
 from zoo.system.devices import autocast, choose_device, to_device
 from zoo.system.runtime import Progress, Runtime
 from zoo.teachers.card import Preprocessing
@@ -138,6 +138,8 @@ def evaluate_student(
     if ignore_unknown:
         images = keep_classes(images, classes, runtime)
     _refuse_unknown(images, classes, " Leave its images out with --ignore-unknown.")
+    if seen := count_trained_on(images, Path(student)):
+        runtime.warn(describe_overlap(seen, images.labeled))
     progress = runtime.progress("testing")
     return evaluate(network, images, classes, form, device=runtime.device, progress=progress)
 

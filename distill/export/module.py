@@ -27,8 +27,8 @@ from zoo.teachers.config import read_layout
 INPUT, OUTPUT = "pixels", "probabilities"
 CALIBRATION = 128
 """Maximum number of images for the calibration of int8."""
-EXTREME = 4.0
-"""An image is left out of it if its largest logit is so many times the median one."""
+EXTREME = 8.0
+"""An image is left out of it where an activation is so many times that of the median image."""
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """A network in a runtime: pixels [B, 3, S, S] to class probabilities [B, C]."""
@@ -58,13 +58,9 @@ class ExportModule(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """RGB pixels [B, 3, S, S] in 0..255 to probabilities [B, C]."""
-        return self.logits(pixels).softmax(dim=1)
-
-    def logits(self, pixels: Tensor) -> Tensor:
-        """The same before softmax."""
         planes = pixels.permute(0, 3, 1, 2) if self.channels_last else pixels
         ordered = planes.flip(1) if self.swap else planes
-        return self.network(ordered.float() * self.scale + self.shift)
+        return self.network(ordered.float() * self.scale + self.shift).softmax(dim=1)
 
 
 def prepare(
@@ -134,11 +130,30 @@ class Calibration:
         """
         rows = np.linspace(0, len(self.pixels) - 1, CALIBRATION).round().astype(np.int64)
         images = [self.pixels[[row]] for row in np.unique(rows)]
-        network = prepare(self.network, self.preprocessing)
+        peaks = measure_peaks(prepare(self.network, self.preprocessing), images)
+        usual = (peaks <= EXTREME * np.median(peaks, axis=0).clip(1e-3)).all(axis=1)
+        return [image for image, kept in zip(images, usual, strict=True) if kept]
+
+
+def measure_peaks(network: nn.Module, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """Largest absolute output of each module without parts, for each of N images, [N, modules]."""
+    found: list[list[float]] = []
+
+    def keep(_module: nn.Module, _given: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            found[-1].append(float(output.abs().max()))
+
+    leaves = [module for module in network.modules() if not [*module.children()]]
+    hooks = [leaf.register_forward_hook(keep) for leaf in leaves]
+    try:
         with torch.inference_mode():
-            largest = [float(network.logits(torch.from_numpy(each)).abs().max()) for each in images]
-        limit = EXTREME * np.median(largest)
-        return [each for each, peak in zip(images, largest, strict=True) if peak <= limit]
+            for image in images:
+                found.append([])
+                network(torch.from_numpy(image))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return np.array(found)
 
 
 def one_by_one(run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Predictor:

@@ -75,10 +75,13 @@ def check_page(check: Mapping[str, Any], *, command: str) -> str:
 def _verdict(check: Mapping[str, Any]) -> str:
     """What there is to do, in a sentence."""
     work = {
-        "label{s} to correct": len(check["label_errors"]),
+        "label{s} to verify": len(check["label_errors"]),
         "picture{s} with contradicting labels": sum(c["contradicts"] for c in check["copies"]),
         "test image{s} to remove": len({leak["test"] for leak in check["leaks"] or ()}),
+        "picture{s} more than once": sum(not c["contradicts"] for c in check["copies"]),
         "unusual image{s}": len(check["outliers"]),
+        "small image{s}": len(check["small"]),
+        "unreadable file{s}": len(check["unreadable"]),
     }
     parts = [f"{n} {what.format(s='s' * (n > 1))}" for what, n in work.items() if n]
     return f"To look at: {', '.join(parts)}." if parts else "Nothing wrong was found."

@@ -13,6 +13,7 @@ from typing import Any
 from distill.report.report import Report
 from distill.report.student_page import soft_label_summary
 from zoo.errors import TeacherBroken
+from zoo.images.source import describe_overlap
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import BUILTIN
 from zoo.teachers.licenses import PERMISSIVE, UNKNOWN, Claim, card_claims, strictness
@@ -33,8 +34,9 @@ def model_card(report: Report, cards: Sequence[TeacherCard]) -> str:
             f"Accuracy on {result.images} held-out images: {result.accuracy:.1%} "
             f"(95 % interval {result.low:.1%} to {result.high:.1%}); balanced accuracy "
             f"{result.balanced_accuracy:.1%}; always the most frequent class "
-            f"{result.majority_class_accuracy:.1%}."
-        )
+            f"{result.majority_class_accuracy:.1%}. "
+            f"{describe_overlap(report.overlap, result.images)}"
+        ).strip()
     lines = [
         f"# {report.arch} for {escape_markdown(', '.join(report.classes))}",
         "",

@@ -36,6 +36,7 @@ class Report:
         seconds: wall time of the updates.
         student: the folder of the saved student.
         evaluation: on held-out images; None without any.
+        overlap: how many of the held-out images are labeled training images too.
         notes: warnings.
         digest: SHA-256 of the images and labels.
         command: the command line; empty if there was none.
@@ -67,6 +68,7 @@ class Report:
     command: str = ""
     soft_label_accuracy: float | None = None
     temperature: float | None = None
+    overlap: int = 0
 
     def summary(self) -> dict[str, Any]:
         """The run as `zoo distill --json` shows it."""

@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from selection.check.copies import Kind
 from selection.check.labels import AlikeClasses
 
 FORMAT = 1
+RATED = 50
+"""Labels from which on their error rate is told."""
 SKEW = 5
 """Largest class against the smallest from which on the labels count as skewed."""
 
 
 @dataclass(frozen=True)
 class DoubtedLabel:
-    """A label that is probably wrong.
+    """A label, and how likely it is wrong.
 
     Attributes:
         path: of the image.
@@ -107,7 +109,7 @@ class DataCheck:
         small: paths of small images, and their shorter sides in pixels.
         unreadable: paths of files that cannot be read, and why.
         suggestions: images to label next, the most useful first.
-        labels: label of every labeled image by its path.
+        labels: every label, whether it is doubted or not, the least likely first.
         notes: other warnings, a sentence each.
 
     Example:
@@ -130,7 +132,7 @@ class DataCheck:
     small: tuple[tuple[str, int], ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=lambda: {})
+    labels: tuple[DoubtedLabel, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -157,10 +159,11 @@ class DataCheck:
         return {"format": FORMAT, **found, "sentences": self.sentences}
 
     def label_file(self) -> str:
-        """A CSV file that `--labels` takes: images to label, doubted labels, then the others.
+        """A CSV file that `--labels` takes: images to label, then all labels, the doubted first.
 
-        The columns are path and label, and for information suggestion, probability and reason.
-        Images to label have an empty label. Paths are relative to the target where they lie in it.
+        The columns are path and label, and for information the most likely (other) class, its
+        probability or that of a wrong label, and a reason. Images to label have an empty label.
+        Paths are relative to the target where they lie in it.
         """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -168,13 +171,10 @@ class DataCheck:
         for row in self.suggestions:
             guess = [row.guess, f"{row.probability:.3f}"] if row.guess else ["", ""]
             writer.writerow([self._inner(row.path), "", *guess, "label this"])
-        for row in self.label_errors:
-            doubt = [row.suggestion, f"{row.wrong:.3f}", "probably wrong"]
+        for place, row in enumerate(self.labels):
+            reason = "probably wrong" if place < len(self.label_errors) else ""
+            doubt = [row.suggestion, f"{row.wrong:.3f}", reason]
             writer.writerow([self._inner(row.path), row.label, *doubt])
-        doubted = {row.path for row in self.label_errors}
-        for path, label in self.labels.items():
-            if path not in doubted:
-                writer.writerow([self._inner(path), label, "", "", ""])
         return text.getvalue()
 
     def _inner(self, path: str) -> str:
@@ -207,16 +207,16 @@ class DataCheck:
         if not count:
             return "Label errors: none is probable."
         pairs = ", ".join(f"{a} that look like {b} ({n})" for a, b, n in self.confused[:3])
-        return (
-            f"Label errors: {count} probable, about {self.error_rate:.0%} of the labels are wrong; "
-            f"most often {pairs}."
-        )
+        rate = f", about {self.error_rate:.0%} of the labels are wrong"
+        known = self.labeled >= RATED and self.error_rate * self.labeled >= count / 2
+        return f"Label errors: {count} probable{rate if known else ''}; most often {pairs}."
 
     def _copies(self) -> str:
         if not self.copies:
             return "Copies: none."
         equal = [group for group in self.copies if group.kind != "near"]
-        parts = [f"{len(equal)} pictures occur several times"] if equal else []
+        occur = "picture occurs" if len(equal) == 1 else "pictures occur"
+        parts = [f"{len(equal)} {occur} several times"] if equal else []
         near = len(self.copies) - len(equal)
         parts += [f"{near} in nearly equal versions"] if near else []
         wrong = sum(group.contradicts for group in self.copies)

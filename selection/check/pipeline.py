@@ -98,6 +98,7 @@ def _collect(
     counts = np.bincount(labels, minlength=len(images.classes)).tolist()
     sides = np.array([min(image_size(path)) for path in images.paths], dtype=np.int64)
     copies, leaks = check.copies()
+    every_label = tuple(check.doubted_labels())
     unreadable = [*images.skipped, *(test.skipped if test else ())]
     right = doubts and doubts.probabilities.argmax(axis=1) == labels
     return DataCheck(
@@ -108,7 +109,7 @@ def _collect(
         teachers=dict(shares),
         accuracy=None if right is None else float(right.mean()),
         error_rate=doubts and doubts.rate,
-        label_errors=tuple(check.label_errors()),
+        label_errors=every_label[: int((~doubts.trusted).sum())] if doubts else (),
         copies=tuple(copies),
         leaks=None if leaks is None else tuple(leaks),
         outliers=tuple(map(check.path, find_outliers(check.distances).tolist())),
@@ -116,7 +117,7 @@ def _collect(
         small=tuple((check.path(row), int(sides[row])) for row in find_small(sides).tolist()),
         unreadable=tuple((str(entry.path), entry.reason) for entry in unreadable),
         suggestions=tuple(check.suggestions(suggest)) if suggest else (),
-        labels={check.path(row): check.name(row) for row in known.tolist()},
+        labels=every_label,
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -178,13 +179,13 @@ class _Check:
         """The path of an image."""
         return str(self.images.paths[row])
 
-    def label_errors(self) -> list[DoubtedLabel]:
-        """Labels that are probably wrong, the most likely first."""
+    def doubted_labels(self) -> list[DoubtedLabel]:
+        """All labels, the most likely wrong ones first."""
         doubts = self.doubts
         if doubts is None:
             return []
         found: list[DoubtedLabel] = []
-        for place in np.argsort(-doubts.wrong, kind="stable")[: int((~doubts.trusted).sum())]:
+        for place in np.argsort(-doubts.wrong, kind="stable"):
             row, others = int(self.known[place]), doubts.probabilities[place].copy()
             others[self.images.labels[row]] = -1.0
             guess = self.images.classes[int(others.argmax())]

@@ -11,7 +11,7 @@ import pytest
 from cli import terminal
 from distill import pipeline as pipeline_module
 from distill.training import checkpoint
-from tests.support.toys import paint_folder
+from tests.support.toys import COLORS, paint_folder
 from tests.support.worlds import saved, snapshot, weights
 from zoo.images.source import ImageSource
 from zoo.system.runtime import Runtime
@@ -87,6 +87,14 @@ def test_test_measures_the_student_on_held_out_images(transfer, test_imgs, comma
     )
     assert shown["low"] <= shown["accuracy"] <= shown["high"]
     assert saved()["evaluation"]["images"] == 9
+
+
+def test_what_is_unusual_about_test_images_is_said_of_them(transfer, test_imgs):
+    shutil.rmtree(test_imgs / "red")
+    paint_folder(test_imgs, per_class=1, classes=("red",))
+    told = [line for line in transfer("--test", test_imgs).err.splitlines() if "single" in line]
+    assert told == [f"Test images: 1 of {len(COLORS)} classes have a single labeled image (red): "
+                    "add more if you can."]  # fmt: skip
 
 
 def test_a_folder_that_cannot_test_is_one_line_before_any_work(transfer, tmp_path):
@@ -254,6 +262,8 @@ def test_the_report_tests_what_is_saved(transfer, command, test_imgs):
 def test_testing_on_images_that_teach_is_told_in_the_report(transfer, imgs):
     transfer("--test", imgs)
     assert any("12 of 12 test images are labeled training" in text for text in saved()["notes"])
+    card = (Path("student") / "README.md").read_text()
+    assert "12 of 12 test images are labeled training images too" in card
 
 
 @pytest.mark.parametrize("option", ["--test", "--unlabeled"])

@@ -86,6 +86,14 @@ def test_save_says_where(rank, tmp_path):
     assert not list((tmp_path / "here").iterdir())
 
 
+def test_what_to_run_next_names_a_ranking_that_lies_elsewhere(rank, tmp_path):
+    assert "then run `zoo distill`." in rank().out
+    elsewhere = tmp_path / "here" / "mine.json"
+    assert f"`zoo distill --ranking {elsewhere}`" in rank("--save", elsewhere).out.replace(
+        "\n", " "
+    )
+
+
 def test_a_ranking_that_cannot_be_saved_is_one_line(rank, tmp_path):
     assert "nowhere" in rank("--save", tmp_path / "nowhere" / "r.json").mistake
 

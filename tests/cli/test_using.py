@@ -62,6 +62,14 @@ def test_eval_shows_people_every_class_and_the_accuracy(command, student, test_i
     assert "on 9 images (95 % interval" in ran.out
 
 
+@pytest.mark.parametrize("words", [["eval"], ["export", "--overwrite"]], ids=" ".join)
+def test_who_tests_on_images_that_taught_the_student_is_told(command, transfer, imgs, words):
+    transfer()
+    ran = command(words[0], "student", "--target", imgs, *words[1:])
+    assert ran.code == 0
+    assert "12 of 12 test images are labeled training images too, so the accuracy" in ran.err
+
+
 def test_eval_takes_labels_from_a_file(command, student, test_imgs, tmp_path):
     lines = ["path,label", "red/0.png,blue", "red/1.png,red", "blue/0.png,blue"]
     (tmp_path / "labels.csv").write_text("\n".join(lines))

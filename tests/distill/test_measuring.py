@@ -61,6 +61,13 @@ def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypa
         assert targets.probabilities.shape[1] == 3
 
 
+@pytest.mark.parametrize("method", ["transfer", "fixmatch"])
+@pytest.mark.parametrize("classes", [2, 3, 6, 100])
+def test_students_of_any_number_of_classes_are_measured(clock, method, classes):
+    how = Distillation(arch="test_resnet").by(method)
+    assert measure_student(how, classes, None, 32, 3.0, CPU).update == 1
+
+
 def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("Input height (32) doesn't match model (224).")

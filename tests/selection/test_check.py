@@ -1,5 +1,6 @@
 """The checks of images: planted faults are found, and by literal oracles."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,21 +173,28 @@ def test_a_copy_of_a_chosen_image_is_not_chosen_next():
 
 
 def make_check(target):
-    paths = {str(target / "red" / f"{n}.png"): "red" for n in range(2)}
+    wrong, *right = (
+        DoubtedLabel(str(target / path), *rest)
+        for path, *rest in [
+            ("red/1.png", "red", "blue, sky", 0.8),
+            ("red/0.png", "red", "blue, sky", 0.3),
+            ("blue/0.png", "blue, sky", "red", 0.1),
+        ]
+    )
     return DataCheck(
         target=str(target),
         images=9,
-        labeled=7,
+        labeled=70,
         counts={"red": 6, "blue, sky": 1},
         teachers={"ant": 1.0},
         accuracy=0.9,
         error_rate=0.1,
-        label_errors=(DoubtedLabel(str(target / "red" / "1.png"), "red", "blue, sky", 0.8),),
+        label_errors=(wrong,),
         copies=(Copies(("a", "b"), ("red", "blue, sky"), "near"),),
         leaks=(Leak("t", "a", "bytes", ("red", "red")), Leak("t", "b", "near", ("red", "red"))),
         outliers=("o",),
         suggestions=(Suggestion(str(target / "loose0.png"), "red", 0.41),),
-        labels={**paths, str(target / "blue" / "0.png"): "blue, sky"},
+        labels=(wrong, *right),
     )
 
 
@@ -196,6 +204,7 @@ def test_the_label_file_can_be_filled_in_and_read(imgs, tmp_path):
     assert lines[0] == "path,label,suggestion,probability,reason"
     assert lines[1] == "loose0.png,,red,0.410,label this"
     assert lines[2] == 'red/1.png,red,"blue, sky",0.800,probably wrong'
+    assert lines[3] == 'red/0.png,red,"blue, sky",0.300,'
     (tmp_path / "empty.csv").write_text(text)
     images = read_images(imgs, labels=tmp_path / "empty.csv")
     assert (images.classes, images.labeled) == (("blue, sky", "red"), 3)
@@ -206,7 +215,7 @@ def test_the_label_file_can_be_filled_in_and_read(imgs, tmp_path):
 
 def test_the_findings_are_told_in_sentences():
     assert make_check(Path("imgs")).sentences == [
-        "7 labeled of 9 images, 2 classes; a probe on 1 teacher predicts 90.0% of the labels that "
+        "70 labeled of 9 images, 2 classes; a probe on 1 teacher predicts 90.0% of the labels that "
         "it did not see.",
         "Label errors: 1 probable, about 10% of the labels are wrong; most often red that look "
         "like blue, sky (1).",
@@ -215,3 +224,9 @@ def test_the_findings_are_told_in_sentences():
         "Images: 1 unlike all others.",
         "Skew: red has 6 labels, blue, sky 1.",
     ]
+
+
+@pytest.mark.parametrize("changes", [{"labeled": 20}, {"error_rate": 0.002}])
+def test_a_rate_of_few_labels_or_one_that_contradicts_the_findings_is_not_told(changes):
+    told = replace(make_check(Path("imgs")), **changes).sentences[1]
+    assert told == "Label errors: 1 probable; most often red that look like blue, sky (1)."

@@ -92,6 +92,7 @@ def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch)
         ("path,label\n\n\n,cat\n", "Line 4 of .* lacks"),
         ("path,label\nnone.png,cat\n", "Line 2 of .* names .*none.png, which is not an image in"),
         ("path,label\n../labels.csv,cat\n", "which is not an image in"),
+        ("path,label\na.png,cat\nb.png,cat\n", r"Line 2 .*a.png.* \(2 lines name none\)"),
         ("path,label\nloose0.png,cat\n./loose0.png,dog\n", "Line 3 of .* second label"),
         ("path,label\nloose0.png,\nloose0.png,dog\n", "second label"),
     ],
@@ -183,6 +184,17 @@ def test_a_folder_of_splits_is_not_taken_for_classes_without_a_word(tmp_path):
         paint_folder(tmp_path / "imgs" / split, per_class=3, seed=len(split))
     (oddity,) = check_dataset(read_images(tmp_path / "imgs"))
     assert oddity.endswith(f"--target {tmp_path / 'imgs' / 'Train'}.")
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "Unsorted"])
+def test_a_folder_of_images_without_labels_is_not_taken_for_a_class_without_a_word(imgs, name):
+    paint_folder(imgs / name, per_class=0, loose=4, seed=5)
+    (oddity,) = check_dataset(read_images(imgs))
+    assert oddity.startswith(f"The folder '{name}' counts as a class")
+    assert f"--unlabeled {imgs / name}" in oddity
+    images = read_images(imgs, unlabeled=imgs / name)
+    assert name not in images.classes
+    assert check_dataset(images) == []
 
 
 def test_of_usual_images_nothing_is_odd(imgs):

@@ -255,9 +255,11 @@ def read_images(
         found = [(path, matched.get(path, (None, 0))[0]) for path in every]
     if named:
         path, (_, line) = next(iter(named.items()))
+        more = f" ({len(named)} lines name none)" if len(named) > 1 else ""
         raise ImagesError(
-            f"Line {line} of {labels} names {path}, which is not an image in {target}: "
-            "correct the path or remove the line."
+            f"Line {line} of {labels} names {path}, which is not an image in {target}{more}: "
+            "correct the paths, which are relative to the target, or remove the lines; images of "
+            "another folder need --unlabeled."
         )
     images = _read(found, target, progress)
     if not len(images):
@@ -269,7 +271,12 @@ def read_images(
     if broken := [name for name in images.classes if re.search("[\ud800-\udfff]", name)]:
         raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
     if not labels:
-        lost = [name for name in below.folders if same_text(name) not in images.classes]
+        lost = [
+            name
+            for name in below.folders
+            if same_text(name) not in images.classes
+            and not (apart and apart.is_relative_to(target / name))
+        ]
         notes += [
             f"The class {name!r} has no image: the student will not know it." for name in lost
         ]

@@ -15,8 +15,11 @@ from zoo.images.folder import Images, read_images
 from zoo.images.labels import near_equal
 from zoo.system.runtime import Runtime
 
-SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
+SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation",
+                    "holdout", "hold_out", "held_out"})  # fmt: skip
 """Usual folder names of splits, which hold folders of classes."""
+UNSORTED = frozenset({"unlabeled", "unlabelled", "unsorted", "unannotated", "untagged", "no_label"})
+"""Usual folder names of images without labels."""
 SKEW = 5
 """Largest class against the smallest, in labeled images, from which on there is a note."""
 
@@ -149,6 +152,12 @@ def check_dataset(images: Images) -> list[str]:
             f"The classes are called {join_few(images.classes)}: if these are splits, name one of "
             f"them with --target {images.root / train}."
         )
+    for name in images.classes:
+        if name.lower() in UNSORTED:
+            found.append(
+                f"The folder {name!r} counts as a class: if its images have no labels, add "
+                f"--unlabeled {images.root / name}."
+            )
     if len(counts) and counts.max() >= SKEW * max(1, counts.min()):
         most, least = (images.classes[int(index)] for index in (counts.argmax(), counts.argmin()))
         found.append(
@@ -157,6 +166,16 @@ def check_dataset(images: Images) -> list[str]:
             "small classes."
         )
     return found
+
+
+def describe_overlap(seen: int, tested: int) -> str:
+    """A warning that so many of the tested images were trained on; empty for none."""
+    if not seen:
+        return ""
+    return (
+        f"{seen} of {tested} test images are labeled training images too, so the accuracy is "
+        "too high: test on other images."
+    )
 
 
 def join_few(names: Sequence[str]) -> str:
