@@ -138,18 +138,19 @@ def predict(
 
 
 def text_row(row: Prediction, top: int | None) -> list[str]:
-    """Path, class and probability; with `top` further classes and probabilities."""
+    """Path, class and probability; with `top` further ones, also where the class is unknown."""
     if row.error:
         return [row.path, "unreadable", row.error]
     pairs = [*row.probabilities.items()][: top or 1]
+    likely = [word for name, part in pairs for word in (name, f"{part:.3f}")]
     if row.unknown:
-        return [row.path, "unknown", f"{row.probability:.3f}"]
-    return [row.path, *(word for name, part in pairs for word in (name, f"{part:.3f}"))]
+        return [row.path, "unknown", f"distance {row.distance:.2f}", *(likely if top else [])]
+    return [row.path, *likely]
 
 
 def csv_rows(found: Predictions, top: int | None, *, unknown: bool) -> Iterator[list[str]]:
     """A header and a row for each image: probabilities of all classes, or the `top` classes."""
-    head = ["path", "label", "probability", *(["unknown"] if unknown else [])]
+    head = ["path", "label", "probability", *(["unknown", "distance"] if unknown else [])]
     places = range(1, min(top, len(found.classes))) if top else ()
     further = [f"p({name})" for name in found.classes]
     if top:
@@ -160,7 +161,7 @@ def csv_rows(found: Predictions, top: int | None, *, unknown: bool) -> Iterator[
             yield [row.path, *[""] * (len(head) - 1 + len(further)), row.error]
             continue
         cells = [row.path, row.label, f"{row.probability:.6f}"]
-        cells += [str(row.unknown).lower()] if unknown else []
+        cells += [str(row.unknown).lower(), f"{row.distance:.3f}"] if unknown else []
         parts = {name: f"{part:.6f}" for name, part in row.probabilities.items()}
         if top:
             pairs = [*parts.items()]

@@ -33,7 +33,8 @@ class Prediction:
     Attributes:
         path: of the image.
         probabilities: of each class by its name, the most likely first; empty if it is unreadable.
-        unknown: whether the image is unlike all classes; None where that was not looked at.
+        distance: to the nearest training images, over the largest that is accepted; None where it
+            was not looked at.
         error: why the image cannot be read; empty if it can.
 
     Example:
@@ -43,7 +44,7 @@ class Prediction:
 
     path: str
     probabilities: Mapping[str, float] = field(default_factory=lambda: {})
-    unknown: bool | None = None
+    distance: float | None = None
     error: str = ""
 
     @property
@@ -56,12 +57,18 @@ class Prediction:
         """Of the most likely class; 0 for an unreadable image."""
         return next(iter(self.probabilities.values()), 0.0)
 
+    @property
+    def unknown(self) -> bool:
+        """Whether the image is unlike all that the student was trained on, if that is known."""
+        return self.distance is not None and self.distance > 1
+
     def to_json(self, top: int | None = None) -> dict[str, Any]:
         """A row of `zoo predict --json`: all probabilities, or the `top` largest."""
         if self.error:
             return {"path": self.path, "error": self.error}
         likely = dict([*self.probabilities.items()][:top])
-        unknown = {} if self.unknown is None else {"unknown": self.unknown}
+        far = self.distance is not None
+        unknown = {"unknown": self.unknown, "distance": self.distance} if far else {}
         best = {"label": self.label, "probability": self.probability}
         return {"path": self.path, **best, **unknown, "probabilities": likely}
 
@@ -177,9 +184,9 @@ def _stream(
         part = files[start : start + CHUNK]
         pixels, errors = decode_readable(part, form)
         embeddings, probabilities = embed_and_classify(network, pixels, form, device)
-        strange = rejection.reject(embeddings).tolist() if rejection else [None] * len(part)
-        for path, error, row, unknown in zip(part, errors, probabilities, strange, strict=True):
+        far = rejection.distances(embeddings).tolist() if rejection else [None] * len(part)
+        for path, error, row, distance in zip(part, errors, probabilities, far, strict=True):
             order: list[int] = [] if error else np.argsort(-row, kind="stable").tolist()
             likely = {classes[index]: float(row[index]) for index in order}
-            yield Prediction(str(path), likely, None if error else unknown, error)
+            yield Prediction(str(path), likely, None if error else distance, error)
         progress(min(start + CHUNK, len(files)), len(files))

@@ -25,6 +25,9 @@ MOST = 500
 KEPT = 0.95
 """Images of the known classes that are to be accepted."""
 
+LEAST = 1e-6
+"""Threshold of training images that are all the same."""
+
 Floats = NDArray[np.float32]
 
 
@@ -46,14 +49,14 @@ class Rejection:
     threshold: float
 
     def distances(self, embeddings: NDArray[np.floating]) -> Floats:
-        """Distances [N], 0..2, of images [N, D]; features of another width are a StudentError."""
+        """Distances [N] of images [N, D], in thresholds: above 1 an image is unknown.
+
+        Raises:
+            StudentError: features of another width.
+        """
         if self.bank.shape[1:] != embeddings.shape[1:]:
             raise StudentError(f"{REJECTION_FILE} belongs to another student: train it again.")
-        return _far(scale_rows(embeddings) @ self.bank.T)
-
-    def reject(self, embeddings: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Which images are unlike the training images, [N], by the student's features [N, D]."""
-        return self.distances(embeddings) > self.threshold
+        return _far(scale_rows(embeddings) @ self.bank.T) / max(self.threshold, LEAST)
 
     def save(self, folder: Path, weights: str) -> None:
         """Write the file beside weights of this SHA-256; an OSError if that fails."""

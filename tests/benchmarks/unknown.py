@@ -65,7 +65,7 @@ def measure(folder, others, options, seed):
 
     inside, outside = (far(keep(test, names).paths) for names in (known, held))
     strange = far(foreign)
-    rejected = [(part > rejection.threshold).mean() for part in (inside, outside, strange)]
+    rejected = [(part > 1).mean() for part in (inside, outside, strange)]
     return [area(inside, outside), area(inside, strange), *rejected]
 
 

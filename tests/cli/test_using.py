@@ -200,8 +200,15 @@ def test_a_distilled_student_tells_unknown_images(command, transfer, imgs, tmp_p
     assert [row["unknown"] for row in rows] == [False] * 4 + [True] * 4
     lines = command("predict", "student", foreign, "--unknown").out.splitlines()
     assert [line.split("\t")[1] for line in lines] == ["unknown"] * 4
+    assert [line.split("\t")[2] for line in lines] == [
+        f"distance {row['distance']:.2f}" for row in rows[4:]
+    ]
+    assert all((row["distance"] > 1) == row["unknown"] for row in rows)
+    ran = command("predict", "student", foreign, "--unknown", "--top", 2)
+    assert [len(line.split("\t")) for line in ran.out.splitlines()] == [7] * 4
     table = command("predict", "student", foreign, "--unknown", "--csv").out.splitlines()
     assert [row["unknown"] for row in csv.DictReader(table)] == ["true"] * 4
+    assert all(float(row["distance"]) > 1 for row in csv.DictReader(table))
     plain = command("predict", "student", foreign, "--json").json
     assert all("unknown" not in row for row in plain)
 
