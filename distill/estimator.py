@@ -43,6 +43,7 @@ class StudentClassifier:
         zoo: where the teachers are.
         image_size: of the student, in pixels; None chooses it.
         updates: steps of the optimizer; None for the default.
+        flip: mirror images while training, where left and right do not matter.
         unlabeled: a folder of more images without labels.
         ranker: makes the ranking that `weighted` and `nearest` need: `selection.ranker`.
         seed: random seed.
@@ -75,6 +76,7 @@ class StudentClassifier:
         zoo: str = "builtin",
         image_size: int | None = None,
         updates: int | None = None,
+        flip: bool = False,
         unlabeled: str | Path | None = None,
         ranker: Ranker | None = None,
         seed: int = 0,
@@ -86,6 +88,7 @@ class StudentClassifier:
         self.zoo = zoo
         self.image_size = image_size
         self.updates = updates
+        self.flip = flip
         self.unlabeled = unlabeled
         self.ranker = ranker
         self.seed = seed
@@ -114,7 +117,7 @@ class StudentClassifier:
         ranking = None
         if self.method in RANKED and self.ranker is not None:
             ranking = self.ranker(images, self.zoo, runtime).run()
-        recipe = Recipe(seed=self.seed)
+        recipe = Recipe(seed=self.seed, flip=self.flip)
         recipe = recipe if self.updates is None else replace(recipe, updates=self.updates)
         how = Distillation(
             zoo=self.zoo, arch=self.arch, start=self.start, image_size=self.image_size,

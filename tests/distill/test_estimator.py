@@ -36,10 +36,10 @@ def named(imgs):
 
 def test_it_fits_a_folder_as_the_pipeline_does(imgs, toy_zoo, tmp_path):
     before = snapshot(imgs)
-    student = StudentClassifier("transfer", **TINY).fit(imgs)
+    student = StudentClassifier("transfer", flip=True, **TINY).fit(imgs)
     how = Distillation(
         method="transfer", arch="test_resnet", start="random", image_size=32,
-        recipe=Recipe(updates=2),
+        recipe=Recipe(updates=2, flip=True),
     )  # fmt: skip
     distill_images(imgs, how, save=tmp_path / "other")
     student.save(tmp_path / "saved")
