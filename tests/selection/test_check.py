@@ -174,8 +174,8 @@ def test_a_copy_of_a_chosen_image_is_not_chosen_next():
 
 def make_check(target):
     wrong, *right = (
-        DoubtedLabel(str(target / path), *rest)
-        for path, *rest in [
+        DoubtedLabel(str(target / path), label, suggestion, doubt)
+        for path, label, suggestion, doubt in [
             ("red/1.png", "red", "blue, sky", 0.8),
             ("red/0.png", "red", "blue, sky", 0.3),
             ("blue/0.png", "blue, sky", "red", 0.1),
