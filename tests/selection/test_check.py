@@ -174,7 +174,7 @@ def test_a_copy_of_a_chosen_image_is_not_chosen_next():
 
 def make_check(target):
     wrong, *right = (
-        DoubtedLabel(str(target / path), *rest)
+        DoubtedLabel(str(target / path), *rest)  # pyright: ignore
         for path, *rest in [
             ("red/1.png", "red", "blue, sky", 0.8),
             ("red/0.png", "red", "blue, sky", 0.3),

@@ -57,8 +57,11 @@ def test_what_is_likely_is_the_posterior_mean_of_a_gaussian_process(monkeypatch,
     anchors = made.anchors @ made.axes.T
     slow = np.stack([(each.astype(np.float32) @ anchors.T).max(axis=0) for each in zoo.values()])
     # between unit vectors this kernel is that of their inner product
+    kernel = RBF(module.SHARPNESS**-0.5)
     process = GaussianProcessRegressor(
-        RBF(module.SHARPNESS**-0.5), alpha=module.NUGGET, optimizer=None
+        kernel,
+        alpha=module.NUGGET,
+        optimizer=None,  # pyright: ignore
     ).fit(anchors, (slow - slow.mean(axis=0)).T)
     expected = target.shares @ process.predict(target.centers)
     query = made.likeliest(target)
