@@ -112,7 +112,8 @@ class Shortlist:
     def likeliest(self, target: Target) -> NDArray[np.float32]:
         """The vector [V] whose product with a teacher's coverage approximates its closeness."""
         places = target.centers @ self.axes
-        return target.shares @ correlate(places, self.anchors) @ self.mixing
+        weights = target.shares @ correlate(places, self.anchors)
+        return (weights @ self.mixing).astype(np.float32, copy=False)
 
     def closeness(self, target: Target, teachers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Mean over the target's parts of the similarity of a teacher's nearest prototype."""

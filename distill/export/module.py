@@ -131,8 +131,8 @@ class Calibration:
         rows = np.linspace(0, len(self.pixels) - 1, CALIBRATION).round().astype(np.int64)
         images = [self.pixels[[row]] for row in np.unique(rows)]
         peaks = measure_peaks(prepare(self.network, self.preprocessing), images)
-        usual = (peaks <= EXTREME * np.median(peaks, axis=0).clip(1e-3)).all(axis=1)
-        return [image for image, kept in zip(images, usual, strict=True) if kept]
+        usual = np.all(peaks <= EXTREME * np.median(peaks, axis=0).clip(1e-3), axis=1)
+        return [images[place] for place in np.flatnonzero(usual)]
 
 
 def measure_peaks(network: nn.Module, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
