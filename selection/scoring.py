@@ -25,7 +25,7 @@ from zoo.features.store import Features
 from zoo.system.files import cache_folder
 from zoo.system.tensors import read_tensors, write_tensors
 
-METRIC = "linear_probe,logme"
+METRIC = "linear_probe,cka,hscore"
 """The default metric with labels; docs/metrics.md has the table that chose it."""
 BLIND_METRIC = "agreement"
 """The default metric without labels."""

@@ -30,7 +30,9 @@ from zoo.system.files import write_atomic
 COMBINED = (
     "parc,knn", "parc,logme", "linear_probe,logme", "knn,logme", "cka,logme", "leep,logme",
     "knn,linear_probe", "leep,linear_probe", "leep,knn", "parc,knn,logme",
-    "leep,linear_probe,logme",
+    "leep,linear_probe,logme", "linear_probe,cka", "linear_probe,hscore",
+    "linear_probe,cka,hscore", "linear_probe,hscore,knn", "linear_probe,hscore,leep",
+    "linear_probe,cka,leep", "linear_probe,cka,knn", "linear_probe,cka,logme",
 )  # fmt: skip
 """Combinations that are tried, by the mean of ranks."""
 

@@ -123,7 +123,7 @@ def reading(*times):
     return lambda: next(left)
 
 
-@pytest.mark.parametrize("metric", ["linear_probe,logme", "hscore,parc"])
+@pytest.mark.parametrize("metric", ["linear_probe,cka,hscore", "hscore,parc"])
 def test_scoring_is_timed_by_one_subsample_and_one_permutation(monkeypatch, metric):
     labels = np.array([0, 1, 2] * 4 + [-1] * 6)
     # five seconds without subsamples, four to prepare, three to permute, two for a subsample

@@ -28,7 +28,7 @@ def test_teachers_come_in_order_of_their_score(metric):
 
 
 def test_the_default_is_what_the_benchmark_chose():
-    assert METRIC == "linear_probe,logme"
+    assert METRIC == "linear_probe,cka,hscore"
     assert rank(make_zoo(), LABELS) == rank(make_zoo(), LABELS, metric=METRIC)
 
 
