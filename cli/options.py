@@ -35,7 +35,8 @@ RequiredTarget = Annotated[Path, _TARGET]
 Unlabeled = Annotated[
     Path | None,
     typer.Option(
-        callback=existing_folder, help="Folder of more images without labels, or hf://datasets/..."
+        callback=existing_folder,
+        help="Folder of more images without labels, also inside --target, or hf://datasets/...",
     ),
 ]
 Labels = Annotated[
@@ -95,7 +96,9 @@ OldProbe = Annotated[int | None, typer.Option("--probe", min=0, hidden=True)]
 """The name of --max-unlabeled in 0.1."""
 Shortlist = Annotated[
     int | None,
-    typer.Option(min=1, help="Rank only so many teachers, those with the nearest fingerprints."),
+    typer.Option(
+        min=1, help="Rank only so many teachers: the nearest by fingerprint, and large ones nearby."
+    ),
 ]
 
 Top = Annotated[

@@ -48,6 +48,8 @@ COVERED = 128
 """Directions in which coverages are."""
 SAMPLE = 10_000
 """Teachers whose coverages give those directions."""
+NEARBY = 4
+"""Times the length of a shortlist: the nearest so many, of which half are chosen by size."""
 CHUNK = 4096
 FULL = 32767
 """Prototypes are fixed-point numbers: numpy makes float32 of them far faster than of float16."""
@@ -258,7 +260,7 @@ def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
 
 
 def shortlist_teachers(zoo: str, count: int, images: Images, runtime: Runtime) -> list[TeacherCard]:
-    """The teachers of a zoo whose fingerprints are closest to the images.
+    """The teachers of a zoo to rank, chosen by their fingerprints and sizes.
 
     Raises:
         TeacherNotFound: no teacher has a fingerprint.
@@ -268,8 +270,21 @@ def shortlist_teachers(zoo: str, count: int, images: Images, runtime: Runtime) -
     for message in index.warnings:
         runtime.warn(message)
     target = Target.of_images(embed_by_reference(images, runtime))
-    nearest = {name for name, _ in index.shortlist.search(target, count)}
-    return [card for card in usable_cards(zoo) if card.name in nearest]
+    near = [name for name, _ in index.shortlist.search(target, NEARBY * count)]
+    cards = {card.name: card for card in usable_cards(zoo)}
+    chosen = choose_nearby(near, {name: cards[name].bytes for name in near}, count)
+    return [card for name, card in cards.items() if name in chosen]
+
+
+def choose_nearby(near: Sequence[str], sizes: Mapping[str, int], count: int) -> set[str]:
+    """So many of the teachers, which are given the nearest first, and their sizes.
+
+    Half are the nearest, half the largest of the others: the nearest alone is often a small
+    network, the largest alone often of another domain (docs/shortlist.md).
+    """
+    half = (count + 1) // 2
+    largest = sorted(near[half:], key=lambda name: -sizes[name])
+    return {*near[:half], *largest[: count - half]}
 
 
 def largest_teachers(zoo: str, count: int) -> list[TeacherCard]:

@@ -9,6 +9,7 @@ on the labels can share that work between all resamples: SCORERS.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 
 from selection.metrics.accuracy import knn, linear_probe, prepare_knn, prepare_linear_probe
@@ -71,8 +72,12 @@ def parse_metrics(metric: str) -> list[str]:
     names = current_name(metric).split(",")
     for name in names:
         if name not in METRICS | UNLABELED:
-            known = ", ".join([*METRICS, *UNLABELED])
-            raise RankingError(f"No metric is called {name!r}. Choose among {known}.")
+            known = [*METRICS, *UNLABELED]
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise RankingError(
+                f"No metric is called {name!r}.{hint} Choose among {', '.join(known)}."
+            )
         if names.count(name) > 1:
             raise RankingError(f"The metric {name!r} is named twice.")
     return names

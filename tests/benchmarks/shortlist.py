@@ -19,7 +19,13 @@ from scipy.stats import spearmanr
 
 from selection import shortlist as module
 from selection.index import pack_index, unit_rows
-from selection.shortlist import Target, build_shortlist, embed_by_reference, read_index
+from selection.shortlist import (
+    Target,
+    build_shortlist,
+    choose_nearby,
+    embed_by_reference,
+    read_index,
+)
 from zoo import Runtime, read_images
 from zoo.teachers.catalogue import list_cards
 from zoo.teachers.fingerprint import Fingerprint, fingerprint_path, reference_card
@@ -148,6 +154,31 @@ def frozen_accuracies(cells, target, names):
     return np.array([np.mean([cell[name] for cell in known]) for name in names])
 
 
+def show_choice(shortlist, targets, cells):
+    """How many points the best teacher of a shortlist is below the best of all, by its length."""
+    sizes = {card.name: card.bytes for card in list_cards("builtin")}
+    lost = {}
+    for target, (embeddings, _) in targets.items():
+        order = shortlist.search(Target.of_images(embeddings), len(shortlist.names))
+        names = [name for name, _ in order if name != target]
+        worth = frozen_accuracies(cells, target, names)
+        if worth is None:
+            continue
+        known = dict(zip(names, 100 * worth, strict=True))
+        for count in (2, 3, 4, 6):
+            choices = {
+                "the nearest": names[:count],
+                "the largest": sorted(names, key=lambda name: -sizes[name])[:count],
+                "half and half": choose_nearby(names, sizes, count),
+            }
+            for how, chosen in choices.items():
+                gap = max(known.values()) - max(known[name] for name in chosen)
+                lost.setdefault((count, how), []).append(gap)
+    print("\n| teachers | chosen | points lost, mean | at most |\n|---|---|---|---|")
+    for (count, how), gaps in lost.items():
+        print(f"| {count} | {how} | {np.mean(gaps):.1f} | {max(gaps):.1f} |")
+
+
 def show_order(shortlist, targets, cells):
     """The real teachers in the shortlist's order, and whether that is the order of their worth."""
     print("\n| target | nearest fingerprints first | Spearman | place of the best teacher |")
@@ -192,6 +223,8 @@ def main():
     show_growth(real, shortlist.names, targets, options.teachers, options.measured)
     if targets:
         show_order(shortlist, targets, options.cells)
+    if targets and options.cells:
+        show_choice(shortlist, targets, options.cells)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"\nLargest resident memory of this run: {peak:.1f} GB.")
 

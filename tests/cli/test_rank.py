@@ -86,6 +86,12 @@ def test_save_says_where(rank, tmp_path):
     assert not list((tmp_path / "here").iterdir())
 
 
+def test_a_mistyped_metric_is_a_mistake_that_names_the_close_one(rank):
+    ran = rank("--metric", "linear_prob")
+    assert ran.code == 2
+    assert "Did you mean linear_probe?" in " ".join(ran.err.split())
+
+
 def test_what_to_run_next_names_a_ranking_that_lies_elsewhere(rank, tmp_path):
     assert "then run `zoo distill`." in rank().out
     elsewhere = tmp_path / "here" / "mine.json"

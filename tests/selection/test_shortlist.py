@@ -7,7 +7,7 @@ from sklearn.gaussian_process.kernels import RBF
 
 from selection import shortlist as module
 from selection.index import build_index, find_centers, pack_index, unit_rows, unpack_index
-from selection.shortlist import Shortlist, Target, build_shortlist
+from selection.shortlist import Shortlist, Target, build_shortlist, choose_nearby
 
 
 def draw_rows(*shape, seed=0):
@@ -112,6 +112,14 @@ def test_a_large_zoo_is_searched_in_part_and_the_best_are_found(monkeypatch):
         recalls.append(len(set(true) & set(found)) / 5)
     assert measured == [100] * 4
     assert np.mean(recalls) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, "a"), (2, "af"), (3, "abf"), (4, "abfd"), (9, "abcdef")]
+)
+def test_half_of_a_shortlist_is_the_nearest_and_half_the_largest_nearby(count, chosen):
+    sizes = {"a": 1, "b": 1, "c": 2, "d": 5, "e": 2, "f": 9}
+    assert choose_nearby("abcdef", sizes, count) == set(chosen)
 
 
 def test_more_are_measured_where_more_are_asked_for(monkeypatch):
