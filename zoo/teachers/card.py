@@ -8,12 +8,22 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from zoo.errors import TeacherBroken
 from zoo.system.files import check_regular, write_atomic
-from zoo.system.json_files import choice, instance, integer, nullable, number, pattern, read_json
+from zoo.system.json_files import (
+    Check,
+    choice,
+    instance,
+    integer,
+    nullable,
+    number,
+    pattern,
+    read_json,
+)
 from zoo.teachers.network import LARGEST_SIZE, check_model_args, check_overlay, network_name
 
 CARD_FILE = "card.json"
@@ -253,9 +263,8 @@ class TeacherCard:
         Raises:
             TeacherBroken: there is no card, or an entry is wrong, missing or unknown.
         """
-        check = instance(cls, leave={"folder"}, more={"format": choice(CARD_FORMAT)})
         advice = "Install source-zoo, or add or pull the teacher, again."
-        card = read_json(folder / CARD_FILE, check, error=TeacherBroken, advice=advice)
+        card = read_json(folder / CARD_FILE, _card_check(), error=TeacherBroken, advice=advice)
         return replace(card, folder=folder)
 
     def summary(self) -> dict[str, Any]:
@@ -266,6 +275,12 @@ class TeacherCard:
             "evidence", "gated", "default",
         )  # fmt: skip
         return {**{name: getattr(self, name) for name in shown}, "local": self.folder is not None}
+
+
+@cache
+def _card_check() -> Check:
+    """The check of a card's file; to make one takes longer than to read a card."""
+    return instance(TeacherCard, leave={"folder"}, more={"format": choice(CARD_FORMAT)})
 
 
 def absence(card: TeacherCard) -> str:
