@@ -55,10 +55,12 @@ def test_rank_prints_the_document_that_it_saves(rank, imgs):
 def test_rank_shows_people_a_table_and_where_it_is_saved(rank):
     ran = rank()
     assert ran.code == 0
-    assert {"linear_probe", "logme"} <= {*ran.out.split()}
+    assert set(METRIC.split(",")) <= {*ran.out.split()}
     assert "12 labeled of 18 images, 3 classes; 36 forward passes" in ran.out
     assert "Permutation baseline (5 % of rankings, all teachers together): " in ran.out
-    assert "mean rank over linear_probe and logme; shares: by linear_probe" in ran.out
+    assert "mean rank over linear_probe, cka and hscore; shares: by linear_probe" in " ".join(
+        ran.out.split()
+    )
     assert "ranking.json" in ran.out
 
 
