@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -95,8 +96,8 @@ def rank(
         terminal.print_json(ranking.to_json())
         return
     tables.ranking_table(ranking)
-    then = "zoo distill" if save == options.RANKING_FILE else f"zoo distill --ranking {save}"
-    terminal.say(f"Saved as {save}: edit its shares if you like, then run `{then}`.")
+    named = "" if save == options.RANKING_FILE else f" --ranking {quote(str(save))}"
+    terminal.say(f"Saved as {save}: edit its shares if you like, then run `zoo distill{named}`.")
 
 
 def _save_page(ranking: Ranking, path: Path, warnings: list[str]) -> None:
