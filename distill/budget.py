@@ -320,15 +320,18 @@ def measure_student(
     except (RuntimeError, AssertionError, ValueError, TypeError):
         return StudentRate(start, 0.0, inf, 0.0)
     update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
-    seen = IMAGES // 2 if how.method == "transfer" else IMAGES
-    views = how.recipe.views * max(0.0, stamps[0] - began - update) / seen
-    if how.method == "probe":
-        views /= how.recipe.views
+    before = max(0.0, stamps[0] - began - update)
     network = student.network.eval()
     predict_pixels(network, pixels[:2], form, device=device)
     began = timing.clock()
     predict_pixels(network, pixels[: IMAGES // 2], form, device=device)
-    return StudentRate(start, views, update, (timing.clock() - began) / (IMAGES // 2))
+    predict = (timing.clock() - began) / (IMAGES // 2)
+    # the head needs a prediction of each image; the rest is one view of it in the frozen part,
+    # or what is done once, whatever the number of images
+    seen = IMAGES // 2 if how.method == "transfer" else IMAGES
+    view = min(max(0.0, before / seen - predict), 2 * predict) if how.recipe.frozen else 0.0
+    once = max(0.0, before - seen * (predict + view))
+    return StudentRate(start + once, predict + how.recipe.views * view, update, predict)
 
 
 def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | None:

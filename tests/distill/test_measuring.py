@@ -61,6 +61,23 @@ def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypa
         assert targets.probabilities.shape[1] == 3
 
 
+@pytest.mark.parametrize(("frozen", "views"), [(0.0, 1), (0.5, 9)])
+def test_what_is_done_once_does_not_grow_with_the_images(clock, monkeypatch, frozen, views):
+    def fit(*_, progress, **__):
+        for _ in range(300):
+            timing.clock()  # optimizer, compilation: whatever the number of images
+        for step in range(9):
+            progress(step, 9)
+
+    monkeypatch.setattr(budget_module, "fit", fit)
+    how = Distillation(arch="test_resnet", recipe=Recipe(frozen=frozen))
+    found = measure_student(how, 3, None, 32, 3.0, CPU)
+    assert found.predict == 1 / 64
+    # the head is a prediction of each image, and four views of half the network at most two each
+    assert found.views == views / 64
+    assert found.start > 280
+
+
 @pytest.mark.parametrize("method", ["transfer", "fixmatch"])
 @pytest.mark.parametrize("classes", [2, 3, 6, 100])
 def test_students_of_any_number_of_classes_are_measured(clock, method, classes):
