@@ -15,12 +15,12 @@ import numpy as np
 
 from distill.catalogue import summarize_student
 from distill.evaluation.comparison import Bools, Comparison, Cost, compare, split
-from distill.pipeline import count_overlap, load_test, train_student
+from distill.pipeline import load_test, train_student, warn_of_overlap
 from distill.recipe import RANKED, Distillation, Method
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
 from zoo.errors import StudentError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, describe_overlap, load_images, source_of
+from zoo.images.source import ImageSource, check_output, load_images, source_of
 from zoo.system import json_files as js
 from zoo.system.files import saving
 from zoo.system.runtime import Runtime
@@ -282,8 +282,7 @@ class ComparisonJob:
         from distill.training.checkpoint import delete_checkpoint
 
         self.check()
-        if self.test and (overlap := count_overlap(self.images, self.test)):
-            self.runtime.warn(describe_overlap(overlap, len(self.test)))
+        warn_of_overlap(self.images, self.test, self.runtime)
         hows, splits = self._students(), self._splits()
         with self.runtime.join() as runtime:
 

@@ -143,8 +143,7 @@ class DistillationJob:
         self.check()
         messages = [*self.messages]
         runtime, how = self.runtime.collect(messages), self.how.resolve(self.images, self.runtime)
-        if self.test and (overlap := count_overlap(self.images, self.test)):
-            runtime.warn(describe_overlap(overlap, len(self.test)))
+        warn_of_overlap(self.images, self.test, runtime)
         find_start(how.start, how.arch).fetch(runtime.progress)
         with (
             runtime.join() as joined,
@@ -350,6 +349,12 @@ def load_test(test: str | Path | Images | None, images: Images, runtime: Runtime
             f"it has {', '.join(images.classes)}."
         )
     return test.subset(np.flatnonzero(test.labels >= 0))
+
+
+def warn_of_overlap(images: Images, test: Images | None, runtime: Runtime) -> None:
+    """Say how many of the test images are labeled training images too, if any is."""
+    if test and (overlap := count_overlap(images, test)):
+        runtime.warn(describe_overlap(overlap, len(test)))
 
 
 def count_overlap(images: Images, test: Images | None) -> int:

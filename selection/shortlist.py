@@ -206,13 +206,13 @@ def _widest(rows: NDArray[np.float32], width: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class FingerprintIndex:
-    """The index of a zoo, its file, and how many teachers there are, also without fingerprint.
+    """The index of a zoo, its file, and the cards of its teachers, also without fingerprint.
 
     Warnings say which are left out, and whether the file, of so many bytes, could not be written.
     """
 
     shortlist: Shortlist
-    teachers: int
+    cards: Sequence[TeacherCard]
     path: Path
     size: int
     warnings: tuple[str, ...]
@@ -256,7 +256,7 @@ def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
             "shortlist: `zoo add --images` makes one."
         )
     size = file.stat().st_size if file.is_file() else 0
-    return FingerprintIndex(shortlist, len(cards), file, size, tuple(warnings))
+    return FingerprintIndex(shortlist, cards, file, size, tuple(warnings))
 
 
 def shortlist_teachers(zoo: str, count: int, images: Images, runtime: Runtime) -> list[TeacherCard]:
@@ -271,7 +271,7 @@ def shortlist_teachers(zoo: str, count: int, images: Images, runtime: Runtime) -
         runtime.warn(message)
     target = Target.of_images(embed_by_reference(images, runtime))
     near = [name for name, _ in index.shortlist.search(target, NEARBY * count)]
-    cards = {card.name: card for card in usable_cards(zoo)}
+    cards = {card.name: card for card in index.cards}
     chosen = choose_nearby(near, {name: cards[name].bytes for name in near}, count)
     return [card for name, card in cards.items() if name in chosen]
 

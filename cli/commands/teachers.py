@@ -164,7 +164,7 @@ def index(zoo: options.AnyZoo = "all") -> None:
         terminal.note(text)
     made = indexed.shortlist
     terminal.say(
-        f"{len(made.names)} of {indexed.teachers} teachers, {len(made.prototypes)} prototypes, "
+        f"{len(made.names)} of {len(indexed.cards)} teachers, {len(made.prototypes)} prototypes, "
         f"{indexed.size / 1e6:.1f} MB: {indexed.path}"
     )
 

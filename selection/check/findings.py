@@ -12,12 +12,11 @@ from typing import Any
 
 from selection.check.copies import Kind
 from selection.check.labels import AlikeClasses
+from zoo.images.source import SKEW
 
 FORMAT = 1
 RATED = 50
 """Labels from which on their error rate is told."""
-SKEW = 5
-"""Largest class against the smallest from which on the labels count as skewed."""
 
 
 @dataclass(frozen=True)
@@ -171,16 +170,15 @@ class DataCheck:
         for row in self.suggestions:
             guess = [row.guess, f"{row.probability:.3f}"] if row.guess else ["", ""]
             writer.writerow([self._inner(row.path), "", *guess, "label this"])
-        for place, row in enumerate(self.labels):
-            reason = "probably wrong" if place < len(self.label_errors) else ""
+        for number, row in enumerate(self.labels):
+            reason = "probably wrong" if number < len(self.label_errors) else ""
             doubt = [row.suggestion, f"{row.wrong:.3f}", reason]
             writer.writerow([self._inner(row.path), row.label, *doubt])
         return text.getvalue()
 
     def _inner(self, path: str) -> str:
-        place = Path(path)
-        inner = place.is_relative_to(self.target)
-        return str(place.relative_to(self.target)) if inner else path
+        inner = Path(path).is_relative_to(self.target)
+        return str(Path(path).relative_to(self.target)) if inner else path
 
     @property
     def sentences(self) -> list[str]:
