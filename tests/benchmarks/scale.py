@@ -1,9 +1,10 @@
-"""Do time and memory grow gently with the images? `python -m tests.benchmarks.scale`.
+"""Do time and memory grow gently? `python -m tests.benchmarks.scale --images 2000 10000`.
 
-For each number of images a folder of small JPEGs is drawn (ten classes, 20 labels each, the others
-loose), and ten tiny teachers are made. Each command runs in a process of its own: printed are wall
+A folder of small JPEGs is drawn (those without a label loose), and tiny teachers are made. The
+first number of images, teachers, labels per class and classes is the usual one; any other is tried
+with the usual ones of the rest. Each command runs in a process of its own: printed are wall
 time, processor time, and the peak of memory that no file backs (RssAnon: the system cannot page it
-out). `distill` runs all ten teachers on all images, `check` and `distill again` find their outputs
+out). `distill` runs all teachers on all images, `check` and `distill again` find their outputs
 in the store. `distill killed` is killed when half of the outputs are stored, and run again: the
 sum of both.
 
@@ -21,7 +22,9 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -33,21 +36,39 @@ from zoo import Features, keep_freed_memory
 from zoo.features.extraction import SHARD
 from zoo.system.tensors import scratch_array
 
-CLASSES, LABELED, TEACHERS = 10, 20, 10
 COMMANDS = ("rank", "distill", "distill again", "check", "predict", "distill killed")
 DIM = 64
 """Width of the synthetic features."""
 
 
-def draw_images(folder, count):
+class World(NamedTuple):
+    """What a folder and a zoo are made of."""
+
+    images: int = 2000
+    teachers: int = 10
+    labels: int = 20
+    classes: int = 10
+
+
+def worlds_of(options):
+    """The usual world, and those that differ from it in one number."""
+    numbers = {name: getattr(options, name) for name in World._fields}
+    usual = World(*(values[0] for values in numbers.values()))
+    yield usual
+    for name, values in numbers.items():
+        for value in values[1:]:
+            yield usual._replace(**{name: value})
+
+
+def draw_images(folder, world):
     """Smooth random pictures of 40 to 56 pixels, each class with a color of its own."""
     rng = np.random.default_rng(0)
-    colors = rng.integers(60, 196, (CLASSES, 3))
-    for number in range(count):
-        label = number % CLASSES
+    colors = rng.integers(60, 196, (world.classes, 3))
+    for number in range(world.images):
+        label = number % world.classes
         noise = rng.normal(0, 50, (6, 6, 3)) + colors[label]
         side = 40 + number % 17
-        place = folder / f"class{label}" if number < CLASSES * LABELED else folder
+        place = folder / f"class{label}" if number < world.classes * world.labels else folder
         place.mkdir(parents=True, exist_ok=True)
         small = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
         small.resize((side, side), Image.Resampling.BILINEAR).save(place / f"{number}.jpg")
@@ -81,17 +102,17 @@ def run(words, cache, log, shards=None):
     return time.monotonic() - began, usage.ru_utime + usage.ru_stime, peak
 
 
-def measure(place, count, updates, chosen):
-    """Rows of the table for so many images and the chosen commands."""
+def measure(place, world, updates, chosen):
+    """Rows of the table for the chosen commands."""
     imgs, zoo, log = place / "imgs", place / "zoo", place / "log"
-    draw_images(imgs, count)
-    for seed in range(TEACHERS):
+    draw_images(imgs, world)
+    for seed in range(world.teachers):
         build_teacher(zoo / f"teacher{seed}", f"teacher{seed}", seed=seed)
     zoo_command = [sys.executable, "-m", "cli.zoo_app"]
     target = ["--target", imgs, "--zoo", zoo]
     student = ["--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates",
                updates]  # fmt: skip
-    named = [word for seed in range(TEACHERS) for word in ("--teacher", f"teacher{seed}")]
+    named = [word for seed in range(world.teachers) for word in ("--teacher", f"teacher{seed}")]
     distill = [*zoo_command, "distill", *target, *student, *named, "--device", "cpu"]
     commands = {
         "rank": [*zoo_command, "rank", *target, "--save", place / "ranking.json"],
@@ -104,7 +125,7 @@ def measure(place, count, updates, chosen):
         yield name, *run(commands[name], place / "cache", log)
     if "distill killed" not in chosen:
         return
-    half = TEACHERS * -(-count // SHARD) // 2
+    half = world.teachers * -(-world.images // SHARD) // 2
     killed = run([*distill, "--save", place / "killed"], place / "other", log, shards=half)
     resumed = run([*distill, "--save", place / "killed"], place / "other", log)
     both = zip(killed[:2], resumed[:2], strict=True)
@@ -126,7 +147,7 @@ def draw_rows(place, count):
 def soften(place, count):
     """Soft labels from features; nothing else to say."""
     rows = draw_rows(place, count)
-    labels = np.where(np.arange(count) < CLASSES * LABELED, np.arange(count) % CLASSES, -1)
+    labels = np.where(np.arange(count) < 200, np.arange(count) % 10, -1)
     features = {"teacher": Features(rows, np.zeros((count, 0), np.float32))}
     return lambda: soft_labels(features, {"teacher": 1.0}, labels), lambda _: 0.0
 
@@ -163,39 +184,50 @@ def measure_rows(work, count, place):
     wall, processor = time.monotonic() - wall, time.process_time() - processor
     done.set()
     watcher.join()
-    show(count, work, wall, processor, max(peaks) - before)
+    show((count,), work, wall, processor, max(peaks) - before)
     if work == "neighbors":
         print(f"recall of the 8 nearest: {judge(found):.3f}")
 
 
 def plot(path, lines):
-    """Draw the rows of printed tables: processor time and memory by the number of images."""
+    """Draw the rows of printed tables: processor time and memory by what grows."""
     from matplotlib.figure import Figure
 
     cells = [line.strip(" |\n").split(" | ") for line in lines if line.startswith("| ")]
-    rows = [row for row in cells if row[0].isdecimal() and row[1] in COMMANDS]
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, column, title in ((left, 3, "processor s"), (right, 5, "peak MB")):
-        for work in dict.fromkeys(row[1] for row in rows):
-            mine = sorted((int(row[0]), float(row[column])) for row in rows if row[1] == work)
-            axes.plot(*zip(*mine, strict=True), marker="o", label=work)
-        axes.set(xlabel="images", ylabel=title, xlim=(0, None), ylim=(0, None))
-    right.legend(fontsize="small")
+    rows = [row for row in cells if row[0].isdecimal() and row[4] in COMMANDS]
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    panels = figure.subplots(2, len(World._fields), sharey="row")
+    usual = rows[0][:4]
+    for axis, name in enumerate(World._fields):
+        others = [
+            row for row in rows if row[:axis] + usual[axis : axis + 1] + row[axis + 1 : 4] == usual
+        ]
+        for below, column in enumerate((6, 8)):
+            axes = panels[below, axis]
+            for work in dict.fromkeys(row[4] for row in others):
+                mine = sorted(
+                    (int(row[axis]), float(row[column])) for row in others if row[4] == work
+                )
+                axes.plot(*zip(*mine, strict=True), marker="o", label=work)
+            axes.set(xlabel=name, xlim=(0, None), ylim=(0, None))
+    panels[0, 0].set_ylabel("processor s")
+    panels[1, 0].set_ylabel("peak MB")
+    panels[0, 0].legend(fontsize="small")
     figure.savefig(path)
 
 
-def show(count, name, wall, processor, peak):
+def show(world, name, wall, processor, peak):
     print(
-        f"| {count} | {name} | {wall:.0f} | {processor:.0f} | {1e6 * processor / count:.0f} "
-        f"| {peak / 1e6:.0f} |",
+        f"| {' | '.join(map(str, world))} | {name} | {wall:.0f} | {processor:.0f} "
+        f"| {1e6 * processor / world[0]:.0f} | {peak / 1e6:.0f} |",
         flush=True,
     )
 
 
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, nargs="+", default=[2000, 10_000])
+    for name, usual in World()._asdict().items():
+        parser.add_argument(f"--{name}", type=int, nargs="+", default=[usual])
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
     parser.add_argument("--updates", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="on a disk with room for all of it")
@@ -212,26 +244,21 @@ def main():
         if options.work:
             measure_rows(options.work, options.rows[0], place)
             return
-        print("| images | work | seconds | processor s | processor us an image | peak MB |")
-        print("|---|---|---|---|---|---|", flush=True)
-        for count in options.rows or ():
-            for work in WORK:
-                again = [
-                    "-m",
-                    "tests.benchmarks.scale",
-                    *sys.argv[1:],
-                    "--rows",
-                    str(count),
-                    "--work",
-                    work,
-                ]
-                subprocess.run([sys.executable, *again], check=True)
-        for count in () if options.rows else options.images:
-            folder = place / str(count)
-            folder.mkdir()
-            for row in measure(folder, count, options.updates, options.commands):
-                show(count, *row)
-            shutil.rmtree(folder)
+        if options.rows:
+            print("| images | work | seconds | processor s | processor us an image | peak MB |")
+            print(6 * "|---" + "|", flush=True)
+        for count, work in product(options.rows or (), WORK):
+            again = [*sys.argv[1:], "--rows", str(count), "--work", work]
+            subprocess.run([sys.executable, "-m", "tests.benchmarks.scale", *again], check=True)
+        if not options.rows:
+            print(f"| {' | '.join(World._fields)} | work | seconds | processor s ", end="")
+            print("| processor us an image | peak MB |\n" + 9 * "|---" + "|", flush=True)
+            for world in worlds_of(options):
+                folder = place / "-".join(map(str, world))
+                folder.mkdir()
+                for row in measure(folder, world, options.updates, options.commands):
+                    show(world, *row)
+                shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
