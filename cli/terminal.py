@@ -184,6 +184,8 @@ def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
         console=err,
         transient=True,
         disable=state.quiet or not err.is_terminal,
+        # above the bars, where both are one terminal; into a file stdout goes as it is
+        redirect_stdout=sys.stdout.isatty(),
     )
     shown: set[str] = set()
     state.spoke = timing.clock()
