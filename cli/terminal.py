@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
@@ -75,13 +75,20 @@ def one_line(text: str) -> str:
 
 def escape_unencodable() -> None:
     """Write what the encoding of stdout lacks as escapes instead of raising an error."""
+    sys.stdout = sys.stdout or io.StringIO()  # a shell may have closed it
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def drop_output() -> None:
+    """Throw away what stdout could not write: the end of the interpreter would try again."""
+    with suppress(OSError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def leave_broken_pipe() -> NoReturn:
     """End the command with exit code 0: the reader of stdout has enough, as `head` has."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop_output()
     sys.exit(0)
 
 
@@ -184,6 +191,8 @@ def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
         console=err,
         transient=True,
         disable=state.quiet or not err.is_terminal,
+        # above the bars, where both are one terminal; into a file stdout goes as it is
+        redirect_stdout=sys.stdout.isatty(),
     )
     shown: set[str] = set()
     state.spoke = timing.clock()

@@ -79,11 +79,16 @@ def main() -> None:
     if not is_first_process():
         terminal.silence()  # of the processes of torchrun only the first prints
     try:
-        app(_order(sys.argv[1:]))
+        try:
+            app(_order(sys.argv[1:]))
+        finally:
+            sys.stdout.flush()  # here: at the end of the interpreter it would be no one line
     except ZooError as error:
         terminal.complain("Error: " + " ".join(str(error).splitlines()))
         sys.exit(1)
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # which typer turns into code 1
+            terminal.leave_broken_pipe()
         if stop.code in (130, terminal.STOPPED):  # what typer makes of Ctrl-C, and SIGTERM
             terminal.complain("Stopped. The same command resumes from where it was.")
             terminal.end_grace()
@@ -97,6 +102,7 @@ def main() -> None:
             f"{f' ({place})' if place else ''}: free some space or choose another place, then run "
             "again."
         )
+        terminal.drop_output()
         sys.exit(1)
 
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -194,7 +195,7 @@ class RankingJob:
                 f"{name} was trained on {count} of the {self.images.labeled} labeled images: its "
                 "score is too high"
                 + (
-                    f", and it has no share (--teacher {name}=1 uses it)."
+                    f", and it has no share (--teacher {quote(name)}=1 uses it)."
                     if total
                     else ", and all shares are such teachers'."
                 )

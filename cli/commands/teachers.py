@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -147,7 +148,7 @@ def add(
     """
     with terminal.runtime() as runtime:
         card = add_teacher(source, name, domain, zoo, runtime, images=images)
-    terminal.say(f"{card.name} is in {card.folder}: use it with --zoo builtin,{zoo}")
+    terminal.say(f"{card.name} is in {card.folder}: use it with --zoo builtin,{quote(str(zoo))}")
 
 
 @app.command()

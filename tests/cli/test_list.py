@@ -1,5 +1,6 @@
 """`zoo list`, and what holds for every command."""
 
+import os
 import re
 import subprocess
 import sys
@@ -151,3 +152,31 @@ def test_a_reader_that_has_enough_is_no_error():
     for _ in range(3):
         run = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
         assert (run.stdout.splitlines()[-1], run.stderr) == ("0", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["cache --json", "--version"])
+def test_a_reader_that_wants_nothing_is_no_error_either(words, unbuffered):
+    script = f"{sys.executable} -m cli.zoo_app {words} | true; echo ${{PIPESTATUS[0]}}"
+    run = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True,  # noqa: S607
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert (run.stdout, run.stderr) == ("0\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_stdout_on_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "cli.zoo_app", "cache", "--json"], cwd=ROOT, stdout=full,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    assert (run.returncode, len(run.stderr.splitlines())) == (1, 1)
+    assert run.stderr.startswith("Error: No space left on device")
+
+
+def test_a_closed_stdout_is_no_error():
+    script = f"{sys.executable} -m cli.zoo_app cache --json >&-"
+    run = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+    assert (run.returncode, run.stderr) == (0, "")

@@ -1,6 +1,9 @@
 """Progress without a terminal: lines in time, and `-q` and `-v`; tables of any width."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -70,6 +73,26 @@ def test_many_short_pieces_of_work_are_not_silent_together(clock, capsys):
         "running teacher 6: 1 of 2 (50%).",
         "running teacher 9: 1 of 2 (50%).",
     ]
+
+
+def test_bars_on_a_terminal_take_nothing_from_a_stdout_that_is_a_file():
+    pty = pytest.importorskip("pty")
+    shown, terminal_of_stderr = pty.openpty()
+    code = (
+        "from cli import terminal\n"
+        "with terminal.runtime() as runtime:\n"
+        "    runtime.progress('working')(1, 2)\n"
+        "    terminal.say('imgs/a.png', 'cat')\n"
+        "    terminal.print_json([1])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=terminal_of_stderr,
+        env={**os.environ, "TERM": "xterm"}, timeout=60, check=True, text=True,
+    )  # fmt: skip
+    os.close(terminal_of_stderr)
+    assert run.stdout == "imgs/a.png\tcat\n[\n 1\n]\n"
+    assert b"working" in os.read(shown, 100_000)
+    os.close(shown)
 
 
 def test_quiet_shows_neither_progress_nor_warnings_but_errors(

@@ -1,5 +1,6 @@
 """Folders as people have them: what is left out is named, and nothing is told apart by accident."""
 
+import shlex
 import unicodedata
 from itertools import pairwise
 
@@ -131,6 +132,24 @@ def test_splits_beside_another_folder_and_one_wrapping_folder_are_noticed(tmp_pa
     paint_folder(tmp_path / "wrapped" / "dataset", per_class=2)
     with pytest.raises(ImagesError, match=f"use --target {tmp_path / 'wrapped' / 'dataset'}"):
         read_images(tmp_path / "wrapped").check_labels()
+
+
+def test_commands_in_messages_can_be_typed_whatever_the_folder_is_called(tmp_path):
+    for seed, name in enumerate(("train", "test")):
+        paint_folder(tmp_path / "my imgs" / name, per_class=2, seed=seed)
+    paint_folder(tmp_path / "whole" / "my data", per_class=2)
+    splits, *_ = check_dataset(read_images(tmp_path / "my imgs"))
+    paint_folder(tmp_path / "it's" / "unsorted", per_class=0, loose=2, seed=5)
+    paint_folder(tmp_path / "it's", per_class=2)
+    unsorted, *_ = check_dataset(read_images(tmp_path / "it's"))
+    with pytest.raises(ImagesError) as wrapped:
+        read_images(tmp_path / "whole").check_labels()
+    for text, option, folder in (
+        (splits, "--target", tmp_path / "my imgs" / "train"),
+        (unsorted, "--unlabeled", tmp_path / "it's" / "unsorted"),
+        (str(wrapped.value), "--target", tmp_path / "whole" / "my data"),
+    ):
+        assert shlex.split(text[text.index(option) :].rstrip("."))[:2] == [option, str(folder)]
 
 
 def test_names_that_are_nearly_equal_are_noticed(imgs):

@@ -225,8 +225,9 @@ def test_swapped_scores_are_computed_again(tmp_path):
         assert unused.scores == row.scores
 
 
-@pytest.mark.parametrize("after", [0.1, 0.4, 1.0, 2.0])
-def test_sigterm_at_any_moment_is_143_and_a_line(after, imgs, tmp_path):
+@pytest.mark.parametrize("after", [0.02, 0.1, 0.4, 1.0, 2.0])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_at_any_moment_is_its_code_and_a_line(number, code, after, imgs, tmp_path):
     script = "import sys, cli.entry as e; print('on', flush=True); sys.argv[0] = 'zoo'; e.main()"
     words = ("rank", "--target", str(imgs), "--save", str(tmp_path / "ranking.json"))
     run = subprocess.Popen(
@@ -241,7 +242,7 @@ def test_sigterm_at_any_moment_is_143_and_a_line(after, imgs, tmp_path):
     assert run.stdout
     run.stdout.readline()
     time.sleep(after)
-    run.send_signal(signal.SIGTERM)
+    run.send_signal(number)
     _, err = run.communicate(timeout=60)
-    assert (run.returncode, err.count("Stopped")) == (143, 1), err
+    assert (run.returncode, err.count("Stopped")) == (code, 1), err
     assert "Traceback" not in err

@@ -69,6 +69,12 @@ def test_a_card_with_every_entry_is_read_back_as_it_was(card, tmp_path):
     assert "[1.5,-2e-05,0.0]" in text
 
 
+def test_numbers_in_brackets_in_a_text_stay_as_they_are(card, tmp_path):
+    named = replace(card, labels=("[0, 10]", "[ ]"), classes=2, note="seeds [0, 1,\n 2]")
+    named.save(tmp_path)
+    assert TeacherCard.load(tmp_path) == named
+
+
 def test_a_card_whose_files_nobody_saw_is_read_back_as_it_was(card, tmp_path):
     unknown = replace(card, preprocessing=None, network="", sha256="", accuracy=None)
     unknown.save(tmp_path)

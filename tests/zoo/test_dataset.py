@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.support.toys import COLORS, paint
 from zoo.errors import ImagesError
 from zoo.images import dataset
 from zoo.images.dataset import fetch_dataset, is_dataset, load_rows, save_dataset
+from zoo.images.folder import read_images
 from zoo.images.source import ImageSource
 from zoo.system.runtime import Runtime
 
@@ -106,6 +108,68 @@ def test_images_without_bytes_are_never_read_from_a_path(hub, tmp_path):
     made = datasets.Dataset.from_dict({"text": ["a"]})
     with pytest.raises(ImagesError, match=r"no column of images: its columns are text"):
         save_dataset(made, tmp_path / "newer")
+
+
+class Rows(list):
+    """Rows of a data set, as `datasets` gives them."""
+
+    def __init__(self, rows, kinds):
+        super().__init__(rows)
+        self.features = kinds
+
+    def cast_column(self, _name, _kind):
+        return self
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Makes rows of images and labels without the package `datasets`."""
+    kind = type("Image", (), {"__init__": lambda _self, decode=True: None})
+    fake = SimpleNamespace(Image=kind)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+
+    def make(pictures, labels):
+        pairs = zip(pictures, labels, strict=True)
+        return Rows(
+            [{"image": {"bytes": content}, "label": label} for content, label in pairs],
+            {"image": fake.Image(), "label": "text"},
+        )
+
+    return make
+
+
+def phone_photo():
+    """A JPEG of two pictures, as phones take them."""
+    file = io.BytesIO()
+    first, second = (Image.new("RGB", (9, 7), color) for color in ("red", "blue"))
+    first.save(file, "MPO", save_all=True, append_images=[second])
+    return file.getvalue()
+
+
+def test_a_photo_of_a_phone_and_a_broken_image_cost_nothing_but_themselves(rows, tmp_path):
+    pictures = [encode((9, 9, 9)), phone_photo(), b"no image"]
+    save_dataset(rows(pictures, ["a", "b", "b"]), tmp_path / "new")
+    images = read_images(tmp_path / "new/images", labels=tmp_path / "new/labels.csv")
+    assert (len(images), images.classes) == (2, ("a", "b"))
+    assert [entry.reason for entry in images.skipped] == ["it is not an image"]
+
+
+def test_a_data_set_without_images_leaves_nothing_behind(rows, tmp_path):
+    with pytest.raises(ImagesError, match="holds its images elsewhere"):
+        save_dataset(rows([None], ["a"]), tmp_path / "new")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_several_labels_of_an_image_are_refused(rows, tmp_path):
+    with pytest.raises(ImagesError, match=r"'label' .* several labels per image"):
+        save_dataset(rows([encode((1, 2, 3))], [[0, 1]]), tmp_path / "new")
+
+
+def test_two_processes_may_fetch_a_data_set_at_once(rows, tmp_path):
+    for color in ((1, 2, 3), (4, 5, 6)):
+        save_dataset(rows([encode(color)], ["a"]), tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert read_images(tmp_path / "new/images").paths[0].read_bytes() == encode((1, 2, 3))
 
 
 def test_what_is_no_address_is_a_folder_or_one_line(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def save_dataset(rows: Any, place: Path, progress: Any = lambda *_: None) -> Non
     A column holds images, and one may hold labels; the new folder gets `images/` and `labels.csv`.
 
     Raises:
-        ImagesError: it has no column of images, too many of them, or the disk is full.
+        ImagesError: it has no column of images, too many of them, several labels per image, or the
+            disk is full.
     """
     import datasets  # type: ignore
 
@@ -93,10 +95,14 @@ def save_dataset(rows: Any, place: Path, progress: Any = lambda *_: None) -> Non
         with atomic_new_folder(place) as part:
             (part / "images").mkdir()
             written = _write(rows, images[0], label, names, part, progress)
+            if not written:
+                raise ImagesError(
+                    "The data set holds its images elsewhere: fetch them, and name a folder."
+                )
     except OSError as error:
+        if place.exists():  # another process fetched it meanwhile
+            return
         raise ImagesError(f"{place} cannot be written: {error.strerror or error}.") from error
-    if not written:
-        raise ImagesError("The data set holds its images elsewhere: fetch them, and name a folder.")
 
 
 def _label_column(features: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
@@ -117,6 +123,11 @@ def _write(
         lines.writerow(("path", "label"))
         for number, row in enumerate(rows):
             content, value = (row[image] or {}).get("bytes"), row[label] if label else None
+            if isinstance(value, list):
+                raise ImagesError(
+                    f"The column {label!r} of the data set holds several labels per image, and an "
+                    "image has one class here: name a folder."
+                )
             if content and len(content) <= MAX_BYTES:  # a path in a file of others is not followed
                 path = f"{number:06}{_suffix(content)}"
                 (part / "images" / path).write_bytes(content)
@@ -130,9 +141,10 @@ def _write(
 
 
 def _suffix(content: bytes) -> str:
-    """Suffix of an image file by its first bytes; `.bin` for what is no image."""
-    try:
-        with Image.open(io.BytesIO(content), formats=[*FORMATS]) as opened:
-            return FORMATS[opened.format or ""].split()[0]
-    except UNREADABLE:
-        return ".bin"
+    """Suffix of an image file by its first bytes.
+
+    What is no image gets one too: it is named as unreadable when the folder is read.
+    """
+    with suppress(*UNREADABLE), Image.open(io.BytesIO(content), formats=[*FORMATS]) as opened:
+        return FORMATS[opened.format or ""].split()[0]
+    return ".jpg"  # also a JPEG of several pictures, which Pillow calls MPO

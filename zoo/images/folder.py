@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,11 +167,14 @@ class Images:
             )
         if len(self.classes) < 2:
             name = next(iter(self.classes))
+            folder = self.root / name
+            inner = {path.relative_to(folder).parts[:-1] for path in self.paths
+                     if path.is_relative_to(folder)}  # fmt: skip
             advice = "add a sub-folder for each other class"
-            inner = {path.relative_to(self.root / name).parts[:-1] for path in self.paths
-                     if path.is_relative_to(self.root / name)}  # fmt: skip
-            if len({parts[0] for parts in inner if parts}) > 1:
-                advice = f"if its sub-folders are the classes, use --target {self.root / name}"
+            if not inner:  # the class is that of a label file
+                advice = "label images of the others too"
+            elif len({parts[0] for parts in inner if parts}) > 1:
+                advice = f"if its sub-folders are the classes, use --target {quote(str(folder))}"
             raise ImagesError(
                 f"{self.root} has one class, {name!r}, and a classifier needs two or more: "
                 f"{advice}."

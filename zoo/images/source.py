@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -150,13 +151,13 @@ def check_dataset(images: Images) -> list[str]:
         train = next((name for name in splits if name.lower().startswith("train")), splits[-1])
         found.append(
             f"The classes are called {join_few(images.classes)}: if these are splits, name one of "
-            f"them with --target {images.root / train}."
+            f"them with --target {quote(str(images.root / train))}."
         )
     for name in images.classes:
         if name.lower() in UNSORTED:
             found.append(
                 f"The folder {name!r} counts as a class: if its images have no labels, add "
-                f"--unlabeled {images.root / name}."
+                f"--unlabeled {quote(str(images.root / name))}."
             )
     if len(counts) and counts.max() >= SKEW * max(1, counts.min()):
         most, least = (images.classes[int(index)] for index in (counts.argmax(), counts.argmin()))

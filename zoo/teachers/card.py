@@ -252,8 +252,9 @@ class TeacherCard:
         """Write `card.json` into the teacher's folder, atomically."""
         document = {"format": CARD_FORMAT, **self.to_json()}
         content = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        # one line for a list of numbers: golden embeddings are hundreds of them
-        content = re.sub(r"\[[-\d.e,\s]*\]", lambda found: "".join(found[0].split()), content)
+        # one line for a list of numbers: golden embeddings are hundreds of them; a text has no
+        # line break as it is
+        content = re.sub(r"\[\n[-\d.e,\s]*\]", lambda found: "".join(found[0].split()), content)
         write_atomic(folder / CARD_FILE, content + "\n")
 
     @classmethod
