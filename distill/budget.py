@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
+NO_TIME = 1e-9
+"""Seconds of an update of a method that has none."""
 LEAST_UPDATES = 100
 """Fewer train no student: the average over the weights has a memory of a hundred."""
 SMALLEST, GRID = 32, 16
@@ -55,7 +57,7 @@ class TrainingJobs:
     """`seeds` students by each method on each part: images to train on and to test on.
 
     `size` is the wanted image size, `decode` the seconds to decode an image; `rate` has those of a
-    student by method and image size.
+    student by method and image size. Steps of `ending` come after training.
     """
 
     parts: Sequence[tuple[Images, Images | None]]
@@ -64,10 +66,11 @@ class TrainingJobs:
     deadline: Deadline
     decode: float
     rate: Callable[[Method, int], StudentRate]
+    ending: Sequence[Step] = ()
     seeds: int = 1
 
     def steps(self, updates: int, size: int) -> list[Step]:
-        """Preparing, training and testing."""
+        """Preparing, training, testing and what comes after."""
         runs, count = self.seeds * len(self.parts), len(self.methods)
         images = self.seeds * sum(len(train) for train, _ in self.parts)
         labeled = self.seeds * sum(train.labeled for train, _ in self.parts)
@@ -81,7 +84,8 @@ class TrainingJobs:
             seconds = runs * updates * rate.update
             training.append(Step(f"train ({method})", runs * updates, "updates", seconds))
         testing = [Step("test", count * tested, "images", tests)] if tested else []
-        return [Step("prepare images", count * images, "images", before), *training, *testing]
+        preparing = Step("prepare images", count * images, "images", before)
+        return [preparing, *training, *testing, *self.ending]
 
     def seconds(self, size: int) -> tuple[float, float]:
         """Of an update of all students, and of all that is not an update."""
@@ -89,20 +93,19 @@ class TrainingJobs:
         update = total_seconds(step for step in steps if step.unit == "updates")
         return update, total_seconds(step for step in steps if step.unit != "updates")
 
-    def choose(self, others: Sequence[Step], perhaps: Sequence[Step] = ()) -> dict[str, int]:
+    def choose(self, sure: Sequence[Step] = (), perhaps: Sequence[Step] = ()) -> dict[str, int]:
         """As many `updates` as the budget holds, the same for all, and the `image_size`.
 
-        Images become smaller only where less than `LEAST_UPDATES` fit. Steps of `others` are still
-        to come; those of `perhaps` may come: they lower the number, but refuse no budget. Raises a
-        ZooError if the budget is too small.
+        Images become smaller only where less than `LEAST_UPDATES` fit. Steps of `sure` come before;
+        those of `perhaps` lower the number, but refuse no budget. A ZooError if it is too small.
         """
         if perhaps:
             with suppress(ZooError):
-                return self.choose([*others, *perhaps])
+                return self.choose([*sure, *perhaps])
         size, budget = self.size, self.deadline.budget or inf
         update, rest = self.seconds(size)
         while True:
-            fixed = self.deadline.spent + total_seconds(others) + rest  # measuring takes time
+            fixed = self.deadline.spent + total_seconds(sure) + rest  # measuring takes time
             updates = max(0.0, budget - fixed) / update
             if updates >= LEAST_UPDATES:
                 return {"updates": floor(updates), "image_size": size}
@@ -133,13 +136,9 @@ class TrainingJobs:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan(Plan):
-    """A plan whose numbers are chosen `again` when the teachers have been run.
-
-    Not so without a budget, or when an interrupted run is resumed.
-    """
+    """A plan whose numbers are chosen `again` after the teachers ran, unless a run is resumed."""
 
     jobs: TrainingJobs
-    ending: Sequence[Step]
     again: bool
     saved: SavedChoice
 
@@ -149,7 +148,7 @@ class TrainingPlan(Plan):
             return how
         chosen = {**self.chosen}
         if self.again:
-            chosen |= (now := self.jobs.choose(self.ending))
+            chosen |= (now := self.jobs.choose())
             runtime.warn(self.jobs.explain(**now))
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
@@ -186,32 +185,29 @@ def plan_training(
 
     decode = throughput.measure_decoding(images, how.size)
     jobs = TrainingJobs(
-        parts, methods, how.size, deadline, decode, lambda m, size: measure(kinds[m], size)
+        parts, methods, how.size, deadline, decode, lambda m, size: measure(kinds[m], size), ending
     )
     chosen = saved.load() if deadline.budget else {}
     warnings = [*teachers.warnings, *([timing.RESUMES] if chosen else [])]
     again = bool(deadline.budget and not chosen)
-    if again:
-        others = [*teachers.sure, *ending]
-        if len(methods) * len(parts) > 1:
-            # many students at their own size take a minute to measure: refuse what never fits
-            with suppress(StudentError):
-                replace(jobs, seeds=seeds[-1], size=SMALLEST).choose(others)
-        for count in seeds:
-            with suppress(ZooError) if count != seeds[-1] else nullcontext():
-                chosen = replace(jobs, seeds=count).choose(others, teachers.perhaps)
-                chosen |= {"seeds": count} if len(seeds) > 1 else {}
-                if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
-                    break
+    if again and len(methods) * len(parts) > 1:
+        # many students at their own size take a minute to measure: refuse before what never fits
+        with suppress(StudentError):
+            replace(jobs, seeds=seeds[-1], size=SMALLEST).choose(teachers.sure)
+    for count in seeds if again else ():
+        with suppress(ZooError) if count != seeds[-1] else nullcontext():
+            chosen = replace(jobs, seeds=count).choose(teachers.sure, teachers.perhaps)
+            chosen |= {"seeds": count} if len(seeds) > 1 else {}
+            if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
+                break
     jobs = replace(jobs, seeds=chosen.get("seeds", seeds[0]))
     training = jobs.steps(
         chosen.get("updates", how.recipe.updates), chosen.get("image_size", how.size)
     )
     begun = Step("read and measure", len(images), "images", deadline.spent)
-    steps = (begun, *teachers.sure, *teachers.perhaps, *training, *ending)
     return TrainingPlan(
-        steps, chosen, deadline.budget, tuple(warnings),
-        jobs=jobs, ending=ending, again=again, saved=saved,
+        (begun, *teachers.sure, *teachers.perhaps, *training), chosen, deadline.budget,
+        tuple(warnings), jobs=jobs, again=again, saved=saved,
     )  # fmt: skip
 
 
@@ -237,31 +233,31 @@ def measure_student(
     other = 0 if how.method in LABELS_ALONE else -1
     labels = torch.tensor([classes - 1, other, 0, other]).repeat(MANY // 4)
     recipe = replace(how.recipe, updates=10**6 if how.recipe.updates else 0)
+    groups = group_heads(teachers or ())
 
-    def run(images: int, seconds: float) -> list[float]:
-        """When a run on so many images begins, and when each of its updates ends."""
-        stamps = [timing.clock()]
+    def run(images: int, seconds: float) -> tuple[float, float, float]:
+        """Seconds to the end of the first update, of one more, and to predict all images."""
+        began, ends = timing.clock(), list[float]()
 
         def progress(_done: int, _total: int) -> None:
             torch.zeros(1, device=device).tolist()  # waits for a GPU
-            stamps.append(timing.clock())
-            if stamps[-1] - stamps[1] >= seconds:
+            ends.append(timing.clock())
+            if ends[-1] - ends[0] >= seconds:
                 raise _Done
 
+        student = create_student(how.arch, classes, groups=groups, start="random",
+                                 image_size=how.size)  # fmt: skip
         with suppress(_Done):
             fit(student, pixels[:images], labels[:images], recipe, device=device,
                 targets=_uniform_targets(teachers, classes, images), preprocessing=form,
                 pretrained=how.start != "random", progress=progress)  # fmt: skip
-            stamps.append(timing.clock())
-        return stamps
+            ends.append(timing.clock())  # of a probe, which has no updates
+        ended = timing.clock()
+        predict_pixels(student.network, pixels[:images], form, device=device)
+        predicted = timing.clock() - ended
+        return ends[0] - began, (ends[-1] - ends[0]) / max(1, len(ends) - 1), predicted
 
-    began = timing.clock()
-    groups = group_heads(teachers or ())
     try:
-        student = create_student(
-            how.arch, classes, groups=groups, start="random", image_size=how.size
-        )
-        created = timing.clock() - began
         run(FEW, 0)  # initializes libraries
         few, many = run(FEW, 0), run(MANY, seconds)
     except (StudentError, RuntimeError, AssertionError, ValueError, TypeError) as error:
@@ -269,15 +265,11 @@ def measure_student(
             f"An update of {how.arch} at {how.size} px could not be measured: leave out --budget "
             "and --dry-run, or choose another --arch or --image-size."
         ) from error
-    predict_pixels(student.network, pixels[:FEW], form, device=device)
-    began = timing.clock()
-    predict_pixels(student.network, pixels, form, device=device)
-    predict = (timing.clock() - began) / MANY
+    update = max(many[1], NO_TIME)
+    predict = max(0.0, (many[2] - few[2]) / (MANY - FEW))
     # every image goes through the network once, if not for the head then for batch norms
-    image = max(predict, (many[1] - many[0] - few[1] + few[0]) / (MANY - FEW))
-    update = max(1e-9, (many[-1] - many[1]) / max(1, len(many) - 2))  # a probe has no updates
-    start = created + max(0.0, few[1] - few[0] - FEW * image - update)
-    return StudentRate(start, image, update, predict)
+    image = max(predict, (many[0] - few[0]) / (MANY - FEW))
+    return StudentRate(max(0.0, few[0] - FEW * image - update), image, update, predict)
 
 
 def _uniform_targets(teachers: Sequence[int] | None, classes: int, images: int) -> Targets | None:
