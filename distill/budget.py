@@ -52,24 +52,27 @@ class StudentRate:
     predict: float
 
 
-@dataclass(frozen=True)
-class TrainingJobs:
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(Plan):
     """`seeds` students by each method on each part: images to train on and to test on.
 
     `size` is the wanted image size, `decode` the seconds to decode an image; `rate` has those of a
-    student by method and image size. Steps of `ending` come after training.
+    student by method and image size. Steps of `ending` come after training. The numbers are chosen
+    `again` after the teachers ran, unless an interrupted run is resumed.
     """
 
     parts: Sequence[tuple[Images, Images | None]]
     methods: Sequence[Method]
     size: int
     deadline: Deadline
+    saved: SavedChoice
     decode: float
     rate: Callable[[Method, int], StudentRate]
     ending: Sequence[Step] = ()
     seeds: int = 1
+    again: bool = False
 
-    def steps(self, updates: int, size: int) -> list[Step]:
+    def training(self, updates: int, size: int) -> list[Step]:
         """Preparing, training, testing and what comes after."""
         runs, count = self.seeds * len(self.parts), len(self.methods)
         images = self.seeds * sum(len(train) for train, _ in self.parts)
@@ -87,9 +90,9 @@ class TrainingJobs:
         preparing = Step("prepare images", count * images, "images", before)
         return [preparing, *training, *testing, *self.ending]
 
-    def seconds(self, size: int) -> tuple[float, float]:
-        """Of an update of all students, and of all that is not an update."""
-        steps = self.steps(1, size)
+    def cost(self, size: int) -> tuple[float, float]:
+        """Seconds of an update of all students, and of all that is not an update."""
+        steps = self.training(1, size)
         update = total_seconds(step for step in steps if step.unit == "updates")
         return update, total_seconds(step for step in steps if step.unit != "updates")
 
@@ -103,7 +106,7 @@ class TrainingJobs:
             with suppress(ZooError):
                 return self.choose([*sure, *perhaps])
         size, budget = self.size, self.deadline.budget or inf
-        update, rest = self.seconds(size)
+        update, rest = self.cost(size)
         while True:
             fixed = self.deadline.spent + total_seconds(sure) + rest  # measuring takes time
             updates = max(0.0, budget - fixed) / update
@@ -117,13 +120,13 @@ class TrainingJobs:
             guess = int(size * sqrt(updates / LEAST_UPDATES)) // GRID * GRID
             size = max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
             try:
-                update, rest = self.seconds(size)
+                update, rest = self.cost(size)
             except StudentError:
                 raise refusal from None
 
     def explain(self, updates: int, image_size: int) -> str:
         """What was chosen and why, in a line."""
-        seconds, _ = self.seconds(image_size)
+        seconds, _ = self.cost(image_size)
         students = self.seeds * len(self.parts) * len(self.methods)
         each = "an update" if students == 1 else f"an update of {students} students"
         fewer = f" At {self.size} px fewer than {LEAST_UPDATES} updates fit."
@@ -133,23 +136,14 @@ class TrainingJobs:
             f"{fewer if image_size != self.size else ''}"
         )
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan(Plan):
-    """A plan whose numbers are chosen `again` after the teachers ran, unless a run is resumed."""
-
-    jobs: TrainingJobs
-    again: bool
-    saved: SavedChoice
-
     def settle(self, how: Distillation, runtime: Runtime) -> Distillation:
         """The distillation with the numbers that fit now; a ZooError if too little is left."""
         if self.budget is None:
             return how
         chosen = {**self.chosen}
         if self.again:
-            chosen |= (now := self.jobs.choose())
-            runtime.warn(self.jobs.explain(**now))
+            chosen |= (now := self.choose())
+            runtime.warn(self.explain(**now))
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
         return replace(how, recipe=recipe, image_size=chosen["image_size"]).by(how.method)
@@ -183,32 +177,29 @@ def plan_training(
         student = replace(how.by(method), image_size=size)
         return measure_student(student, len(images.classes), widths, seconds, device)
 
-    decode = throughput.measure_decoding(images, how.size)
-    jobs = TrainingJobs(
-        parts, methods, how.size, deadline, decode, lambda m, size: measure(kinds[m], size), ending
-    )
+    plan = TrainingPlan(
+        (), parts=parts, methods=methods, size=how.size, deadline=deadline, saved=saved,
+        decode=throughput.measure_decoding(images, how.size), ending=ending,
+        rate=lambda method, size: measure(kinds[method], size), budget=deadline.budget,
+    )  # fmt: skip
     chosen = saved.load() if deadline.budget else {}
-    warnings = [*teachers.warnings, *([timing.RESUMES] if chosen else [])]
+    warnings = (*teachers.warnings, *([timing.RESUMES] if chosen else []))
     again = bool(deadline.budget and not chosen)
     if again and len(methods) * len(parts) > 1:
         # many students at their own size take a minute to measure: refuse before what never fits
         with suppress(StudentError):
-            replace(jobs, seeds=seeds[-1], size=SMALLEST).choose(teachers.sure)
+            replace(plan, seeds=seeds[-1], size=SMALLEST).choose(teachers.sure)
     for count in seeds if again else ():
         with suppress(ZooError) if count != seeds[-1] else nullcontext():
-            chosen = replace(jobs, seeds=count).choose(teachers.sure, teachers.perhaps)
+            chosen = replace(plan, seeds=count).choose(teachers.sure, teachers.perhaps)
             chosen |= {"seeds": count} if len(seeds) > 1 else {}
             if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
                 break
-    jobs = replace(jobs, seeds=chosen.get("seeds", seeds[0]))
-    training = jobs.steps(
-        chosen.get("updates", how.recipe.updates), chosen.get("image_size", how.size)
-    )
+    numbers = {"updates": how.recipe.updates, "image_size": how.size, "seeds": seeds[0], **chosen}
+    plan = replace(plan, chosen=chosen, warnings=warnings, again=again, seeds=numbers["seeds"])
+    training = plan.training(numbers["updates"], numbers["image_size"])
     begun = Step("read and measure", len(images), "images", deadline.spent)
-    return TrainingPlan(
-        (begun, *teachers.sure, *teachers.perhaps, *training), chosen, deadline.budget,
-        tuple(warnings), jobs=jobs, again=again, saved=saved,
-    )  # fmt: skip
+    return replace(plan, steps=(begun, *teachers.sure, *teachers.perhaps, *training))
 
 
 class _Done(Exception):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from distill.budget import (
     LEAST_UPDATES,
     SMALLEST,
     StudentRate,
-    TrainingJobs,
+    TrainingPlan,
 )
 from selection.pipeline import RankingJob, RankingWork
 from zoo.errors import StudentError, ZooError
@@ -17,6 +19,7 @@ from zoo.features.throughput import ForwardPasses, Rate
 from zoo.system.timing import (
     Deadline,
     Plan,
+    SavedChoice,
     Step,
     format_duration,
     parse_duration,
@@ -131,7 +134,9 @@ def jobs(students=1, start=0.0, shown=0, tested=0, decode=0.0, answer=0.0, slow=
         return StudentRate(start, 0.0, fixed + slow[method] * size**2 / 100**2, answer)
 
     part, methods = (Sized("x" * shown), Sized("x" * tested)), range(len(slow))
-    return TrainingJobs([part] * students, methods, 100, Deadline(), decode, rate)  # pyright: ignore
+    given: dict[str, Any] = {"parts": [part] * students, "methods": methods, "rate": rate}
+    saved = SavedChoice(Path())
+    return TrainingPlan((), size=100, deadline=Deadline(), saved=saved, decode=decode, **given)
 
 
 @dataclass
@@ -152,7 +157,7 @@ def test_the_updates_fill_the_rest_of_the_budget():
     chosen = choose(full, budget=1000, spent=100, others=[save, Step("fetch", 9, "bytes", None)])
     around = 2 * (3 + 10 * 0.5) + 2 * 5 * (0.5 + 0.1)
     assert chosen == {"updates": int((1000 - 100 - 7 - around) / (2 * 0.25)), "image_size": 100}
-    steps = full.steps(*chosen.values())
+    steps = full.training(*chosen.values())
     assert {step.what for step in steps} == {"prepare images", "train (0)", "test"}
     total = 100 + 7 + total_seconds(steps)
     assert 1000 - 0.5 < total <= 1000

@@ -123,7 +123,7 @@ def test_a_network_that_takes_no_such_images_cannot_be_measured(clock, monkeypat
 def test_a_kind_of_network_is_measured_once(toy_zoo, clock):
     found = measure_teachers(toy_zoo, seconds=9)
     assert found["ant"] == found["bee"]
-    assert (found["ant"].start, found["ant"].each) == (1, 1 / SAMPLE)
+    assert (found["ant"].start, found["ant"].each) == (0, 1 / SAMPLE)
 
 
 def test_a_teacher_elsewhere_is_extrapolated_by_parameters_and_area(toy_zoo, clock):

@@ -126,11 +126,9 @@ def _measure(card: TeacherCard, images: int, device: str) -> Rate:
     began = timing.clock()
     teacher = load_teacher(card, device=device)
     size = teacher.card.input.size
-    count = SAMPLE if size <= 128 else SAMPLE // 4
-    pixels = np.zeros((count, 3, size, size), dtype=np.uint8)
-    embed(teacher, pixels[:2], total=images)  # the first batch is slower: kernels are chosen
-    start = timing.clock() - began
-    embed(teacher, pixels, total=images)  # the first of its size allocates memory
-    began = timing.clock()
+    pixels = np.zeros((SAMPLE if size <= 128 else SAMPLE // 4, 3, size, size), dtype=np.uint8)
+    embed(teacher, pixels, total=images)  # the first batch chooses kernels and allocates memory
+    first = timing.clock()
     embed(teacher, pixels, total=images)
-    return Rate((timing.clock() - began) / count, start)
+    seconds = timing.clock() - first
+    return Rate(seconds / len(pixels), max(0.0, first - began - seconds))
