@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from math import floor, inf, sqrt
@@ -16,15 +16,10 @@ from distill.evaluation.evaluate import predict_pixels
 from distill.recipe import DISTILLED, Distillation, Method
 from distill.student import create_student
 from distill.training.loop import fit
-from distill.training.targets import (
-    SoftLabels,
-    SourceProbabilities,
-    SourceTargets,
-    Targets,
-    group_heads,
-)
+from distill.training.targets import SoftLabels, Targets, group_heads, source_targets
 from zoo.errors import StudentError, ZooError
 from zoo.features import throughput
+from zoo.features.store import Features
 from zoo.system import timing
 from zoo.system.devices import choose_device
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step, format_duration, total_seconds
@@ -41,139 +36,114 @@ LEAST_UPDATES = 100
 """Fewer train no student: the average over the weights has a memory of a hundred."""
 SMALLEST, GRID = 32, 16
 """Image sizes to fall back to, in pixels: not below the first, multiples of the second."""
-IMAGES, WARMUP = 128, 2
-"""Random images of a measurement, and its first updates, which do not count."""
+FEW, MANY = 8, 64
+"""Images of measured runs: what more of them take tells an image from what is done once."""
+LABELS_ALONE = frozenset({"transfer", "probe"})
+"""Methods that learn nothing from images without a label."""
 
 
 @dataclass(frozen=True)
 class StudentRate:
-    """Seconds: to build a student; per image, for all its views; per update; per prediction."""
+    """Seconds: once; per image before the first update; per update; per prediction."""
 
     start: float
-    views: float
+    image: float
     update: float
     predict: float
 
 
-@dataclass(frozen=True)
-class TrainingJobs:
-    """By each of some methods `students`, trained and tested on so many images.
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan(Plan):
+    """`seeds` students by each method on each part: images to train on and to test on.
 
-    `decode` has the seconds of an image at an image size, `rate` those of a student by its method.
+    `size` is the wanted image size, `decode` the seconds to decode an image; `rate` has those of a
+    student by method and image size. Steps of `ending` come after training. The numbers are chosen
+    `again` after the teachers ran, unless an interrupted run is resumed.
     """
 
+    parts: Sequence[tuple[Images, Images | None]]
     methods: Sequence[Method]
-    students: int
-    images: int
-    labeled: int
-    tested: int
-    decode: Callable[[int], float]
+    size: int
+    deadline: Deadline
+    saved: SavedChoice
+    decode: float
     rate: Callable[[Method, int], StudentRate]
+    ending: Sequence[Step] = ()
+    seeds: int = 1
+    again: bool = False
 
-    def times(self, seeds: int) -> TrainingJobs:
-        """The same with so many students in place of each."""
-        return replace(self, students=self.students * seeds)
+    def training(self, updates: int, size: int) -> list[Step]:
+        """Preparing, training, testing and what comes after."""
+        runs, count = self.seeds * len(self.parts), len(self.methods)
+        images = self.seeds * sum(len(train) for train, _ in self.parts)
+        labeled = self.seeds * sum(train.labeled for train, _ in self.parts)
+        tested = self.seeds * sum(len(test) for _, test in self.parts if test)
+        before, tests, training = 0.0, 0.0, list[Step]()
+        for method in self.methods:
+            rate = self.rate(method, size)
+            seen = labeled if method in LABELS_ALONE else images
+            before += runs * rate.start + images * self.decode + seen * rate.image
+            tests += tested * (self.decode + rate.predict)
+            seconds = runs * updates * rate.update
+            training.append(Step(f"train ({method})", runs * updates, "updates", seconds))
+        testing = [Step("test", count * tested, "images", tests)] if tested else []
+        preparing = Step("prepare images", count * images, "images", before)
+        return [preparing, *training, *testing, *self.ending]
 
-    def seconds(self, size: int) -> tuple[float, dict[str, float], float]:
-        """Of all students: before the first update, of one update by method, and of the tests."""
-        decode = self.decode(size)
-        rates = {method: self.rate(method, size) for method in self.methods}
-        seen = {m: self.labeled if m in ("transfer", "probe") else self.images for m in rates}
-        before = sum(
-            rate.start + self.images * decode + seen[method] * rate.views
-            for method, rate in rates.items()
-        )
-        updates = {
-            method: self.students * (NO_TIME if method == "probe" else rate.update)
-            for method, rate in rates.items()
-        }
-        tests = sum(self.tested * (decode + rate.predict) for rate in rates.values())
-        return self.students * before, updates, self.students * tests
+    def cost(self, size: int) -> tuple[float, float]:
+        """Seconds of an update of all students, and of all that is not an update."""
+        steps = self.training(1, size)
+        update = total_seconds(step for step in steps if step.unit == "updates")
+        return update, total_seconds(step for step in steps if step.unit != "updates")
 
-    def train_at(self, size: int) -> bool:
-        """Whether every student accepts images of this size."""
-        return inf not in self.seconds(size)[1].values()
+    def choose(self, sure: Sequence[Step] = (), perhaps: Sequence[Step] = ()) -> dict[str, int]:
+        """As many `updates` as the budget holds, the same for all, and the `image_size`.
 
-    def steps(self, updates: int, size: int) -> list[Step]:
-        """Preparing, training and testing."""
-        before, each, tests = self.seconds(size)
-        students = len(self.methods) * self.students
-        return [
-            Step("prepare images", students * self.images, "images", before),
-            *(
-                Step(f"train ({method})", self.students * updates, "updates", updates * seconds)
-                for method, seconds in each.items()
-            ),
-            *([Step("test", students * self.tested, "images", tests)] if self.tested else []),
-        ]
-
-    def choose(
-        self,
-        wanted: int,
-        deadline: Deadline,
-        others: Sequence[Step] = (),
-        perhaps: Sequence[Step] = (),
-    ) -> dict[str, int]:
-        """As many `updates` as the budget holds, and the `image_size`: as wanted if it can be.
-
-        Every student gets the same number. Images become smaller only where the budget holds less
-        than `LEAST_UPDATES`. Steps of `others` are still to come; those of `perhaps` may come: they
-        lower the number, but refuse no budget. Raises a ZooError if the budget is too small.
+        Images become smaller only where less than `LEAST_UPDATES` fit. Steps of `sure` come before;
+        those of `perhaps` lower the number, but refuse no budget. A ZooError if it is too small.
         """
         if perhaps:
             with suppress(ZooError):
-                return self.choose(wanted, deadline, [*others, *perhaps])
-        size, budget = wanted, deadline.budget or inf
+                return self.choose([*sure, *perhaps])
+        size, budget = self.size, self.deadline.budget or inf
+        update, rest = self.cost(size)
         while True:
-            before, each, tests = self.seconds(size)
-            update = sum(each.values())
-            gone = deadline.spent + total_seconds(others) + before + tests  # measuring takes time
-            updates = max(0.0, budget - gone) / update
+            fixed = self.deadline.spent + total_seconds(sure) + rest  # measuring takes time
+            updates = max(0.0, budget - fixed) / update
             if updates >= LEAST_UPDATES:
                 return {"updates": floor(updates), "image_size": size}
+            needed = fixed + LEAST_UPDATES * update
+            refusal = timing.too_small(budget, needed, f"{LEAST_UPDATES} updates at {size} px")
+            if size <= SMALLEST:
+                raise refusal
             # time grows with the area at least, so no larger size can fit
             guess = int(size * sqrt(updates / LEAST_UPDATES)) // GRID * GRID
-            smaller = max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
-            if size <= SMALLEST or not self.train_at(smaller):
-                needed = gone + LEAST_UPDATES * update
-                raise timing.too_small(budget, needed, f"{LEAST_UPDATES} updates at {size} px")
-            size = smaller
+            size = max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
+            try:
+                update, rest = self.cost(size)
+            except StudentError:
+                raise refusal from None
 
-    def explain(self, wanted: int, updates: int, image_size: int) -> str:
+    def explain(self, updates: int, image_size: int) -> str:
         """What was chosen and why, in a line."""
-        seconds = sum(self.seconds(image_size)[1].values())
-        students = len(self.methods) * self.students
+        seconds, _ = self.cost(image_size)
+        students = self.seeds * len(self.parts) * len(self.methods)
         each = "an update" if students == 1 else f"an update of {students} students"
-        fewer = f" At {wanted} px fewer than {LEAST_UPDATES} updates fit."
+        fewer = f" At {self.size} px fewer than {LEAST_UPDATES} updates fit."
         return (
             f"Chosen: {updates} updates at {image_size} px; {each} takes {seconds:.2f} s, and "
             f"{format_duration(updates * seconds)} are left for them."
-            f"{fewer if image_size != wanted else ''}"
+            f"{fewer if image_size != self.size else ''}"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan(Plan):
-    """A plan whose numbers are chosen `again` when the teachers have been run.
-
-    Not so without a budget, or when an interrupted run is resumed.
-    """
-
-    jobs: TrainingJobs
-    deadline: Deadline
-    ending: Sequence[Step]
-    again: bool
-    saved: SavedChoice
 
     def settle(self, how: Distillation, runtime: Runtime) -> Distillation:
         """The distillation with the numbers that fit now; a ZooError if too little is left."""
         if self.budget is None:
             return how
-        chosen = self.chosen
+        chosen = {**self.chosen}
         if self.again:
-            now = self.jobs.choose(how.size, self.deadline, self.ending)
-            runtime.warn(self.jobs.explain(how.size, **now))
-            chosen = {**chosen, **now}
+            chosen |= (now := self.choose())
+            runtime.warn(self.explain(**now))
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
         return replace(how, recipe=recipe, image_size=chosen["image_size"]).by(how.method)
@@ -191,82 +161,45 @@ def plan_training(
     ending: Sequence[Step] = (),
     seeds: Sequence[int] = (1,),
 ) -> TrainingPlan:
-    """Plan students by each method on each part, images to train on and to test on.
+    """Plan students by each method on each part; a ZooError if the budget is too small.
 
     Of several numbers of `seeds`, in descending order, a budget gets the first that leaves the
     recipe's updates and image size to each student, or the last; without a budget it is the first.
-
-    Raises:
-        ZooError: the budget is too small.
     """
-    kinds = {m: "distilled" if m in DISTILLED else m for m in methods}
-    seconds = deadline.measuring_time(len(set(kinds.values())))
     images, device = parts[0][0], choose_device(runtime.device)
+    # students with teachers are trained alike, whoever chose these
+    kinds: dict[Method, Method] = {m: "weighted" if m in DISTILLED else m for m in methods}
+    seconds = deadline.measuring_time(len({*kinds.values()}))
 
     @cache
-    def rate(kind: str, size: int) -> StudentRate:
-        method: Method = next(method for method in methods if kinds[method] == kind)
-        widths = teachers.widths if kind == "distilled" else None
-        return measure_student(how.by(method), len(images.classes), widths, size, seconds, device)
+    def measure(method: Method, size: int) -> StudentRate:
+        widths = teachers.widths if method in DISTILLED else None
+        student = replace(how.by(method), image_size=size)
+        return measure_student(student, len(images.classes), widths, seconds, device)
 
-    jobs = TrainingJobs(
-        methods,
-        len(parts),
-        int(np.mean([len(train) for train, _ in parts])),
-        int(np.mean([train.labeled for train, _ in parts])),
-        int(np.mean([len(test) if test else 0 for _, test in parts])),
-        cache(lambda size: throughput.measure_decoding(images, size)),
-        lambda method, size: rate(kinds[method], size),
-    )
-    names = ["updates", "image_size", *(["seeds"] if len(seeds) > 1 else [])]
-    resumed = saved.load(*names) if deadline.budget else None
-    chosen, again = resumed or {}, bool(deadline.budget and not resumed)
-    others = [*teachers.sure, *ending]
-    if again and len(methods) * len(parts) > 1 and jobs.train_at(SMALLEST):
+    plan = TrainingPlan(
+        (), parts=parts, methods=methods, size=how.size, deadline=deadline, saved=saved,
+        decode=throughput.measure_decoding(images, how.size), ending=ending,
+        rate=lambda method, size: measure(kinds[method], size), budget=deadline.budget,
+    )  # fmt: skip
+    chosen = saved.load() if deadline.budget else {}
+    warnings = (*teachers.warnings, *([timing.RESUMES] if chosen else []))
+    again = bool(deadline.budget and not chosen)
+    if again and len(methods) * len(parts) > 1:
         # many students at their own size take a minute to measure: refuse before what never fits
-        jobs.times(seeds[-1]).choose(SMALLEST, deadline, others)
-    if not jobs.train_at(how.size):  # measured now: the time spent includes it
-        raise StudentError(
-            f"An update of {how.arch} at {how.size} px could not be measured: leave out --budget "
-            "and --dry-run, or choose another --arch or --image-size."
-        )
-    begun = Step("read and measure", len(images), "images", deadline.spent)
-    if again:
-        chosen = _choose_seeds(jobs, seeds, how, deadline, others, teachers.perhaps)
-    jobs = jobs.times(chosen.get("seeds", seeds[0]))
-    training = jobs.steps(
-        chosen.get("updates", how.recipe.updates), chosen.get("image_size", how.size)
-    )
-    return TrainingPlan(
-        (begun, *teachers.sure, *teachers.perhaps, *training, *ending),
-        chosen,
-        deadline.budget,
-        (*teachers.warnings, *([timing.RESUMES] if resumed else [])),
-        jobs=jobs,
-        deadline=deadline,
-        ending=ending,
-        again=again,
-        saved=saved,
-    )
-
-
-def _choose_seeds(
-    jobs: TrainingJobs,
-    seeds: Sequence[int],
-    how: Distillation,
-    deadline: Deadline,
-    others: Sequence[Step],
-    perhaps: Sequence[Step],
-) -> dict[str, int]:
-    """What `TrainingJobs.choose` does, and the number of `seeds` where there are several."""
-    *more, least = seeds
-    for count in more:
-        with suppress(ZooError):
-            chosen = jobs.times(count).choose(how.size, deadline, others, perhaps)
+        with suppress(StudentError):
+            replace(plan, seeds=seeds[-1], size=SMALLEST).choose(teachers.sure)
+    for count in seeds if again else ():
+        with suppress(ZooError) if count != seeds[-1] else nullcontext():
+            chosen = replace(plan, seeds=count).choose(teachers.sure, teachers.perhaps)
+            chosen |= {"seeds": count} if len(seeds) > 1 else {}
             if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
-                return {**chosen, "seeds": count}
-    chosen = jobs.times(least).choose(how.size, deadline, others, perhaps)
-    return {**chosen, "seeds": least} if more else chosen
+                break
+    numbers = {"updates": how.recipe.updates, "image_size": how.size, "seeds": seeds[0], **chosen}
+    plan = replace(plan, chosen=chosen, warnings=warnings, again=again, seeds=numbers["seeds"])
+    training = plan.training(numbers["updates"], numbers["image_size"])
+    begun = Step("read and measure", len(images), "images", deadline.spent)
+    return replace(plan, steps=(begun, *teachers.sure, *teachers.perhaps, *training))
 
 
 class _Done(Exception):
@@ -277,69 +210,66 @@ def measure_student(
     how: Distillation,
     classes: int,
     teachers: Sequence[int] | None,
-    image_size: int,
     seconds: float,
     device: torch.device,
 ) -> StudentRate:
-    """Time real updates of a student on noise; infinite if it rejects images of this size.
+    """Time real runs of a student on noise, of few images and of many; a StudentError if it fails.
 
     `teachers` are the classes K_s of imitated teachers; empty for soft labels, None without
-    teachers. At least three updates are made.
+    teachers. Updates are timed for so many seconds, one at least.
     """
-    began = timing.clock()
-    groups = group_heads(teachers or ())
-    try:
-        student = create_student(
-            how.arch, classes, groups=groups, start="random", image_size=image_size
-        )
-    except StudentError:
-        return StudentRate(0.0, 0.0, inf, 0.0)
-    start = timing.clock() - began
-    form = replace(IMAGENET, size=image_size)
+    form, shape = replace(IMAGENET, size=how.size), (MANY, 3, how.size, how.size)
     generator = torch.Generator().manual_seed(0)
-    shape = (IMAGES, 3, image_size, image_size)
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-    rows = torch.arange(IMAGES)
-    # half are labeled; the last class is among them, whatever the number of classes
-    labels = torch.where(rows % 2 == 0, (classes - 1 - rows // 2) % classes, -1)
-    stamps: list[float] = []
-    began = timing.clock()
+    other = 0 if how.method in LABELS_ALONE else -1
+    labels = torch.tensor([classes - 1, other, 0, other]).repeat(MANY // 4)
+    recipe = replace(how.recipe, updates=10**6 if how.recipe.updates else 0)
+    groups = group_heads(teachers or ())
 
-    def progress(_done: int, _total: int) -> None:
-        torch.zeros(1, device=device).tolist()  # waits for a GPU
-        stamps.append(timing.clock())
-        if len(stamps) > WARMUP and stamps[-1] - stamps[WARMUP - 1] >= seconds:
-            raise _Done
+    def run(images: int, seconds: float) -> tuple[float, float, float]:
+        """Seconds to the end of the first update, of one more, and to predict all images."""
+        began, ends = timing.clock(), list[float]()
+
+        def progress(_done: int, _total: int) -> None:
+            torch.zeros(1, device=device).tolist()  # waits for a GPU
+            ends.append(timing.clock())
+            if ends[-1] - ends[0] >= seconds:
+                raise _Done
+
+        student = create_student(how.arch, classes, groups=groups, start="random",
+                                 image_size=how.size)  # fmt: skip
+        with suppress(_Done):
+            fit(student, pixels[:images], labels[:images], recipe, device=device,
+                targets=_uniform_targets(teachers, classes, images), preprocessing=form,
+                pretrained=how.start != "random", progress=progress)  # fmt: skip
+            ends.append(timing.clock())  # of a probe, which has no updates
+        ended = timing.clock()
+        predict_pixels(student.network, pixels[:images], form, device=device)
+        predicted = timing.clock() - ended
+        return ends[0] - began, (ends[-1] - ends[0]) / max(1, len(ends) - 1), predicted
 
     try:
-        fit(student, pixels, labels, replace(how.recipe, updates=10**6, views=1), device=device,
-            targets=_uniform_targets(teachers, classes), preprocessing=form,
-            pretrained=how.start != "random", progress=progress)  # fmt: skip
-    except _Done:
-        pass
-    except (RuntimeError, AssertionError, ValueError, TypeError):
-        return StudentRate(start, 0.0, inf, 0.0)
-    update = (stamps[-1] - stamps[WARMUP - 1]) / (len(stamps) - WARMUP)
-    before = max(0.0, stamps[0] - began - update)
-    network = student.network.eval()
-    predict_pixels(network, pixels[:2], form, device=device)
-    began = timing.clock()
-    predict_pixels(network, pixels[: IMAGES // 2], form, device=device)
-    predict = (timing.clock() - began) / (IMAGES // 2)
-    # the head needs a prediction of each image; the rest is one view of it in the frozen part,
-    # or what is done once, whatever the number of images
-    seen = IMAGES // 2 if how.method == "transfer" else IMAGES
-    view = min(max(0.0, before / seen - predict), 2 * predict) if how.recipe.frozen else 0.0
-    once = max(0.0, before - seen * (predict + view))
-    return StudentRate(start + once, predict + how.recipe.views * view, update, predict)
+        run(FEW, 0)  # initializes libraries
+        few, many = run(FEW, 0), run(MANY, seconds)
+    except (StudentError, RuntimeError, AssertionError, ValueError, TypeError) as error:
+        raise StudentError(
+            f"An update of {how.arch} at {how.size} px could not be measured: leave out --budget "
+            "and --dry-run, or choose another --arch or --image-size."
+        ) from error
+    update = max(many[1], NO_TIME)
+    predict = max(0.0, (many[2] - few[2]) / (MANY - FEW))
+    # every image goes through the network once, if not for the head then for batch norms
+    image = max(predict, (many[0] - few[0]) / (MANY - FEW))
+    return StudentRate(max(0.0, few[0] - FEW * image - update), image, update, predict)
 
 
-def _uniform_targets(teachers: Sequence[int] | None, classes: int) -> Targets | None:
+def _uniform_targets(teachers: Sequence[int] | None, classes: int, images: int) -> Targets | None:
     """Teacher outputs in which all classes are equally likely."""
     if teachers is None:
         return None
     if not teachers:
-        return SoftLabels(torch.full((IMAGES, classes), 1 / classes), accuracy=0.0)
-    logits = [np.zeros((IMAGES, width), np.float32) for width in teachers]
-    even = (1 / len(teachers),) * len(teachers)
-    return SourceTargets(tuple(map(SourceProbabilities.from_logits, logits)), even)
+        return SoftLabels(torch.full((images, classes), 1 / classes), accuracy=0.0)
+    none = np.empty((images, 0), np.float32)
+    logits = [np.zeros((images, width), np.float32) for width in teachers]
+    features = {str(place): Features(none, each) for place, each in enumerate(logits)}
+    return source_targets(features, dict.fromkeys(features, 1 / len(features)))

@@ -207,14 +207,14 @@ class RankingJob:
 
     def measure(self, deadline: Deadline) -> RankingWork:
         """What `run` is going to do, at the measured speed of this machine; nothing is fetched."""
-        from zoo.features.throughput import measure_passes, plan_passes
+        from zoo.features.throughput import plan_passes
 
         cards, warnings = cards_to_rank(self.zoo), list[str]()
         if self.shortlist is not None:
             cards = largest_teachers(self.zoo, self.shortlist)
             warnings = ["The shortlist is not known yet: the largest teachers are counted."]
         passes, fetching, lost = plan_passes(cards, self.images, deadline, self.runtime)
-        controls = measure_passes([start_card()], self.images, self.runtime, seconds=0)
+        controls, _, _ = plan_passes([start_card()], self.images, deadline, self.runtime)
         scoring = measure_scoring(self.sample.labels, metric=self.metric)
         return RankingWork(self, cards, passes, controls, scoring, fetching, [*warnings, *lost])
 
@@ -232,7 +232,7 @@ class RankingJob:
         saved = SavedChoice.of(self.runtime.cache, *depends)
         chosen, warnings = dict[str, int](), [*work.warnings]
         if deadline.budget:
-            resumed = saved.load("max_labeled", "max_unlabeled")
+            resumed = saved.load()
             chosen = resumed or work.choose(deadline.budget, deadline.spent)
             warnings += [timing.RESUMES] if resumed else []
         job = replace(self, **chosen)

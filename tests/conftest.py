@@ -172,9 +172,10 @@ def world(monkeypatch):
 
     seen = {"students": [], "teachers": [], "now": 0.0, "each": EACH}
 
-    def measure_student(how, classes, teachers, size, seconds, device):
-        seen["students"].append((how, classes, teachers, size, seconds, device))
-        return StudentRate(0.0, 0.0, seen["each"] * size**2 / 64**2, 0.0)
+    def measure_student(how, classes, teachers, seconds, device):
+        seen["students"].append((how, classes, teachers, how.size, seconds, device))
+        each = seen["each"] if how.recipe.updates else 1e-9  # the probe has none
+        return StudentRate(0.0, 0.0, each * how.size**2 / 64**2, 0.0)
 
     def measure_teachers(cards, *, seconds, images, device):
         seen["teachers"].append(([card.name for card in cards], seconds, device))

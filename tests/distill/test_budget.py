@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +11,15 @@ from distill.budget import (
     LEAST_UPDATES,
     SMALLEST,
     StudentRate,
-    TrainingJobs,
+    TrainingPlan,
 )
 from selection.pipeline import RankingJob, RankingWork
-from zoo.errors import ZooError
+from zoo.errors import StudentError, ZooError
 from zoo.features.throughput import ForwardPasses, Rate
 from zoo.system.timing import (
     Deadline,
     Plan,
+    SavedChoice,
     Step,
     format_duration,
     parse_duration,
@@ -131,16 +133,10 @@ def jobs(students=1, start=0.0, shown=0, tested=0, decode=0.0, answer=0.0, slow=
     def rate(method, size):
         return StudentRate(start, 0.0, fixed + slow[method] * size**2 / 100**2, answer)
 
-    methods: Any = range(len(slow))
-    return TrainingJobs(
-        methods,
-        students,
-        shown,
-        shown,
-        tested,
-        lambda _: decode,
-        rate,  # pyright: ignore
-    )
+    part, methods = (Sized("x" * shown), Sized("x" * tested)), range(len(slow))
+    given: dict[str, Any] = {"parts": [part] * students, "methods": methods, "rate": rate}
+    saved = SavedChoice(Path())
+    return TrainingPlan((), size=100, deadline=Deadline(), saved=saved, decode=decode, **given)
 
 
 @dataclass
@@ -152,7 +148,7 @@ class At:
 
 
 def choose(given, *, asked=100, budget, spent=0.0, others=(), perhaps=()):
-    return given.choose(asked, At(budget, spent), others, perhaps)
+    return replace(given, size=asked, deadline=At(budget, spent)).choose(others, perhaps)
 
 
 def test_the_updates_fill_the_rest_of_the_budget():
@@ -161,7 +157,7 @@ def test_the_updates_fill_the_rest_of_the_budget():
     chosen = choose(full, budget=1000, spent=100, others=[save, Step("fetch", 9, "bytes", None)])
     around = 2 * (3 + 10 * 0.5) + 2 * 5 * (0.5 + 0.1)
     assert chosen == {"updates": int((1000 - 100 - 7 - around) / (2 * 0.25)), "image_size": 100}
-    steps = full.steps(*chosen.values())
+    steps = full.training(*chosen.values())
     assert {step.what for step in steps} == {"prepare images", "train (0)", "test"}
     total = 100 + 7 + total_seconds(steps)
     assert 1000 - 0.5 < total <= 1000
@@ -179,7 +175,7 @@ def test_what_may_come_lowers_the_choice_but_refuses_no_budget():
 def test_the_students_of_all_methods_get_the_same_number():
     both = jobs(3, slow=[1.0, 2.0])
     assert choose(both, budget=1800)["updates"] == 1800 // 9
-    assert "of 6 students takes 9.00 s" in both.explain(100, 200, 100)
+    assert "of 6 students takes 9.00 s" in both.explain(200, 100)
 
 
 @pytest.mark.parametrize("fixed", [0.0, 0.2])
@@ -187,12 +183,12 @@ def test_the_students_of_all_methods_get_the_same_number():
 def test_images_become_smaller_only_if_they_must_and_no_smaller(budget, fixed):
     given = jobs(fixed=fixed)
     sizes = [100, *range(96, 31, -16)]
-    counts = {size: int(budget / sum(given.seconds(size)[1].values()) + 1e-9) for size in sizes}
+    counts = {size: int(budget / (fixed + size**2 / 100**2) + 1e-9) for size in sizes}
     expected = next(size for size in sizes if counts[size] >= LEAST_UPDATES)
     chosen = choose(given, budget=budget)
     assert chosen["image_size"] == expected
     assert abs(chosen["updates"] - counts[expected]) <= 1
-    assert ("fewer than" in given.explain(100, *chosen.values())) == (expected < 100)
+    assert ("fewer than" in given.explain(**chosen)) == (expected < 100)
 
 
 def test_a_budget_for_nothing_sensible_says_the_least():
@@ -206,7 +202,9 @@ def test_a_budget_for_nothing_sensible_says_the_least():
 
 def test_a_network_that_takes_no_smaller_images_keeps_its_own():
     def rate(_, size):
-        return StudentRate(0, 0, 1.0 if size == 100 else float("inf"), 0)
+        if size != 100:
+            raise StudentError("wrong size")
+        return StudentRate(0, 0, 1.0, 0)
 
     with pytest.raises(ZooError, match="100 updates at 100 px"):
         choose(replace(jobs(), rate=rate), budget=50)
@@ -221,7 +219,7 @@ def test_the_time_that_measuring_takes_is_gone_too():
         return StudentRate(0, 0, size / 100, 0)
 
     seen = set()
-    chosen = replace(jobs(), rate=rate).choose(100, deadline)  # pyright: ignore
+    chosen = replace(jobs(), rate=rate, deadline=deadline).choose([])  # pyright: ignore
     assert chosen == {"updates": int((115 - 10) / 1.0), "image_size": 100}
 
 

@@ -8,15 +8,17 @@ import pytest
 import torch
 
 from distill import budget as budget_module
-from distill.budget import WARMUP, measure_student
+from distill.budget import FEW, MANY, measure_student
 from distill.recipe import Distillation, Recipe
 from selection.pipeline import measure_scoring
 from selection.resampling import PAIRS, PERMUTATIONS
 from tests.support.toys import hub_card
 from zoo import Runtime, extract_features
+from zoo.errors import StudentError
 from zoo.features.store import FeatureStore, unseen
-from zoo.features.throughput import SAMPLE, measure_decoding, measure_passes, measure_teachers
+from zoo.features.throughput import SAMPLE, measure_decoding, measure_teachers, plan_passes
 from zoo.system import timing
+from zoo.system.timing import Deadline
 
 CPU = torch.device("cpu")
 
@@ -28,75 +30,100 @@ def clock(monkeypatch):
     monkeypatch.setattr(timing, "clock", lambda: float(next(ticks)))
 
 
-def student(teachers=None):
-    return measure_student(Distillation(arch="test_resnet"), 3, teachers, 32, 3.0, CPU)
+def student(teachers=None, classes=3, **changes):
+    how = Distillation(arch="test_resnet", image_size=32, **changes)
+    return measure_student(how, classes, teachers, 3.0, CPU)
 
 
 @pytest.mark.parametrize("teachers", [None, [], [3, 2]])
 def test_a_student_is_measured_by_real_updates_without_the_first(clock, monkeypatch, teachers):
     runs = []
-    from distill import budget
 
-    def fit(student, pixels, labels, recipe, _fit=budget.fit, **options):
-        runs.append((pixels.shape, recipe, options["targets"]))
-        done = options["progress"]
-        made = []
+    def fit(student, pixels, labels, recipe, _fit=budget_module.fit, **options):
+        done, made = options["progress"], []
         options["progress"] = lambda step, total: (made.append(step), done(step, total))
-        try:
-            return _fit(student, pixels, labels, recipe, **options)
-        finally:
-            runs.append(len(made))
+        runs.append((pixels.shape, recipe, options["targets"], made))
+        return _fit(student, pixels, labels, recipe, **options)
 
     monkeypatch.setattr(budget_module, "fit", fit)
-    found = student(teachers)
-    assert (found.start, found.update, found.predict) == (1, 1, 1 / 64)
-    (shape, recipe, targets), updates = runs
-    assert updates == WARMUP + 3
-    assert shape[1:] == (3, 32, 32)
-    assert recipe.labeled_batch == Recipe().labeled_batch
-    assert bool(targets) == (teachers is not None)
-    if teachers:
-        assert targets.groups == (tuple(teachers),)
-    elif teachers is not None:
-        assert targets.probabilities.shape[1] == 3
+    assert student(teachers).update == 1
+    for images, updates, (shape, recipe, targets, made) in zip(
+        (FEW, FEW, MANY), (1, 1, 1 + 3), runs, strict=True
+    ):
+        assert shape == (images, 3, 32, 32)
+        assert len(made) == updates
+        assert recipe.labeled_batch == Recipe().labeled_batch
+        assert bool(targets) == (teachers is not None)
+        if teachers:
+            assert targets.groups == (tuple(teachers),)
+        elif teachers is not None:
+            assert targets.probabilities.shape == (images, 3)
 
 
-@pytest.mark.parametrize(("frozen", "views"), [(0.0, 1), (0.5, 9)])
-def test_what_is_done_once_does_not_grow_with_the_images(clock, monkeypatch, frozen, views):
-    def fit(*_, progress, **__):
-        for _ in range(300):
-            timing.clock()  # optimizer, compilation: whatever the number of images
+@pytest.mark.parametrize(("before", "image"), [(5, 5), (0, 2)])
+def test_what_is_done_once_does_not_grow_with_the_images(clock, monkeypatch, before, image):
+    def fit(_student, pixels, *_, progress, **__):
+        # optimizer and compilation, whatever the number of images; head and views of each
+        wait(300 + before * len(pixels))
         for step in range(9):
             progress(step, 9)
 
+    def wait(seconds):
+        for _ in range(seconds):
+            timing.clock()
+
     monkeypatch.setattr(budget_module, "fit", fit)
-    how = Distillation(arch="test_resnet", recipe=Recipe(frozen=frozen))
-    found = measure_student(how, 3, None, 32, 3.0, CPU)
-    assert found.predict == 1 / 64
-    # the head is a prediction of each image, and four views of half the network at most two each
-    assert found.views == views / 64
-    assert found.start > 280
+    monkeypatch.setattr(
+        budget_module, "predict_pixels", lambda _, pixels, *__, **___: wait(2 * len(pixels))
+    )
+    found = student()
+    assert (found.update, found.predict) == (1, 2)
+    assert found.image == image  # without a head to fit, batch norms need a prediction
+    assert found.start == 300 - (image - before) * FEW
 
 
 @pytest.mark.parametrize("method", ["transfer", "fixmatch"])
 @pytest.mark.parametrize("classes", [2, 3, 6, 100])
 def test_students_of_any_number_of_classes_are_measured(clock, method, classes):
-    how = Distillation(arch="test_resnet").by(method)
-    assert measure_student(how, classes, None, 32, 3.0, CPU).update == 1
+    assert student(classes=classes, method=method).update == 1
 
 
-def test_a_network_that_takes_no_such_images_is_infinitely_slow(clock, monkeypatch):
+def test_a_probe_takes_no_updates(clock):
+    found = student(method="probe", recipe=Recipe(updates=0))
+    assert 0 < found.update < 1e-6
+    assert found.start == pytest.approx(1)
+
+
+@pytest.mark.parametrize("labeled_alone", ["transfer", "probe"])
+def test_methods_that_learn_from_labels_alone_are_measured_on_labeled_images(
+    clock, monkeypatch, labeled_alone
+):
+    seen = {}
+
+    def fit(_student, _pixels, labels, *_, progress, **__):
+        seen[method] = float((labels >= 0).float().mean())
+        for step in range(9):
+            progress(step, 9)
+
+    monkeypatch.setattr(budget_module, "fit", fit)
+    for method in (labeled_alone, "fixmatch"):
+        student(method=method)
+    assert seen == {labeled_alone: 1.0, "fixmatch": 0.5}
+
+
+def test_a_network_that_takes_no_such_images_cannot_be_measured(clock, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("Input height (32) doesn't match model (224).")
 
     monkeypatch.setattr(budget_module, "fit", refuse)
-    assert student().update == float("inf")
+    with pytest.raises(StudentError, match="at 32 px could not be measured: leave out --budget"):
+        student()
 
 
 def test_a_kind_of_network_is_measured_once(toy_zoo, clock):
     found = measure_teachers(toy_zoo, seconds=9)
     assert found["ant"] == found["bee"]
-    assert (found["ant"].start, found["ant"].each) == (1, 1 / SAMPLE)
+    assert (found["ant"].start, found["ant"].each) == (0, 1 / SAMPLE)
 
 
 def test_a_teacher_elsewhere_is_extrapolated_by_parameters_and_area(toy_zoo, clock):
@@ -128,11 +155,12 @@ def test_passes_counts_what_the_store_does_not_hold(toy_zoo, images, tmp_path):
     new = unseen([ant, bee], [*images.digests, images.digests[0]], store)
     assert new == {"ant": [*images.digests[5:]], "bee": [*images.digests]}
     runtime = Runtime(device="cpu", cache=tmp_path)
-    passes = measure_passes([ant, bee], images, runtime, seconds=0)
+    passes, _, _ = plan_passes([ant, bee], images, Deadline(), runtime)
     assert passes.step("run", images.digests).count == 13 + 18
     assert passes.decode > 0
     extract_features([ant], images, store=store)
-    assert measure_passes([ant], images, runtime, seconds=0).unseen == {}
+    passes, fetching, lost = plan_passes([ant], images, Deadline(), runtime)
+    assert (passes.unseen, fetching, lost) == ({}, [], [])
 
 
 def reading(*times):

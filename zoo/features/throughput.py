@@ -37,10 +37,9 @@ class Rate:
 
 @dataclass(frozen=True)
 class ForwardPasses:
-    """The forward passes that teachers still need, each image once.
+    """The forward passes that teachers still need: by name the digests of `unseen` images.
 
-    `unseen` has by teacher the digests of images without stored outputs; `decode` is the seconds to
-    decode an image for all of them together.
+    `decode` is the seconds to decode an image for all of them together.
     """
 
     unseen: Mapping[str, Collection[str]]
@@ -48,18 +47,15 @@ class ForwardPasses:
     decode: float
 
     def step(self, what: str, digests: Iterable[str], *, slowest: bool = False) -> Step:
-        """Running all teachers, or the slowest alone, on some of the images."""
-        wanted = set(digests)
-        work: list[tuple[float, int]] = []
+        """Running all teachers, or the slowest alone, on some of the images, each once."""
+        wanted, work = set(digests), list[tuple[float, int]]()
         for name, new in self.unseen.items():
             if count := len(wanted.intersection(new)):
-                rate = self.rates[name]
-                work.append((rate.start + count * rate.each, count))
-        if slowest:
-            work = sorted(work)[-1:]
-        seconds, counts = [each for each, _ in work], [count for _, count in work]
-        decoding = self.decode * max(counts, default=0)
-        return Step(what, sum(counts), "forward passes", decoding + sum(seconds))
+                work.append((self.rates[name].start + count * self.rates[name].each, count))
+        work = sorted(work)[-1:] if slowest else work
+        decoding = self.decode * max((count for _, count in work), default=0)
+        seconds = decoding + sum(seconds for seconds, _ in work)
+        return Step(what, sum(count for _, count in work), "forward passes", seconds)
 
 
 def plan_passes(
@@ -68,29 +64,19 @@ def plan_passes(
     """Forward passes of teachers, downloads that come before, and which are unavailable."""
     seconds = deadline.measuring_time()
     choose_device(runtime.device)  # also where no teacher has to be run
-    absent = [card for card in cards if card.folder is None]
-    rows = pull(absent, runtime, dry_run=True) if absent else []
+    rows = pull([card for card in cards if card.folder is None], runtime, dry_run=True)
     lost = {row.name: row.reason for row in rows if row.reason}
     fetching = [Step(f"fetch {row.name}", row.bytes, "bytes", None) for row in rows if row.bytes]
     present = [card for card in cards if card.name not in lost]
-    passes = measure_passes(present, images, runtime, seconds=seconds)
-    return passes, fetching, [f"{name} is not available: {why}" for name, why in lost.items()]
-
-
-def measure_passes(
-    cards: Sequence[TeacherCard], images: Images, runtime: Runtime, *, seconds: float
-) -> ForwardPasses:
-    """The forward passes that teachers still need on images, and how long they take.
-
-    `seconds` are for measuring the networks; decoding comes on top.
-    """
-    store = FeatureStore(runtime.cache / "features")
-    new = {name: left for name, left in unseen(cards, images.digests, store).items() if left}
-    running = [card for card in cards if card.name in new]
-    most = max(map(len, new.values()), default=0)
+    needed = unseen(present, images.digests, FeatureStore(runtime.cache / "features"))
+    needed = {name: digests for name, digests in needed.items() if digests}
+    running = [card for card in present if card.name in needed]
+    most = max(map(len, needed.values()), default=0)
     rates = measure_teachers(running, seconds=seconds, images=most, device=runtime.device)
-    sizes = {form.geometry: form.size for card in running for form in [_form(card)]}
-    return ForwardPasses(new, rates, sum(measure_decoding(images, s) for s in sizes.values()))
+    forms = {form.geometry: form for card in running for form in [card.preprocessing or TYPICAL]}
+    decode = sum(measure_decoding(images, form.size) for form in forms.values())
+    unavailable = [f"{name} is not available: {why}" for name, why in lost.items()]
+    return ForwardPasses(needed, rates, decode), fetching, unavailable
 
 
 def measure_decoding(images: Images, size: int) -> float:
@@ -106,46 +92,43 @@ def measure_teachers(
 ) -> dict[str, Rate]:
     """The rate of each teacher for so many images, by name; nothing is fetched.
 
-    Each kind of network on this machine is measured once, the smaller ones first. After so many
+    Each kind of network on this machine is measured once, the cheapest first. After so many
     seconds, and for absent or broken ones, rates are extrapolated from the last one by parameters
     and area; 0 where none could be measured.
     """
     kinds: dict[tuple[str, int], Rate] = {}
-    work, last = 1.0, Rate(0.0)
+    cost, last = 1.0, Rate(0.0)
     began = timing.clock()
-    for card in sorted(cards, key=_work):
-        kind = card.network, _form(card).size
-        if card.folder and kind not in kinds and (not kinds or timing.clock() - began < seconds):
+    for card in sorted(cards, key=_cost):
+        late = kinds and timing.clock() - began >= seconds
+        if card.folder and _kind(card) not in kinds and not late:
             with suppress(TeacherBroken):  # running it reports the error
                 if not kinds:  # the very first network initializes libraries
                     _measure(card, images, device)
-                kinds[kind] = last = _measure(card, images, device)
-                work = _work(card)
+                kinds[_kind(card)] = last = _measure(card, images, device)
+                cost = _cost(card)
     return {
-        card.name: kinds.get((card.network, _form(card).size))
-        or replace(last, each=last.each * _work(card) / work)
+        card.name: kinds.get(_kind(card), replace(last, each=last.each * _cost(card) / cost))
         for card in cards
     }
 
 
-def _form(card: TeacherCard) -> Preprocessing:
-    return card.preprocessing or TYPICAL
+def _kind(card: TeacherCard) -> tuple[str, int]:
+    return card.network, (card.preprocessing or TYPICAL).size
 
 
-def _work(card: TeacherCard) -> float:
-    """Cost of an image, but for a factor: parameters times pixels."""
-    return max(1.0, float(card.params or card.bytes / 4)) * _form(card).size ** 2
+def _cost(card: TeacherCard) -> float:
+    """Of an image, but for a factor: parameters times pixels."""
+    return max(1.0, float(card.params or card.bytes / 4)) * _kind(card)[1] ** 2
 
 
 def _measure(card: TeacherCard, images: int, device: str) -> Rate:
     began = timing.clock()
     teacher = load_teacher(card, device=device)
     size = teacher.card.input.size
-    count = SAMPLE if size <= 128 else SAMPLE // 4
-    pixels = np.zeros((count, 3, size, size), dtype=np.uint8)
-    embed(teacher, pixels[:2], total=images)  # the first batch is slower: kernels are chosen
-    start = timing.clock() - began
-    embed(teacher, pixels, total=images)  # the first of its size allocates memory
-    began = timing.clock()
+    pixels = np.zeros((SAMPLE if size <= 128 else SAMPLE // 4, 3, size, size), dtype=np.uint8)
+    embed(teacher, pixels, total=images)  # the first batch chooses kernels and allocates memory
+    first = timing.clock()
     embed(teacher, pixels, total=images)
-    return Rate((timing.clock() - began) / count, start)
+    seconds = timing.clock() - first
+    return Rate(seconds / len(pixels), max(0.0, first - began - seconds))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.system.json_files import integer, read_json, record, write_json
+from zoo.system.json_files import integer, mapping, read_json, write_json
 
 clock = time.monotonic
 UNITS = {"h": 3600, "m": 60, "s": 1}
@@ -27,7 +27,7 @@ RESUMES = "Resuming with the numbers that the budget chose in the interrupted ru
 
 @dataclass(frozen=True)
 class Deadline:
-    """The time of a command: when it began, and its budget in seconds; None without one."""
+    """When a command began, and its budget in seconds; None without one."""
 
     budget: float | None = None
     began: float = field(default_factory=lambda: clock())
@@ -58,24 +58,17 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a command: what is done, how often, counted in what, and how long it takes.
-
-    The unit is `bytes`, `images`, `forward passes`, `scores`, `updates` or `students`; the seconds
-    of a download are unknown: None.
-    """
+    """What a command does, how often, and in how many seconds; None for a download."""
 
     what: str
     count: int
-    unit: str
+    unit: str  # bytes, images, forward passes, scores, updates or students
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command is going to do, with times from the measured speed of this machine.
-
-    `chosen` are the numbers that the budget chose, by option; `warnings` what is unavailable.
-    """
+    """What a command is going to do; `chosen` are the numbers that the budget chose, by option."""
 
     steps: tuple[Step, ...]
     chosen: Mapping[str, int] = field(default_factory=lambda: {})
@@ -96,9 +89,9 @@ class Plan:
         units = ("bytes", "forward passes", "updates")
         totals = {unit.replace(" ", "_"): self.count(unit) for unit in units}
         steps = [asdict(step) for step in self.steps]
-        choice = {"chosen": dict(self.chosen), "budget": self.budget}
         return {"format": 1, **totals, "seconds": round(self.seconds, 1), "steps": steps,
-                **choice, "warnings": [*self.warnings]}  # fmt: skip
+                "chosen": dict(self.chosen), "budget": self.budget,
+                "warnings": [*self.warnings]}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,12 +106,11 @@ class SavedChoice:
         key = hashlib.sha256(repr(depends).encode()).hexdigest()
         return cls(cache / "runs" / f"budget-{key[:32]}.json")
 
-    def load(self, *names: str) -> dict[str, int] | None:
-        """The chosen numbers by name; None if there are none."""
-        schema = record(dict.fromkeys(names, integer()), strict=True)
+    def load(self) -> dict[str, int]:
+        """The chosen numbers by name; empty if there are none."""
         with suppress(ZooError):
-            return read_json(self.path, schema, error=ZooError, advice="")
-        return None
+            return read_json(self.path, mapping(integer()), error=ZooError, advice="")
+        return {}
 
     def save(self, chosen: Mapping[str, int], warn: Callable[[str], None]) -> None:
         """Keep the numbers until the command is done; warn if that fails."""
