@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def prepare_teacher(task, cache):
     weights, bias = head.coef_, head.intercept_
     if len(images.classes) == 2:
         weights, bias = np.stack([-weights[0], weights[0]]) / 2, np.stack([-bias[0], bias[0]]) / 2
-    network = build_network(card)
+    network: Any = build_network(card)
     network.reset_classifier(len(images.classes))
     layer = network.get_classifier()
     layer.weight.data, layer.bias.data = (torch.tensor(x).float() for x in (weights, bias))
@@ -115,7 +116,8 @@ def timm_distillation(task, cache, updates, rate):
     """A plain loop on all images, the teacher at hand."""
     student = create_student(task.arch, len(task.images.classes), image_size=SIZE).network
     teacher, labels = prepare_teacher(task, cache)
-    for network in (student, teacher):
+    pair: tuple[Any, Any] = (student, teacher)
+    for network in pair:
         # an EfficientNet of TensorFlow has other numbers: the task gives each its own
         form = task.form if network is student else task.card.preprocessing
         network.pretrained_cfg = {"mean": form.mean, "std": form.std}
