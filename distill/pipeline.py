@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.recipe import Distillation
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
 from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
 from zoo.images.folder import Images
-from zoo.images.source import ImageSource, check_output, describe_overlap, load_images, source_of
+from zoo.images.source import ImageSource, check_output, load_images, source_of
+from zoo.images.warnings import describe_overlap
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice, Step
 from zoo.teachers.starts import find_start
@@ -119,13 +120,14 @@ class DistillationJob:
             ZooError: the student or its curves may not be saved where they shall be, or a class has
                 too few labels to calibrate.
         """
+        from distill.calibration import calibration_folds
         from distill.report.student_folder import check_folder
 
         places = [*source_of(self.images).folders, *([self.test.root] if self.test else [])]
         check_output(self.save, places)
         check_folder(self.save, overwrite=self.overwrite)
         if self.calibrate:
-            self._folds()
+            calibration_folds(self.images)
         self.tracking.check()
         if self.tracking.tensorboard:
             check_output(self.tracking.tensorboard, places, "--tensorboard")
@@ -136,8 +138,8 @@ class DistillationJob:
         Args:
             plan: what a budget chose; the number of updates is settled when the teachers were run.
         """
+        from distill.calibration import cross_validate_temperature, divide_logits
         from distill.report.student_folder import check_folder, save_student
-        from distill.training.head import divide_logits
         from distill.training.tracking import open_trackers
 
         self.check()
@@ -160,7 +162,8 @@ class DistillationJob:
                 runtime.warn(trained.warning)
             temperature = None
             if self.calibrate:
-                temperature = self._find_temperature(how, teachers, joined)
+                again = partial(self._train_again, how, teachers, joined)
+                temperature = cross_validate_temperature(self.images, again, runtime.device)
                 divide_logits(trained.network, temperature)
             first = joined.processes.is_first
         report = self._report(how, teachers, trained, messages, tested=first)
@@ -185,6 +188,13 @@ class DistillationJob:
             return replace(report, notes=(*report.notes, warning))
         return report
 
+    def _train_again(
+        self, how: Distillation, teachers: Teachers, runtime: Runtime, images: Images
+    ) -> Trained:
+        """A student of a part of the images, by the same ranking."""
+        own = prepare_teachers(how, images, runtime, ranking=teachers.ranking)
+        return train_student(how, own, images, runtime)
+
     def _measure_rejection(self, trained: Trained) -> Rejection | None:
         """What tells images that are unlike the student's; of the network as it will be saved."""
         from distill.evaluation.prediction import measure_rejection
@@ -193,31 +203,6 @@ class DistillationJob:
         return measure_rejection(
             trained.network, self.images, trained.preprocessing, device, progress
         )
-
-    def _folds(self) -> list[tuple[Images, Images]]:
-        """Images to train the students on that calibrate, and those to test them on."""
-        from distill.evaluation.comparison import split
-        from distill.training.head import FOLDS
-
-        return split(self.images, FOLDS, advice="leave out --calibrate")
-
-    def _find_temperature(self, how: Distillation, teachers: Teachers, runtime: Runtime) -> float:
-        """The temperature of the student, by students of a cross-validation."""
-        from distill.evaluation.evaluate import predict
-        from distill.training.checkpoint import delete_checkpoint
-        from distill.training.head import find_temperature
-
-        parts = self._folds()
-        found: list[NDArray[np.float32]] = []
-        for train, test in parts:
-            own = prepare_teachers(how, train, runtime, ranking=teachers.ranking)
-            trained = train_student(how, own, train, runtime)
-            found.append(
-                predict(trained.network, test, trained.preprocessing, device=runtime.device)
-            )
-            delete_checkpoint(trained.state)
-        labels = np.concatenate([test.labels for _, test in parts])
-        return find_temperature(np.concatenate(found), labels)
 
     def _report(
         self,
@@ -270,9 +255,10 @@ class DistillationJob:
             ZooError: something that can be known before is wrong, or the budget is too small.
         """
         from distill.budget import plan_training
+        from distill.calibration import calibration_folds
 
         self.check()
-        held_out = self._folds() if self.calibrate else []
+        held_out = calibration_folds(self.images) if self.calibrate else []
         deadline = deadline or Deadline()
         how = self.how.resolve(self.images, self.runtime)
         digests = (self.images.digest, self.test and self.test.digest)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selection.metrics import UNLABELED, current_name
-from selection.shares import SHAREABLE, normalize, share_by_power
+from selection.shares import SHAREABLE, leave_out, normalize, share_by_power
 from zoo.errors import RankingError
 from zoo.system import json_files as js
 
@@ -211,10 +211,8 @@ class Ranking:
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric linear_probe."
             )
-        scores = self._scores()
         worse = {row.name for row in self.teachers if row.reason == WORSE}
-        rest = {name: score for name, score in scores.items() if name not in worse}
-        return share_by_power(rest or scores, power)
+        return share_by_power(leave_out(self._scores(), worse), power)
 
     def nearest(self) -> str:
         """The teacher of highest score; of equal ones, or by several metrics, the first row."""

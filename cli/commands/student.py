@@ -216,7 +216,8 @@ def export(
     from distill.export.export import export_student
     from distill.export.formats import check_format
     from zoo.images.folder import count_trained_on
-    from zoo.images.source import check_output, describe_overlap
+    from zoo.images.source import check_output
+    from zoo.images.warnings import describe_overlap
 
     suffix = check_format(name, int8=int8).suffix
     path = out or student / f"model{'.int8' if int8 else ''}{suffix}"

@@ -13,7 +13,7 @@ from typing import Any
 from distill.report.report import Report
 from distill.report.student_page import soft_label_summary
 from zoo.errors import TeacherBroken
-from zoo.images.source import describe_overlap
+from zoo.images.warnings import describe_overlap
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import BUILTIN
 from zoo.teachers.licenses import PERMISSIVE, UNKNOWN, Claim, card_claims, strictness

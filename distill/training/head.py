@@ -1,11 +1,11 @@
-"""The target head: before training a closed-form probe, after it calibrated by a temperature."""
+"""The target head before training: a closed-form probe."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill.network import find_head
 from distill.student import Student
@@ -25,8 +25,6 @@ from zoo.teachers.card import Preprocessing
 BATCH = 32
 MAX_UNLABELED = 2000
 """Unlabeled images that the head of a distilled student is fitted to, at most."""
-FOLDS = 3
-"""Students that are trained for a calibration, each without the labels of a fold."""
 
 
 def initialize_head(
@@ -102,24 +100,3 @@ def _set_head(
         head.weight.copy_(torch.from_numpy(weights.T.copy()).view_as(head.weight))
         if head.bias is not None:
             head.bias.copy_(torch.from_numpy(intercept - embeddings.mean(axis=0) @ weights))
-
-
-def find_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The T that makes the labels of held-out images most likely under softmax(logits / T).
-
-    Guo et al., ICML 2017; with one image more of which every class is equally likely, so that few
-    images that are all right do not make a student certain. From probabilities [N, C] by students
-    that did not learn the labels [N]; 0.01 to 10, above 1 for students that are too certain.
-    """
-    count, classes = probabilities.shape
-    targets = (np.eye(classes)[labels] + 1 / classes / count) / (1 + 1 / count)
-    return fit_temperature(np.log(probabilities.astype(np.float64).clip(min=1e-30)), targets)
-
-
-def divide_logits(network: nn.Module, temperature: float) -> None:
-    """Divide a network's logits by a temperature, in its classifier's weights and bias.
-
-    So whatever loads the saved weights, timm or an exported file, has calibrated probabilities.
-    """
-    for parameter in find_head(network).parameters():
-        parameter.data /= temperature

@@ -12,7 +12,7 @@ from typing import Any
 
 from selection.check.copies import Kind
 from selection.check.labels import AlikeClasses
-from zoo.images.source import SKEW
+from zoo.images.warnings import SKEW
 
 FORMAT = 1
 RATED = 50

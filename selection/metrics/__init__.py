@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 
 from selection.metrics.accuracy import knn, linear_probe, prepare_knn, prepare_linear_probe
 from selection.metrics.checks import Labels, Scorer
+from selection.metrics.empirical_prediction import leep, nce, nleep
 from selection.metrics.evidence import hscore, logme, prepare_logme
 from selection.metrics.pairs import parc, prepare_parc
 from selection.metrics.separation import gbc, ncti, transrate
 from selection.metrics.similarity import cka, cka_rbf
-from selection.metrics.transfer import leep, nce, nleep
 from selection.metrics.unlabeled import agreement, clusters, confidence
 from zoo.errors import RankingError
 from zoo.features.store import Features

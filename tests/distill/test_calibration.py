@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from distill.calibration import divide_logits, find_temperature
 from distill.network import find_head
 from distill.student import create_student
-from distill.training.head import divide_logits, find_temperature
 
 TINY = ("--arch", "test_resnet", "--start", "random", "--image-size", 32, "--updates", 3)
 

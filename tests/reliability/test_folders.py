@@ -13,7 +13,7 @@ from zoo.errors import ImagesError
 from zoo.images import decoding
 from zoo.images.decoding import FORMATS, SUFFIXES, open_image
 from zoo.images.folder import read_images
-from zoo.images.source import check_dataset
+from zoo.images.warnings import check_dataset
 
 AVION = unicodedata.normalize("NFC", "avión")
 DECOMPOSED = unicodedata.normalize("NFD", AVION)

@@ -50,7 +50,7 @@ class User:
             "COLUMNS": "400",
             "PYTHONPATH": str(ROOT),
         }
-        self.names: dict[str, Any] = {"zoo.hub.errors.WAITS": (0.05, 0.1, 0.2)}
+        self.names: dict[str, Any] = {"zoo.hub.retry.WAITS": (0.05, 0.1, 0.2)}
         self.limit = ""
 
     def catalogue(self, path: Path, cards: Sequence[TeacherCard]) -> None:

@@ -18,7 +18,7 @@ from tests.support.toys import build_teacher, paint
 from zoo.errors import ZooError
 from zoo.images.decoding import FORMATS
 from zoo.images.folder import read_images
-from zoo.images.source import check_dataset
+from zoo.images.warnings import check_dataset
 from zoo.system.tensors import read_tensors, write_tensors
 from zoo.teachers.card import TeacherCard
 from zoo.teachers.collection import describe_folder

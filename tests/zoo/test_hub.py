@@ -12,7 +12,7 @@ from tests.support.hub_repositories import Fault, commit_of
 from tests.support.hub_server import HubServer
 from tests.support.hub_user import User, raw_repository
 from tests.support.worlds import snapshot
-from zoo.hub import errors as hub_errors
+from zoo.hub import retry as hub_retry
 from zoo.hub.download import PIECE
 from zoo.teachers.card import TeacherCard
 
@@ -204,10 +204,10 @@ def test_no_further_try_is_made_when_patience_is_at_its_end(monkeypatch):
         wait(10)
         raise ReadTimeout
 
-    monkeypatch.setattr(hub_errors.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(hub_errors.time, "sleep", wait)
+    monkeypatch.setattr(hub_retry.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(hub_retry.time, "sleep", wait)
     with pytest.raises(ReadTimeout):
-        hub_errors.retry(call)
+        hub_retry.retry(call)
     assert 20 <= clock[0] <= 30
 
 

@@ -32,7 +32,7 @@ def test_sub_folders_are_classes_and_loose_images_have_no_label(imgs):
     assert names(images, "red") == [f"red/{i}.png" for i in range(4)]
     assert names(images, None) == [f"loose{i}.png" for i in range(6)]
     assert (len(images), images.labeled) == (18, 12)
-    assert images.skipped_warning == ""
+    assert images.warnings == []
 
 
 def test_another_folder_adds_unlabeled_images_whatever_its_sub_folders(imgs, tmp_path):
@@ -146,9 +146,10 @@ def test_unreadable_images_are_named_counted_and_skipped(imgs, monkeypatch):
     bad |= {"dangling.png", "round.png", "pipe.png"}
     assert {entry.path.name for entry in images.skipped} == bad
     assert len(images) == 19
-    assert images.skipped_warning.startswith("Skipped 8 unreadable images (")
-    assert images.skipped_warning.endswith("; and 3 more).")
-    assert "\n" not in images.skipped_warning
+    (warning,) = images.warnings
+    assert warning.startswith("Skipped 8 unreadable images (")
+    assert warning.endswith("; and 3 more).")
+    assert "\n" not in warning
     reasons = {entry.path.name: entry.reason for entry in images.skipped}
     assert reasons["text.gif"] == "it is not an image"
     assert reasons["pipe.png"] == "it is not a regular file"

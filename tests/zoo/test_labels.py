@@ -8,7 +8,7 @@ import pytest
 from tests.support.toys import paint, paint_folder
 from zoo.errors import ImagesError
 from zoo.images.folder import read_images
-from zoo.images.source import check_dataset
+from zoo.images.warnings import check_dataset
 
 
 def read_csv(folder, text, encoding="utf-8"):

@@ -13,7 +13,8 @@ from huggingface_hub import constants, hf_hub_download
 
 from zoo.errors import HubError, HubUnreachable, TeacherBroken
 from zoo.hub.download import download, link, request_json
-from zoo.hub.errors import one_line, retry
+from zoo.hub.errors import one_line
+from zoo.hub.retry import retry
 from zoo.system import json_files as js
 from zoo.system.runtime import Progress
 from zoo.teachers.card import CARD_FILE, TeacherCard, absence, sha256_of

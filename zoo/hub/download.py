@@ -27,7 +27,7 @@ from huggingface_hub.utils import (
 )
 
 from zoo.errors import HubError
-from zoo.hub.errors import retry
+from zoo.hub.retry import retry
 from zoo.system.json_files import LIMIT, Check
 from zoo.system.runtime import Progress
 from zoo.teachers.card import sha256_of

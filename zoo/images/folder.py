@@ -26,6 +26,7 @@ from zoo.images.decoding import (
 )
 from zoo.images.labels import match_paths, read_label_file, same_text
 from zoo.images.walk import find_files
+from zoo.images.warnings import describe_dark, describe_skipped
 from zoo.system.json_files import choice, listing, pattern, read_json, record, write_json
 from zoo.system.runtime import Progress
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 MAX_LABELED, MAX_UNLABELED = 1000, 500
 """Images of a sample with a label (about) and without (at most)."""
-DARK = 8191
-"""Largest value of the 16-bit images of a folder up to which they look nearly black: 13 bits."""
 TRAINED_ON = "trained_on.json"
 """Beside a student's weights: digests of the images that it was trained on."""
 DIGITS = 16
@@ -85,19 +84,9 @@ class Images:
         return len(self.paths)
 
     @property
-    def skipped_warning(self) -> str:
-        """One line on the images that could not be read; empty if there is none."""
-        if not self.skipped:
-            return ""
-        count = len(self.skipped)
-        named = "; ".join(f"{entry.path}: {entry.reason}" for entry in self.skipped[:5])
-        more = f"; and {count - 5} more" if count > 5 else ""
-        return f"Skipped {count} unreadable image{'s' * (count > 1)} ({named}{more})."
-
-    @property
     def warnings(self) -> list[str]:
         """What could not be read, was left out, or looks odd: a sentence each."""
-        return [*filter(None, [self.skipped_warning]), *self.notes]
+        return [*filter(None, [describe_skipped(self.skipped)]), *self.notes]
 
     def median_side(self) -> int:
         """Median length of the shorter side of the images, in pixels, from a hundred of them."""
@@ -350,11 +339,6 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
     ]
     classes = tuple(sorted({name for _, name, _ in good if name is not None}))
     number = {name: i for i, name in enumerate(classes)}
-    top = max(largest, default=DARK + 1)
-    notes = (
-        f"{len(largest)} images have 16 bits per value, of which the largest is {top}: white is "
-        "65535, so they look nearly black. Scale their values to 8 or 16 bits.",
-    )
     return Images(
         root=root,
         paths=tuple(path for path, _, _ in good),
@@ -362,7 +346,7 @@ def _read(found: list[tuple[Path, str | None]], root: Path, progress: Progress |
         classes=classes,
         digests=tuple(digest for _, _, digest in good),
         skipped=tuple(result for result in results if isinstance(result, Skipped)),
-        notes=notes if top <= DARK else (),
+        notes=tuple(filter(None, [describe_dark(largest)])),
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from selection.metrics.transfer import assign_softly, leep, nce, nleep
+from selection.metrics.empirical_prediction import assign_softly, leep, nce, nleep
 from tests.support import published_metrics as published
 from tests.support.scoring_tasks import draw_task, wrap
 from zoo.errors import RankingError
