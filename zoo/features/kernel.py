@@ -23,11 +23,13 @@ class TeacherKernel:
     """sum_s alpha_s K_s of N images with M of them, computed where it is asked for.
 
     K_s is the cosine of two images in teacher s's features, standardized over all N images. The
-    parts are of each teacher its features, and M of their rows at length alpha_s.
+    parts are of each teacher its features and alpha_s; landmarks are M row numbers. One teacher's
+    features of the asked images and of the landmarks are in memory at a time.
     """
 
     images: int
-    parts: tuple[tuple[Standardization, NDArray[np.floating]], ...]
+    landmarks: NDArray[np.int64]
+    parts: tuple[tuple[Standardization, float], ...]
 
     @classmethod
     def of(
@@ -37,16 +39,18 @@ class TeacherKernel:
         landmarks: NDArray[np.int64],
     ) -> TeacherKernel:
         """The kernel of teachers with shares alpha_s, of sum 1, and landmarks, [M] row numbers."""
-        scaled = {name: Standardization.of(features[name].embeddings) for name in shares}
         parts = [
-            (scaled[name], share * scale_rows(scaled[name].rows(landmarks)))
-            for name, share in shares.items()
+            (Standardization.of(features[name].embeddings), share) for name, share in shares.items()
         ]
-        return cls(len(next(iter(features.values()))), tuple(parts))
+        return cls(len(next(iter(features.values()))), landmarks, tuple(parts))
 
     def rows(self, index: Rows) -> Floats:
         """The kernel of some images with the landmarks, [n, M], from -1 to 1."""
-        return sum((scale_rows(each.rows(index)) @ marks.T for each, marks in self.parts), 0.0)  # pyright: ignore
+        cosines = (
+            scale_rows(each.rows(index)) @ (share * scale_rows(each.rows(self.landmarks))).T
+            for each, share in self.parts
+        )
+        return sum(cosines, 0.0)  # pyright: ignore
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """The kernel of all images, `BLOCK` at a time, and which these are."""
