@@ -234,7 +234,9 @@ class _Check:
         images, rows, doubts = self.images, self.rows[: len(self.images)], self.doubts
         probabilities = np.zeros((len(images), 1))
         if doubts is not None:
-            used = self.known[doubts.trusted]
+            labels, trusted = images.labels[self.known], doubts.trusted
+            # a class of doubted labels alone keeps them: it would be unknown without
+            used = self.known[trusted | ~np.isin(labels, labels[trusted])]
             weights, intercept = fit_ridge(rows[used], images.labels[used], doubts.strength)
             probabilities = softmax((rows @ weights + intercept) / doubts.temperature)
         chosen = choose_next(

@@ -92,6 +92,16 @@ def test_images_without_labels_are_checked_and_suggested_too(command, toy_zoo, t
     assert shown["suggestions"][0]["guess"] == ""
 
 
+def test_images_are_suggested_where_every_label_is_doubted(command, toy_zoo, tmp_path):
+    swapped = paint_folder(tmp_path / "swapped", per_class=0, loose=3)
+    for number, (one, other) in enumerate([("red", "blue"), ("blue", "red")]):
+        paint(swapped / "one" / f"{number}.png", COLORS[one], 90)
+        paint(swapped / "two" / f"{number}.png", COLORS[other], 90)
+    shown = command("check", "--target", swapped, "--suggest", 2, "--json").json
+    assert len(shown["label_errors"]) == shown["labeled"] == 4
+    assert len(shown["suggestions"]) == 2
+
+
 def test_small_and_unreadable_images_are_named(check, imgs):
     for number in range(4):
         paint(imgs / "red" / f"large{number}.png", COLORS["red"], number, size=(900, 800))
