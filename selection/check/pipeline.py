@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,13 @@ class _Check:
         if test is None:
             return groups, None
         across = [copy for copy in found if copy.one < count <= copy.other]
+        # of equal test images only the first was compared with others
+        twins = [copy for copy in found if copy.kind == "bytes" and copy.one >= count]
+        across += [
+            replace(copy, other=twin.other)
+            for copy, twin in product(across, twins)
+            if twin.one == copy.other
+        ]
         return groups, [self.leak(copy, test) for copy in across]
 
     def leak(self, copy: Copy, test: Images) -> Leak:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from selection import check_images
 from tests.support.toys import COLORS, paint, paint_folder
@@ -54,6 +55,16 @@ def test_copies_and_leaks_are_found_and_shown(check, imgs, test_imgs, tmp_path):
     assert "<b>.png" not in page
     assert page.count("data:image/jpeg;base64,") >= 4
     assert check("--json").json["leaks"] is None
+
+
+def test_equal_test_images_are_all_leaks_of_a_training_image_in_another_format(
+    check, imgs, test_imgs
+):
+    Image.open(imgs / "red" / "1.png").save(test_imgs / "red" / "one.bmp")
+    shutil.copy(test_imgs / "red" / "one.bmp", test_imgs / "red" / "two.bmp")
+    leaks = check("--test", test_imgs, "--json").json["leaks"]
+    same = {Path(leak["test"]).name for leak in leaks if leak["kind"] == "pixels"}
+    assert same == {"one.bmp", "two.bmp"}
 
 
 def test_suggestions_are_unlabeled_images_and_a_file_to_fill_in(check, command, imgs):
