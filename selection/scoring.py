@@ -96,6 +96,8 @@ def rank(
         raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
     if not set(metrics) <= UNLABELED.keys():
         check_labels(labels)
+    elif len(labels) < 2:
+        raise RankingError("A single image cannot tell teachers apart. Add more images.")
     scored, broken = _score_all(
         {**features, **controls}, labels, metrics, seed, resamples, store, progress
     )
