@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from distill.recipe import RANKED, Distillation, Method, Recipe
 from zoo.errors import ImagesError, StudentError
 from zoo.images.folder import Images, images_of_files
+from zoo.images.labels import same_text
 from zoo.images.source import ImageSource, load_images
 from zoo.system.runtime import Runtime
 
@@ -166,7 +167,7 @@ class StudentClassifier:
             found = self.predict(X)
             if len(found) != len(y):
                 raise ValueError(f"{len(found)} images need as many classes")
-            return float((found == np.array([str(name) for name in y])).mean())
+            return float((found == np.array([same_text(str(name)) for name in y])).mean())
         from distill.evaluation.evaluate import evaluate_student
 
         if not isinstance(X, str | Path):

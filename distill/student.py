@@ -175,9 +175,15 @@ def _check_parts(arch: str, image_size: int, model_args: Mapping[str, Any]) -> N
 
 
 def student_preprocessing(start: Start, size: int) -> Preprocessing:
-    """Preprocessing of a student at S pixels; mean, deviation and interpolation are its start's."""
+    """Preprocessing of a student at S pixels; mean, deviation and interpolation are its start's.
+
+    The channels are red, green and blue, whatever their order was.
+    """
+    look = start.preprocessing
+    if look.channels == "bgr":
+        look = replace(look, mean=look.mean[::-1], std=look.std[::-1], channels="rgb")
     # all of an image is used: training crops at random
-    return replace(start.preprocessing, size=size, crop_pct=1.0, crop_mode="center")
+    return replace(look, size=size, crop_pct=1.0, crop_mode="center")
 
 
 def round_as_saved(network: nn.Module) -> None:
@@ -219,7 +225,18 @@ def create_student(
     start = find_start(start, arch).fetch() if isinstance(start, str) else start
     if not start.is_random:
         load_state(network, start.state(), start.origin)
+        if start.preprocessing.channels == "bgr":
+            _swap_channels(network)
     return student
+
+
+@torch.no_grad()
+def _swap_channels(network: Any) -> None:
+    """Make a network of blue, green and red images one of red, green and blue ones."""
+    names: str | Sequence[str] = network.pretrained_cfg["first_conv"]
+    for name in [names] if isinstance(names, str) else names:
+        weight = network.get_submodule(name).weight
+        weight.copy_(weight.flip(1))
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.metrics import METRICS, parse_metrics
-from selection.ranking import Ranking
+from selection.ranking import TRAINED, Ranking
 from selection.resampling import PAIRS, PERMUTATIONS, draw_pairs, prepare
 from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, rank
 from selection.shares import POWER
@@ -202,7 +202,11 @@ class RankingJob:
             )
         if not (seen and total):
             return ranking
-        rows = (replace(row, share=shares[row.name] / total) for row in ranking.teachers)
+        rows = (
+            replace(row, share=shares[row.name] / total,
+                    reason=TRAINED if row.name in seen else row.reason)
+            for row in ranking.teachers
+        )  # fmt: skip
         return replace(ranking, teachers=tuple(rows))
 
     def measure(self, deadline: Deadline) -> RankingWork:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selection.metrics import UNLABELED, current_name
-from selection.shares import SHAREABLE, leave_out, normalize, share_by_power
+from selection.shares import SHAREABLE, normalize, share_by_power
 from zoo.errors import RankingError
 from zoo.system import json_files as js
 
@@ -23,6 +23,7 @@ FEW = 20
 
 WORSE = "significantly worse than a control"
 LEFT_OUT = "left out by --top"
+TRAINED = "trained on these images"
 """Why a teacher that did not fail has share 0."""
 
 
@@ -187,7 +188,7 @@ class Ranking:
             tested = any(row.low is not None for row in self.teachers)
             rule = "; significantly worse teachers get share 0" if tested else ""
             found.append(f"Controls are domain-agnostic baselines{rule}.")
-        for reason in (WORSE, LEFT_OUT):
+        for reason in (WORSE, LEFT_OUT, TRAINED):
             if names := [row.name for row in rows if row.reason == reason and not row.share]:
                 found.append(f"Share 0, {reason}: {name_all(names)}.")
         return found
@@ -197,8 +198,8 @@ class Ranking:
 
         Args:
             power: None for the shares as written, by hand or by `rank`. Else max(0, score)^power,
-                normalized (alpha of Borup et al., ICCV 2023): 0 is equal for every teacher that did
-                not fail, infinity is the nearest alone.
+                normalized (alpha of Borup et al., ICCV 2023): 0 is equal, infinity is the nearest
+                alone. Teachers that have no share for a reason get none.
 
         Raises:
             RankingError: scores of this metric cannot become shares, or none is above 0.
@@ -211,11 +212,13 @@ class Ranking:
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric linear_probe."
             )
-        worse = {row.name for row in self.teachers if row.reason == WORSE}
-        return share_by_power(leave_out(self._scores(), worse), power)
+        return share_by_power(self._scores(), power)
 
     def nearest(self) -> str:
-        """The teacher of highest score; of equal ones, or by several metrics, the first row."""
+        """The teacher of highest score; of equal ones, or by several metrics, the first row.
+
+        Teachers that have no share for a reason do not count.
+        """
         scores = self._scores()
         return next(iter(scores)) if "," in self.metric else max(scores, key=scores.__getitem__)
 
@@ -244,11 +247,10 @@ class Ranking:
         return js.read_json(path, _read_ranking, error=RankingError, advice=advice)
 
     def _scores(self) -> dict[str, float]:
-        return {
-            row.name: row.score
-            for row in self.teachers
-            if row.score is not None and row.status == "ok"
-        }
+        """Of the teachers with no reason to have no share, or of all where each has one."""
+        rows = [row for row in self.teachers if row.status == "ok"]
+        rows = [row for row in rows if not row.reason] or rows
+        return {row.name: row.score for row in rows if row.score is not None}
 
 
 _REASONS = {"clearly worse than a control": WORSE}

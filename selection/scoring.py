@@ -18,7 +18,7 @@ from selection.metrics import METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_labels
 from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
 from selection.resampling import HIT_RATES, PAIRS, find_interval, measure
-from selection.shares import POWER, SHAREABLE, choose, leave_out, share_by_power
+from selection.shares import POWER, SHAREABLE, choose, share_by_power
 from selection.significance import count_error, find_better, find_chance
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -96,6 +96,8 @@ def rank(
         raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
     if not set(metrics) <= UNLABELED.keys():
         check_labels(labels)
+    elif len(labels) < 2:
+        raise RankingError("A single image cannot tell teachers apart. Add more images.")
     scored, broken = _score_all(
         {**features, **controls}, labels, metrics, seed, resamples, store, progress
     )
@@ -262,7 +264,8 @@ def _share(
 
     Also the reason of each teacher that is worse.
     """
-    rest = leave_out({name: _score(row) for name, row in teachers.items()}, worse)
+    scores = {name: _score(row) for name, row in teachers.items()}
+    rest = {name: score for name, score in scores.items() if name not in worse} or scores
     known = metric in SHAREABLE and max(rest.values()) > 0
     return share_by_power(rest, power if known else 0.0), dict.fromkeys(worse, WORSE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,6 @@ SHAREABLE = frozenset(
 
 SHARPNESS = 4
 """Power of CKA at which two teachers count as one: 0.9 is 0.66 of the same, 0.5 is 0.06."""
-
-
-def leave_out(scores: Mapping[str, float], worse: Container[str]) -> dict[str, float]:
-    """Scores of the teachers that are not worse than a control, or of all where all are."""
-    return {name: score for name, score in scores.items() if name not in worse} or {**scores}
 
 
 def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float]:

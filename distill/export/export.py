@@ -19,7 +19,7 @@ from torch import nn
 
 from distill.export.formats import Format, check_format
 from distill.export.module import Calibration, Predictor, describe, draw_noise
-from distill.export.onnx_file import OPSET, add_metadata, add_resize, load
+from distill.export.onnx_file import OPSET, add_metadata, add_resize, load, onnx_predictor
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError, first_line
 from zoo.features.inference import to_input
@@ -141,7 +141,8 @@ class Exported:
         agreement: fraction of them with torch's top class, 0..1; None without any.
         runtimes: torch, the file in float32, then in int8 if requested.
         labeled: number of labeled images of the student's classes.
-        resized: maximum difference where the file resizes the images itself; None if it does not.
+        resized: maximum difference where the file in float32 resizes the images itself; None if it
+            does not.
     """
 
     path: Path
@@ -236,9 +237,10 @@ def export_student(
         precision, file = list(files.items())[-1]
         resized = None
         if with_resize:
-            plain = load(file)
+            # in float32: in int8 one pixel can change a probability by as much as the 8 bits do
+            whole = add_resize(files["float32"].read_bytes(), preprocessing)
+            resized = check.resized(load(files["float32"]), onnx_predictor(whole))
             file.write_bytes(add_resize(file.read_bytes(), preprocessing))
-            resized = check.resized(plain, load(file))
         shape = "uint8 [B, 3, H, W]" if with_resize else kind.pixels
         facts = describe(
             student, labels, preprocessing, precision=precision, resized=with_resize,
@@ -328,13 +330,13 @@ class _Check:
         largest = float(np.maximum.reduce([each.difference for each in found]))  # NaN stays
         return Parity(largest, found[-1].agreement)
 
-    def refuse(self, parity: Parity | None, limit: float) -> None:
+    def refuse(self, parity: Parity | None, limit: float, reference: str = "torch's") -> None:
         """Raise a StudentError if a difference is above a limit, or not a number."""
         if parity and not parity.difference <= limit:
             raise StudentError(
                 f"{self.path} is not written: {self.kind.runtime}'s probabilities differ from "
-                f"torch's by up to {parity.difference:.1e}, more than {limit:.0e}. Update torch "
-                f"and {self.kind.runtime}, or use the student's folder."
+                f"{reference} by up to {parity.difference:.1e}, more than {limit:.0e}. "
+                f"Update torch and {self.kind.runtime}, or use the student's folder."
             )
 
     def resized(self, plain: Predictor, resizing: Predictor) -> float:
@@ -348,7 +350,7 @@ class _Check:
         fitted = np.stack([fit_pixels(pixels, self.preprocessing) for pixels in whole])
         found = np.concatenate([resizing(pixels[None]) for pixels in whole])
         parity = measure_parity(predict_batches(plain, fitted), found)
-        self.refuse(parity, RESIZE_TOLERANCE)
+        self.refuse(parity, RESIZE_TOLERANCE, "those for images that Pillow resized")
         return parity.difference
 
     def runtimes(self, student: Path, files: Mapping[str, Path]) -> tuple[Runtime, ...]:

@@ -180,7 +180,8 @@ def fit(
     `pretrained` says that the initial weights are not random: some may be frozen.
     """
     depends = [*student.state_dict().values(), pixels, labels]
-    run = fingerprint(recipe, [*depends, *(targets.tensors if targets else ())])
+    settings = (recipe, preprocessing, pretrained, student)  # equal weights may be of two networks
+    run = fingerprint(settings, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
     to_device(student, device).eval()
     if pretrained or not recipe.updates:
@@ -272,9 +273,9 @@ def check_finite(weights: Mapping[str, Tensor], state: Path | None) -> None:
         )
 
 
-def fingerprint(recipe: Recipe, tensors: Iterable[Tensor]) -> str:
-    """SHA-256 of a run's inputs: its recipe, initial weights, images, labels and targets."""
-    digest = hashlib.sha256(repr(recipe).encode())
+def fingerprint(settings: object, tensors: Iterable[Tensor]) -> str:
+    """SHA-256 of a run's inputs: its settings, initial weights, images, labels and targets."""
+    digest = hashlib.sha256(repr(settings).encode())
     for tensor in tensors:
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     return digest.hexdigest()

@@ -32,10 +32,11 @@ def estimate_norms(
     """Estimate the statistics of batch norms anew, as means over batches of training images.
 
     Running means lag behind weights that changed in few updates, and an average of weights has no
-    running means of its own (Izmailov et al., UAI 2018, section 3.2). Pixels are [N, 3, S, S]
-    uint8; the batch norms are left in evaluation mode.
+    running means of its own (Izmailov et al., UAI 2018, section 3.2). Those in evaluation mode, of
+    frozen blocks, keep theirs. Pixels are [N, 3, S, S] uint8; the batch norms are left in
+    evaluation mode.
     """
-    norms = [norm for norm in norms_of(student) if norm.track_running_stats]
+    norms = [norm for norm in norms_of(student) if norm.track_running_stats and norm.training]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]

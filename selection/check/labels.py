@@ -143,7 +143,7 @@ def choose_next(
     known: Floats = rows[labels >= 0] - mean
     others: Floats = rows[pool] - mean
     variance = np.einsum("nr,nr->", rows, rows) / len(rows) - mean @ mean
-    noise = float(STRENGTH * variance)
+    noise = STRENGTH * max(0.0, float(variance)) or 1.0  # 1 for images that are all the same
     gram = known.T @ known
     system = gram / noise + np.eye(len(gram))
     # times the covariance of the weights, from which each choice takes a part of rank 1 away

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,13 @@ class _Check:
         if test is None:
             return groups, None
         across = [copy for copy in found if copy.one < count <= copy.other]
+        # of equal test images only the first was compared with others
+        twins = [copy for copy in found if copy.kind == "bytes" and copy.one >= count]
+        across += [
+            replace(copy, other=twin.other)
+            for copy, twin in product(across, twins)
+            if twin.one == copy.other
+        ]
         return groups, [self.leak(copy, test) for copy in across]
 
     def leak(self, copy: Copy, test: Images) -> Leak:
@@ -234,7 +242,9 @@ class _Check:
         images, rows, doubts = self.images, self.rows[: len(self.images)], self.doubts
         probabilities = np.zeros((len(images), 1))
         if doubts is not None:
-            used = self.known[doubts.trusted]
+            labels, trusted = images.labels[self.known], doubts.trusted
+            # a class of doubted labels alone keeps them: it would be unknown without
+            used = self.known[trusted | ~np.isin(labels, labels[trusted])]
             weights, intercept = fit_ridge(rows[used], images.labels[used], doubts.strength)
             probabilities = softmax((rows @ weights + intercept) / doubts.temperature)
         chosen = choose_next(

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from selection import check_images
 from tests.support.toys import COLORS, paint, paint_folder
@@ -56,6 +57,16 @@ def test_copies_and_leaks_are_found_and_shown(check, imgs, test_imgs, tmp_path):
     assert check("--json").json["leaks"] is None
 
 
+def test_equal_test_images_are_all_leaks_of_a_training_image_in_another_format(
+    check, imgs, test_imgs
+):
+    Image.open(imgs / "red" / "1.png").save(test_imgs / "red" / "one.bmp")
+    shutil.copy(test_imgs / "red" / "one.bmp", test_imgs / "red" / "two.bmp")
+    leaks = check("--test", test_imgs, "--json").json["leaks"]
+    same = {Path(leak["test"]).name for leak in leaks if leak["kind"] == "pixels"}
+    assert same == {"one.bmp", "two.bmp"}
+
+
 def test_suggestions_are_unlabeled_images_and_a_file_to_fill_in(check, command, imgs):
     ran = check("--suggest", 3, "--save-labels", "labels.csv")
     assert "labels.csv; fill in its column label" in ran.out
@@ -90,6 +101,16 @@ def test_images_without_labels_are_checked_and_suggested_too(command, toy_zoo, t
     assert (shown["labeled"], shown["accuracy"], shown["label_errors"]) == (0, None, [])
     assert len(shown["suggestions"]) == 2
     assert shown["suggestions"][0]["guess"] == ""
+
+
+def test_images_are_suggested_where_every_label_is_doubted(command, toy_zoo, tmp_path):
+    swapped = paint_folder(tmp_path / "swapped", per_class=0, loose=3)
+    for number, (one, other) in enumerate([("red", "blue"), ("blue", "red")]):
+        paint(swapped / "one" / f"{number}.png", COLORS[one], 90)
+        paint(swapped / "two" / f"{number}.png", COLORS[other], 90)
+    shown = command("check", "--target", swapped, "--suggest", 2, "--json").json
+    assert len(shown["label_errors"]) == shown["labeled"] == 4
+    assert len(shown["suggestions"]) == 2
 
 
 def test_small_and_unreadable_images_are_named(check, imgs):

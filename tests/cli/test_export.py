@@ -159,7 +159,8 @@ def test_with_resize_takes_whole_photos_and_says_what_predict_says(command, stud
         (chances,) = session.run(None, {"pixels": pixels[None]})
         assert np.asarray(chances).max() == pytest.approx(row["probability"], abs=5e-3), row
     shown = command(*words, "--int8", "--json").json
-    assert shown["resized"] < 1e-2
+    exact = command(*words, "--overwrite", "--json").json
+    assert shown["resized"] == exact["resized"] < 1e-2  # not what 8 bits change
     plain = command("export", student, "--onnx", "--overwrite", "--json").json
     assert plain["resized"] is None
 
@@ -169,7 +170,9 @@ def test_a_file_that_resizes_otherwise_than_pillow_is_never_written(command, stu
         return decoding.fit_pixels(pixels, preprocessing)[:, ::-1]
 
     monkeypatch.setattr(export, "fit_pixels", turned)
-    assert "is not written" in command("export", student, "--onnx", "--with-resize").mistake
+    line = command("export", student, "--onnx", "--with-resize").mistake
+    assert "is not written" in line
+    assert "those for images that Pillow resized" in line
     assert not (student / "model.onnx").exists()
 
 

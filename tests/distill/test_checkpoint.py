@@ -110,7 +110,9 @@ def test_the_state_of_another_run_is_ignored(images, features, often):
     assert same(trained, run(images, other))
 
 
-def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(images, features, often):
+def test_a_run_is_another_with_other_numbers_images_labels_teachers_or_layers(
+    images, features, often
+):
     killed(images, often, features=features, shares=SHARES)
     for options in (
         {"recipe": replace(RECIPE, seed=9)},
@@ -118,10 +120,11 @@ def test_a_run_is_another_with_other_numbers_images_labels_or_teachers(images, f
         {"features": features, "shares": {"ant": 0.7, "bee": 0.3}},
         {"image_size": 48},
         {"arch": "test_efficientnet"},
+        {"features": features, "shares": SHARES, "model_args": {"act_layer": "silu"}},
     ):
         killed(images, often, **{"at": 1, "features": {}, "shares": {}, **options})
     killed(images.keep_labels(2, 0), often, features=features, shares=SHARES)
-    assert len(list(often.iterdir())) == 7
+    assert len(list(often.iterdir())) == 8
 
 
 DAMAGE = {

@@ -72,6 +72,14 @@ def test_it_predicts_and_scores_paths_and_folders(named, imgs, test_imgs, toy_zo
     assert student.predict(imgs / "red").shape == (4,)
 
 
+def test_a_class_in_decomposed_letters_is_scored_as_the_class_it_is(named, toy_zoo):
+    paths, classes = named
+    composed = [f"{name} caf\u00e9" for name in classes]
+    student = StudentClassifier("probe", **TINY).fit(paths, composed)
+    decomposed = [f"{name} cafe\u0301" for name in classes]
+    assert student.score(paths, decomposed) == student.score(paths, composed) > 0
+
+
 def test_it_is_the_same_after_saving_and_loading(named, toy_zoo, tmp_path):
     paths, classes = named
     student = StudentClassifier("probe", **TINY).fit(paths, classes)

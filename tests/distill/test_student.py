@@ -1,6 +1,7 @@
 """Students: made, saved in timm's layout, loaded again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import timm
@@ -17,7 +18,9 @@ from distill.student import (
     save_network,
     student_preprocessing,
 )
+from tests.support.toys import build_teacher
 from zoo.errors import StudentError
+from zoo.features.inference import to_input
 from zoo.teachers import catalogue
 from zoo.teachers.card import Preprocessing
 from zoo.teachers.starts import find_start
@@ -151,6 +154,22 @@ def test_a_student_wants_its_images_as_its_start_does(tmp_path):
     assert found == Preprocessing(48, LOOK.mean, LOOK.std, LOOK.interpolation)
     drawn = student_preprocessing(find_start("random", "test_resnet"), 48)
     assert (drawn.mean, drawn.interpolation) == ((0.485, 0.456, 0.406), "bicubic")
+
+
+def test_a_start_of_blue_green_red_images_becomes_a_student_of_red_green_blue_ones(tmp_path):
+    card = build_teacher(tmp_path / "ant", "ant", labels="ab")
+    look = replace(card.input, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), channels="bgr")
+    replace(card, preprocessing=look).save(tmp_path / "ant")
+    start = find_start(str(tmp_path / "ant"), "test_resnet")
+    student = make(classes=2, start=start).eval()
+    pixels = torch.randint(256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (look.mean, look.std))
+    own = timm.create_model(f"local-dir:{tmp_path / 'ant'}", pretrained=True).eval()
+    expected = own((pixels.flip(1) / 255 - mean) / std)
+    shown = student_preprocessing(start, 32)
+    inputs = to_input(pixels.byte(), shown, torch.device("cpu"))
+    assert shown.channels == "rgb"
+    assert torch.allclose(student.network(inputs), expected, atol=1e-5)
 
 
 def test_a_start_that_does_not_exist_or_fit_is_refused_in_one_line(tmp_path):

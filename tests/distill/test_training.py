@@ -135,6 +135,22 @@ def start(tmp_path):
     return str(tmp_path)
 
 
+def test_frozen_blocks_keep_their_statistics_where_other_batch_norms_learn_theirs(images, start):
+    recipe = replace(RECIPE, updates=8, frozen=0.5, frozen_norms=False)
+    network = run(images, recipe, start=start).network
+    before = create_student("test_resnet", 3, start=start).network.state_dict()
+    kept = {
+        name: torch.equal(value, before[name])
+        for name, value in network.state_dict().items()
+        if name.endswith("running_mean")
+    }
+    assert kept["bn1.running_mean"]
+    frozen = {name.removesuffix("running_mean") for name, same in kept.items() if same}
+    assert len(frozen) < len(kept)
+    assert all(torch.equal(network.state_dict()[f"{name}weight"], before[f"{name}weight"])
+               for name in frozen)  # fmt: skip
+
+
 def test_every_number_for_pretrained_networks_changes_the_student(images, features, start):
     recipe = replace(RECIPE, updates=8)
 

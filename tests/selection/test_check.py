@@ -165,6 +165,11 @@ def test_each_suggestion_takes_the_most_variance_from_the_unsure_images():
     assert sorted(choose_next(rows, labels, unsure, 99).tolist()) == [*range(2, 14)]
 
 
+def test_of_images_that_are_all_the_same_any_are_suggested():
+    with np.errstate(all="raise"):
+        assert choose_next(np.full((4, 3), 0.1), np.full(4, -1), np.ones(4), 2).tolist() == [0, 1]
+
+
 def test_a_copy_of_a_chosen_image_is_not_chosen_next():
     rows = np.random.default_rng(0).normal(size=(30, 8))
     rows[1:6] = rows[0]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from selection import Ranking
 from zoo.images.folder import count_trained_on, read_images
 
 
@@ -20,11 +21,17 @@ def row_of(ranking, name):
     return row
 
 
-def test_its_training_images_give_it_no_share_and_a_warning(command, imgs, test_imgs, grown):
+def test_its_training_images_give_it_no_share_whatever_the_power_and_a_warning(
+    command, imgs, test_imgs, grown, tmp_path
+):
     ran = command("rank", "--target", imgs, "--zoo", f"builtin,{grown}", "--json")
     assert "mine was trained on 12 of the 12 labeled images" in ran.err
     assert row_of(ran.json, "mine")["share"] == 0
     assert sum(row["share"] for row in ran.json["teachers"]) == pytest.approx(1)
+    assert "Share 0, trained on these images: mine." in ran.json["explanation"]
+    saved = Ranking.load(tmp_path / "here" / "ranking.json")
+    assert saved.nearest() != "mine"
+    assert "mine" not in saved.weights(4.0)
     ran = command("rank", "--target", test_imgs, "--zoo", f"builtin,{grown}", "--json")
     assert "was trained on" not in ran.err
 

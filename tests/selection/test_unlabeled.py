@@ -82,6 +82,13 @@ def test_a_ranking_by_it_needs_no_labels_and_says_that_it_is_weak(zoo, name):
     assert sum(ranking.weights().values()) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("name", UNLABELED)
+def test_a_single_image_ranks_nothing(zoo, name):
+    alone = {teacher: features.rows(np.array([0])) for teacher, features in zoo.items()}
+    with pytest.raises(RankingError, match=r"A single image .* Add more images"):
+        rank(alone, np.array([-1]), metric=name)
+
+
 def test_a_metric_that_needs_labels_is_refused_without_them(zoo):
     with pytest.raises(RankingError, match="No image is labeled"):
         rank(zoo, np.full(60, -1), metric="parc")

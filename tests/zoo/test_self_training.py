@@ -63,6 +63,17 @@ def test_a_left_out_label_is_not_known():
     assert FOLDS < 20
 
 
+def test_of_a_single_label_that_is_left_every_image_is_of_its_class():
+    rows, _, labels = draw()
+    labels[3:] = -1
+    labels[3] = labels[0]  # of the folds one has an image of each class, one this image alone
+    left_out = self_train_left_out(rows, labels, 3, 0.1)
+    assert np.array_equal(left_out.argmax(axis=1)[:3], [labels[0]] * 3)
+    probabilities = soft_labels({"ant": Features(rows.astype(np.float32), rows[:, :0])},
+                                {"ant": 1.0}, labels).probabilities  # fmt: skip
+    assert probabilities.isfinite().all()
+
+
 def test_a_class_with_a_single_label_can_be_left_out():
     rows, truth, labels = draw(labeled=9)
     labels[(truth == 2) & (np.arange(len(labels)) > 2)] = -1

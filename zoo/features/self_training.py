@@ -92,13 +92,14 @@ def fit_weighted_ridge(
     """Ridge regression with a weight for each row; the intercept is not shrunk.
 
     From rows [N, R], targets [N, C] and importance [N], above 0, to weights [R, C] and intercept
-    [C]. The strength is a multiple of the mean squared length of a centered and weighted row.
+    [C]. The strength is a multiple of the mean squared length of a centered and weighted row. Rows
+    that are all the same get weights of 0.
     """
     share = importance / importance.sum()
     row_mean, target_mean = share @ rows, share @ targets
     root = np.sqrt(importance)[:, None]
     scaled, wanted = root * (rows - row_mean), root * (targets - target_mean)
     gram = scaled.T @ scaled
-    ridge = strength * np.trace(gram) / len(rows)
+    ridge = strength * np.trace(gram) / len(rows) or 1.0  # equal rows, or a single one
     weights = np.linalg.solve(gram + ridge * np.eye(len(gram)), scaled.T @ wanted)
     return weights, target_mean - row_mean @ weights
