@@ -85,7 +85,7 @@ class Ranking:
         target: folder of the images.
         zoo: source of the teachers.
         metric: that made the scores; several with commas between, the first makes the shares.
-        images: number of images that the teachers were scored on.
+        images: number of images; of very many, `rank_images` scores the teachers on a sample.
         labeled: how many of them are labeled.
         classes: among the labeled ones.
         teachers: the closest first, those that failed last; controls stand where they score.

@@ -51,7 +51,6 @@ class ExportModule(nn.Module):
         self.scale: Tensor
         self.shift: Tensor
         self.network = network
-        self.swap = preprocessing.channels == "bgr"
         self.channels_last = channels_last
         self.register_buffer("scale", (1 / (255 * std)).float())
         self.register_buffer("shift", (-mean / std).float())
@@ -59,8 +58,7 @@ class ExportModule(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """RGB pixels [B, 3, S, S] in 0..255 to probabilities [B, C]."""
         planes = pixels.permute(0, 3, 1, 2) if self.channels_last else pixels
-        ordered = planes.flip(1) if self.swap else planes
-        return self.network(ordered.float() * self.scale + self.shift).softmax(dim=1)
+        return self.network(planes.float() * self.scale + self.shift).softmax(dim=1)
 
 
 def prepare(

@@ -52,15 +52,18 @@ def doubt_labels(rows: Floats, labels: NDArray[np.int64]) -> LabelDoubts:
     """The probability of each label [L] to be wrong, from features [L, R] of the labeled images.
 
     The probe is ridge regression, and each image is scored by one that was fitted without its label
-    (`ridge_leave_one_out`). Hiding probable errors and fitting again finds no more of them.
+    (`ridge_leave_one_out`). Hiding probable errors and fitting again finds no more of them. Without
+    the only image of a class a probe knows nothing of the class: its label is as likely wrong as
+    any.
     """
     scores, strength = ridge_leave_one_out(rows, labels)
-    temperature, rate = fit_error_model(scores, labels)
+    judged = np.bincount(labels)[labels] > 1
+    temperature, rate = fit_error_model(scores[judged], labels[judged])
     probabilities = softmax(scores / temperature)
     own = probabilities[np.arange(len(labels)), labels]
     # Bayes' rule
     mistaken = rate * (1 - own) / max(1, scores.shape[1] - 1)
-    wrong = mistaken / np.maximum(mistaken + (1 - rate) * own, 1e-12)
+    wrong = np.where(judged, mistaken / np.maximum(mistaken + (1 - rate) * own, 1e-12), rate)
     return LabelDoubts(probabilities, wrong, rate, strength, temperature)
 
 
@@ -113,7 +116,7 @@ def find_alike_classes(
     for a, b in combinations(range(len(classes)), 2):
         one, other = members[a], members[b]
         counts = len(one), len(other)
-        if not all(counts):
+        if min(counts) < 2:  # the probe that did not see the only image does not know its class
             continue
         right = (one[:, a] >= one[:, b]).mean(), (other[:, a] < other[:, b]).mean()
         accuracy = float(sum(right)) / 2

@@ -3,7 +3,6 @@
 import json
 import tomllib
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,12 +61,6 @@ def test_the_file_takes_uint8_only_and_states_its_opset(converted):
     model = onnx.load_from_string(converted)
     onnx.checker.check_model(model)
     assert [entry.version for entry in model.opset_import if not entry.domain] == [OPSET]
-
-
-def test_a_network_that_wants_blue_first_gets_it(network):
-    pixels = draw_noise(8, 4)
-    found = onnx_predictor(convert(network, replace(LOOK, channels="bgr")))(pixels)
-    np.testing.assert_allclose(found, by_hand(network, pixels[:, ::-1], LOOK), atol=1e-5)
 
 
 def test_the_metadata_describe_input_and_output(converted, tmp_path):

@@ -115,6 +115,18 @@ def test_the_temperature_is_the_likeliest():
         assert fit_temperature(scores, labels) == pytest.approx(best, rel=0.13)
 
 
+@pytest.mark.parametrize("counts", [(2, 1, 1, 1), (5, 1, 1, 1, 1), (2, 2, 2, 1, 1, 1)])
+def test_soft_labels_are_not_flat_where_classes_have_a_single_label(counts):
+    truth = np.arange(300) % len(counts)
+    labels = np.full(300, -1)
+    for label, count in enumerate(counts):
+        labels[np.flatnonzero(truth == label)[:count]] = label
+    features = draw_features(truth, (30, 20), signal=1.0)
+    found = soft_labels(features, SHARES, labels).probabilities.numpy()[labels < 0]
+    own = found[np.arange(len(found)), truth[labels < 0]]
+    assert -np.log(own).mean() < 0.5 * np.log(len(counts))
+
+
 def test_soft_labels_are_honest_about_images_without_a_label():
     truth, labels = draw_task(images=2000, labeled=60)
     features = draw_features(truth, (20, 20), signal=0.35)

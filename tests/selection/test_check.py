@@ -77,6 +77,16 @@ def test_clean_labels_are_not_doubted():
     assert sum((~doubt_labels(*clouds(seed)).trusted).sum() for seed in range(10)) <= 8
 
 
+def test_the_only_image_of_a_class_is_no_label_error_and_its_class_like_no_other():
+    rows, labels = clouds(0, each=5, classes=5, signal=9.0)
+    some = (labels < 2) | (np.arange(25) < 5)  # five images of two classes, one of each other
+    doubts = doubt_labels(rows[some], labels[some])
+    assert doubts.trusted.all()
+    assert doubts.rate == 0
+    unknown = np.array([[0.2, 0.8], [0.8, 0.2]])
+    assert find_alike_classes(unknown, np.array([0, 1]), "ab") == []
+
+
 def test_copies_are_found_in_any_file_and_orientation(tmp_path):
     picture = photo(tmp_path / "a" / "one.png", 1)
     for seed in range(2, 9):

@@ -225,12 +225,20 @@ def fit_temperature(scores: Floats, labels: NDArray[np.int64] | Floats) -> float
     Guo et al., ICML 2017, section 4.2; on a grid from 0.01 to 10, an eighth apart. With scores [N,
     C] from `ridge_leave_one_out` the probabilities are calibrated on new images. Labels are [N],
     classes 0..C-1, of which each class counts alike, or [N, C], probabilities.
+
+    A class with a single label, whose left-out score knows nothing of it, does not count: it would
+    make all probabilities flat. In its place is one image of which every class is equally likely.
     """
     grid = np.geomspace(0.01, 10, 60)
     if labels.ndim == 2:
         targets, importance = labels, np.full(len(labels), 1 / len(labels))
     else:
-        targets, importance = _balance(labels.astype(np.int64), scores.shape[1])
+        names = labels.astype(np.int64)
+        known = np.bincount(names)[names] > 1
+        scores = scores[known]
+        targets, importance = _balance(names[known], scores.shape[1])
+        if not known.all():
+            targets = (targets + 1 / targets.size) / (1 + 1 / len(targets))
     picked = (scores * targets).sum(axis=1)
     losses = [importance @ (np.logaddexp.reduce(scores / t, axis=1) - picked / t) for t in grid]
     return float(grid[np.argmin(losses)])
