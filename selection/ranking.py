@@ -191,6 +191,9 @@ class Ranking:
         for reason in (WORSE, LEFT_OUT, TRAINED):
             if names := [row.name for row in rows if row.reason == reason and not row.share]:
                 found.append(f"Share 0, {reason}: {name_all(names)}.")
+        low = [row.name for row in rows if not (row.share or row.reason or (row.score or 0) > 0)]
+        if low:
+            found.append(f"Share 0, no score above 0: {name_all(low)}.")
         return found
 
     def weights(self, power: float | None = None) -> dict[str, float]:

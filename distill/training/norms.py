@@ -61,11 +61,13 @@ def estimate_norms(
 def sync_batch_norms(network: nn.Module, processes: Processes) -> AbstractContextManager[None]:
     """In here batch norms compute mean and variance over the shards of all processes.
 
-    torch's own SyncBatchNorm does the same on CUDA only.
+    torch's own SyncBatchNorm does the same on CUDA only. Those that keep their statistics, in
+    evaluation mode, stay as they are.
     """
     if processes.count == 1:
         return nullcontext()
-    return replace_forwards(dict.fromkeys(norms_of(network), _normalize))
+    norms = [norm for norm in norms_of(network) if norm.training or not norm.track_running_stats]
+    return replace_forwards(dict.fromkeys(norms, _normalize))
 
 
 class _Sum(torch.autograd.Function):

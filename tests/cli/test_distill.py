@@ -97,6 +97,14 @@ def test_what_is_unusual_about_test_images_is_said_of_them(transfer, test_imgs):
                     "add more if you can."]  # fmt: skip
 
 
+@pytest.mark.parametrize("held_out", [{"per_class": 1}, {"per_class": 4, "classes": ("red",)}])
+def test_an_image_of_each_class_or_images_of_one_class_can_be_tested_on(
+    transfer, tmp_path, held_out
+):
+    folder = paint_folder(tmp_path / "few", seed=7, **held_out)
+    assert 0 <= transfer("--test", folder, "--json").json["accuracy"] <= 1
+
+
 def test_a_folder_that_cannot_test_is_one_line_before_any_work(transfer, tmp_path):
     loose = paint_folder(tmp_path / "loose", per_class=0, loose=2)
     assert "no labeled image to test on" in transfer("--test", loose).mistake

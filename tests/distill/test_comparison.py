@@ -1,5 +1,7 @@
 """Which method to ship: against scipy, and in worlds where the answer is known."""
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -80,9 +82,21 @@ def test_every_labeled_image_is_tested_once_and_not_trained_on_in_its_fold(imgs,
         assert exam.labels.min() >= 0
 
 
+def test_copies_of_an_image_are_never_trained_on_and_tested_in_one_fold(imgs):
+    for number in range(4):
+        shutil.copy(imgs / "red" / f"{number}.png", imgs / "red" / f"copy{number}.png")
+    images = read_images(imgs)
+    parts = split(images, 3)
+    assert sorted(path for _, exam in parts for path in exam.paths) == sorted(
+        path for path, label in zip(images.paths, images.labels, strict=True) if label >= 0
+    )
+    for lesson, exam in parts:
+        assert not set(lesson.digests) & set(exam.digests)
+
+
 def test_a_class_of_two_images_cannot_be_cross_validated(imgs):
     images = read_images(imgs).keep_labels(2, seed=0)
-    with pytest.raises(ImagesError, match=r"'blue' .* has 2 labeled images"):
+    with pytest.raises(ImagesError, match=r"'blue' .* has 2 different labeled images"):
         split(images, 3)
 
 

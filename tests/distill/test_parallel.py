@@ -26,13 +26,18 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("objective", "arch"), [("target", "mobilenetv3_small_050"), ("source", "test_resnet")]
+    ("objective", "arch", "start"),
+    [
+        ("target", "mobilenetv3_small_050", "random"),
+        ("source", "test_resnet", "random"),
+        ("target", "mobilenetv3_small_100", "builtin"),  # its batch norms keep their statistics
+    ],
 )
-def test_two_processes_teach_the_student_of_one(tmp_path, objective, arch):
+def test_two_processes_teach_the_student_of_one(tmp_path, objective, arch, start):
     paint_folder(tmp_path / "imgs", per_class=4, loose=6)
     found = []
     for count in (1, 2):
-        call_together(count, tmp_path, train_part, tmp_path, objective, arch)
+        call_together(count, tmp_path, train_part, tmp_path, objective, arch, start)
         weights = load_file(tmp_path / f"{count}-{objective}-{arch}.safetensors")
         found.append((weights, ast.literal_eval((tmp_path / f"{count}.txt").read_text())))
     (one, losses), (two, others) = found

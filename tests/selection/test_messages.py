@@ -78,11 +78,18 @@ def test_teachers_with_share_0_are_named_with_the_reason():
     }
 
 
+def test_teachers_that_score_nothing_are_named_as_such_unless_a_person_gave_them_a_share():
+    ranking = make_ranking([0.4, 0.0, -0.1, -0.2], shares=[1, 0, 0, 1], metric="parc")
+    assert ranking.explanation[-1] == "Share 0, no score above 0: b and c."
+    edited = make_ranking([0.4, 0.3], shares=[1, 0], metric="parc")
+    assert "Share 0" not in " ".join(edited.explanation)
+
+
 def test_controls_are_explained_to_decide_only_where_they_do():
     ranking = rank(make_zoo(), LABELS, metric="parc", controls={"noise": make_features(0.5)})
     assert "baselines; significantly worse teachers get share 0." in " ".join(ranking.explanation)
     blind = rank(make_zoo(), LABELS, metric="clusters", controls={"noise": make_features(0.5)})
-    assert blind.explanation == ["Controls are domain-agnostic baselines."]
+    assert blind.explanation[0] == "Controls are domain-agnostic baselines."
 
 
 def test_warnings_and_explanation_go_with_the_json():

@@ -16,7 +16,7 @@ from zoo import Features, read_images
 from zoo.system.distributed import join
 
 
-def train_part(folder: Path, objective: Objective, arch: str) -> None:
+def train_part(folder: Path, objective: Objective, arch: str, start: str) -> None:
     """Train on the images in the folder; the first process saves weights and losses there."""
     torch.set_num_threads(1)
     for module in (distill.training.loop, distill.training.losses):
@@ -38,7 +38,7 @@ def train_part(folder: Path, objective: Objective, arch: str) -> None:
     with join() as processes:
         trained = train(
             images, recipe, arch=arch, features=features, shares={"ant": 0.6, "bee": 0.4},
-            objective=objective, start="random", image_size=32, processes=processes,
+            objective=objective, start=start, image_size=32, processes=processes,
             checkpoints=folder / "runs",
         )  # fmt: skip
         if processes.is_first:
