@@ -51,8 +51,9 @@ class Recipe:
         min_area: smallest fraction of the image that a random crop keeps (ours).
         flip: random horizontal flips: wrong for digits, signs and letters (ours).
         color: strength of brightness, contrast and saturation jitter in every view (ours).
-        ema_decay: decay of the exponential moving average of the student's weights; 0 turns it off
-            (FixMatch: 0.999, for far longer runs).
+        ema_decay: largest decay of the exponential moving average of the student's weights, which
+            is (1 + k) / (10 + k) at update k from 0 until then; 0 turns it off (FixMatch: 0.999,
+            for far longer runs).
         frozen: fraction of the network's blocks, from the first, that keep their initial weights
             (ours); None chooses it by the initial weights, see `choose_frozen`; random weights are
             always trained.

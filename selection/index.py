@@ -18,9 +18,9 @@ docs/performance.md."""
 def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """For each of N images the k others of highest cosine similarity, the nearest first.
 
-    A row of zeros has similarity 0 with all others. O(N (D + k)) memory; O(N^2 D) time below
-    `PLAIN` images. From there on a graph is searched, in O(N log N D), and a few neighbors are
-    missed (HNSW: Malkov and Yashunin, IEEE TPAMI 2020).
+    Of equally near ones the first row comes first. A row of zeros has similarity 0 with all others.
+    O(N (D + k)) memory; O(N^2 D) time below `PLAIN` images. From there on a graph is searched, in
+    O(N log N D), and a few neighbors are missed (HNSW: Malkov and Yashunin, IEEE TPAMI 2020).
 
     Args:
         embeddings: [N, D], finite.
@@ -47,6 +47,7 @@ def _multiply(unit: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         own = np.arange(len(far))
         far[own, start + own] = np.inf
         near = far.argpartition(k - 1, axis=1)[:, :k] if k > 1 else far.argmin(axis=1)[:, None]
+        near.sort(axis=1)  # of equally near ones the first
         order = np.take_along_axis(far, near, axis=1).argsort(axis=1, kind="stable")
         found[start : start + BLOCK] = np.take_along_axis(near, order, axis=1)
     return found

@@ -58,6 +58,7 @@ def find_better(
     believed = np.maximum(errors, np.broadcast_to(least, better.shape)[first, second])
     distance = scores[first] - scores[second]
     tested = (believed > 0) & usable[first] & usable[second]
+    tested &= (errors > 0) | (distance != 0)  # nothing is to be claimed of two that are the same
     ratio = np.divide(np.abs(distance), believed, out=np.zeros_like(errors), where=tested)
     while tested.any():
         pairs = first[tested], second[tested]

@@ -21,7 +21,7 @@ class Report:
     """Inputs and results of one run.
 
     Attributes:
-        method: `weighted`, `nearest`, `teachers` (shares by hand), `transfer` or `fixmatch`.
+        method: one of `Distillation.method`; `teachers` has shares by hand.
         arch: timm's name of the student.
         start: its initial weights.
         target: the image folder.

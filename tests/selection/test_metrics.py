@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from selection.metrics import METRICS, knn, linear_probe, parc
+from selection.metrics import METRICS, SCORERS, knn, linear_probe, parc
 from selection.metrics.checks import check_labels
 from tests.support.scoring_tasks import compare_pairs_slowly, draw_task, separate, wrap
 from zoo.errors import RankingError
@@ -81,6 +81,14 @@ def test_knn_equals_a_classifier_refitted_without_each_image(images, width, clas
         slow = KNeighborsClassifier(1, metric="cosine").fit(rows[seen], labels[seen])
         hits.append(slow.predict(rows[[left]])[0] == labels[left])
     assert knn(features, labels) == pytest.approx(np.mean(hits))
+
+
+def test_the_nearest_of_copies_is_the_same_alone_and_in_a_ranking():
+    for seed in range(9):
+        draw = np.random.default_rng(seed)
+        rows = draw.normal(size=(6, 4))[draw.integers(6, size=40)].astype(np.float32)
+        features, labels = Features(rows, rows[:, :0]), draw.integers(3, size=40)
+        assert SCORERS["knn"](features, labels)(labels) == knn(features, labels)
 
 
 def test_knn_does_not_see_unlabeled_images():

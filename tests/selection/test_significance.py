@@ -76,6 +76,29 @@ def test_a_fraction_of_few_images_does_not_make_a_difference_certain():
     assert find_better(scores, halves, freedom=38, least=count_error(scores, 40))[0, 1]
 
 
+@pytest.mark.parametrize("perfect", [1, 15])
+def test_a_worse_teacher_is_told_from_one_perfect_teacher_as_from_many(perfect):
+    scores = np.array([*[1.0] * perfect, 0.6])
+    subsamples = np.repeat(scores[:, None], 30, axis=1)
+    subsamples[-1] += 0.06 * np.random.default_rng(0).normal(size=30)
+    better = find_better(scores, subsamples, freedom=6, least=count_error(scores, 40))
+    assert better[:perfect, -1].all()
+    assert better.sum() == perfect
+
+
+def test_nearly_perfect_equal_teachers_differ_in_at_most_5_percent_of_rankings():
+    wrong = 0
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        hits = (draw.random((19, 40)) < 0.98).astype(float)
+        orders = [draw.permutation(40) for _ in range(30)]
+        apart = [hits[:, o[:20]].mean(axis=1) - hits[:, o[20:]].mean(axis=1) for o in orders]
+        scores = hits.mean(axis=1)
+        subsamples = scores[:, None] + np.array(apart).T / 2
+        wrong += find_better(scores, subsamples, freedom=8, least=count_error(scores, 40)).any()
+    assert wrong <= 6  # of 60; 5 % are allowed
+
+
 def test_of_sixteen_teachers_of_noise_any_is_above_chance_in_at_most_5_percent_of_rankings():
     wrong = []
     for seed in range(400):

@@ -69,9 +69,9 @@ def test_of_a_single_label_that_is_left_every_image_is_of_its_class():
     labels[3] = labels[0]  # of the folds one has an image of each class, one this image alone
     left_out = self_train_left_out(rows, labels, 3, 0.1)
     assert np.array_equal(left_out.argmax(axis=1)[:3], [labels[0]] * 3)
-    probabilities = soft_labels({"ant": Features(rows.astype(np.float32), rows[:, :0])},
-                                {"ant": 1.0}, labels).probabilities  # fmt: skip
-    assert probabilities.isfinite().all()
+    single = rows.astype(np.float32)
+    found = soft_labels({"ant": Features(single, single[:, :0])}, {"ant": 1.0}, labels)
+    assert found.probabilities.isfinite().all()
 
 
 def test_a_class_with_a_single_label_can_be_left_out():
