@@ -209,7 +209,9 @@ def plot(path, lines):
                     (int(row[axis]), float(row[column])) for row in others if row[4] == work
                 )
                 axes.plot(*zip(*mine, strict=True), marker="o", label=work)
-            axes.set(xlabel=name, xlim=(0, None), ylim=(0, None))
+            axes.set(xlabel=f"{name} per class" if name == "labels" else name)
+    for axes in panels.flat:
+        axes.set(xlim=(0, None), ylim=(0, None))
     panels[0, 0].set_ylabel("processor s")
     panels[1, 0].set_ylabel("peak MB")
     panels[0, 0].legend(fontsize="small")
