@@ -96,19 +96,16 @@ class TrainingPlan(Plan):
         update = total_seconds(step for step in steps if step.unit == "updates")
         return update, total_seconds(step for step in steps if step.unit != "updates")
 
-    def choose(self, sure: Sequence[Step] = (), perhaps: Sequence[Step] = ()) -> dict[str, int]:
+    def choose(self, before: Sequence[Step] = ()) -> dict[str, int]:
         """As many `updates` as the budget holds, the same for all, and the `image_size`.
 
-        Images become smaller only where less than `LEAST_UPDATES` fit. Steps of `sure` come before;
-        those of `perhaps` lower the number, but refuse no budget. A ZooError if it is too small.
+        Images become smaller only where less than `LEAST_UPDATES` fit. Some steps may come before.
+        A ZooError if the budget is too small.
         """
-        if perhaps:
-            with suppress(ZooError):
-                return self.choose([*sure, *perhaps])
         size, budget = self.size, self.deadline.budget or inf
         update, rest = self.cost(size)
         while True:
-            fixed = self.deadline.spent + total_seconds(sure) + rest  # measuring takes time
+            fixed = self.deadline.spent + total_seconds(before) + rest  # measuring takes time
             updates = max(0.0, budget - fixed) / update
             if updates >= LEAST_UPDATES:
                 return {"updates": floor(updates), "image_size": size}
@@ -137,13 +134,23 @@ class TrainingPlan(Plan):
         )
 
     def settle(self, how: Distillation, runtime: Runtime) -> Distillation:
-        """The distillation with the numbers that fit now; a ZooError if too little is left."""
+        """The distillation with the numbers that fit now; with the least if the teachers were slow.
+
+        To give up would lose what they have cost.
+        """
         if self.budget is None:
             return how
         chosen = {**self.chosen}
         if self.again:
-            chosen |= (now := self.choose())
-            runtime.warn(self.explain(**now))
+            try:
+                chosen |= self.choose()
+                runtime.warn(self.explain(chosen["updates"], chosen["image_size"]))
+            except ZooError:
+                chosen["updates"] = LEAST_UPDATES
+                runtime.warn(
+                    f"What came before training took longer than was measured: {LEAST_UPDATES} "
+                    f"updates at {chosen['image_size']} px will end after the budget."
+                )
         self.saved.save(chosen, runtime.warn)
         recipe = replace(how.recipe, updates=chosen["updates"])
         return replace(how, recipe=recipe, image_size=chosen["image_size"]).by(how.method)
@@ -188,10 +195,10 @@ def plan_training(
     if again and len(methods) * len(parts) > 1:
         # many students at their own size take a minute to measure: refuse before what never fits
         with suppress(StudentError):
-            replace(plan, seeds=seeds[-1], size=SMALLEST).choose(teachers.sure)
+            replace(plan, seeds=seeds[-1], size=SMALLEST).choose(teachers.steps)
     for count in seeds if again else ():
         with suppress(ZooError) if count != seeds[-1] else nullcontext():
-            chosen = replace(plan, seeds=count).choose(teachers.sure, teachers.perhaps)
+            chosen = replace(plan, seeds=count).choose(teachers.steps)
             chosen |= {"seeds": count} if len(seeds) > 1 else {}
             if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
                 break
@@ -199,7 +206,7 @@ def plan_training(
     plan = replace(plan, chosen=chosen, warnings=warnings, again=again, seeds=numbers["seeds"])
     training = plan.training(numbers["updates"], numbers["image_size"])
     begun = Step("read and measure", len(images), "images", deadline.spent)
-    return replace(plan, steps=(begun, *teachers.sure, *teachers.perhaps, *training))
+    return replace(plan, steps=(begun, *teachers.steps, *training))
 
 
 class _Done(Exception):

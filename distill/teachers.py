@@ -141,14 +141,13 @@ def prepare_teachers(
 
 @dataclass(frozen=True)
 class TeacherWork:
-    """What comes before training: steps that are sure, and those that depend on a ranking.
+    """What comes before training; what depends on a ranking counts in full.
 
     `widths` are the classes of the teachers that are imitated in their own classes; warnings say
     what is unavailable or unknown.
     """
 
-    sure: Sequence[Step] = ()
-    perhaps: Sequence[Step] = ()
+    steps: Sequence[Step] = ()
     widths: Sequence[int] = ()
     warnings: Sequence[str] = ()
 
@@ -178,11 +177,11 @@ def plan_teachers(
         listed = list_cards(how.zoo or (ranking.zoo if ranking else "all"))
         cards = [find_card(name, listed) for name, share in shares.items() if share > 0]
         passes, fetching, warnings = plan_passes(cards, images, deadline, runtime)
-        sure, perhaps = [*fetching, passes.step("run teachers", images.digests)], []
+        steps = [*fetching, passes.step("run teachers", images.digests)]
     else:
         work = ranker(images, how.zoo or "builtin", runtime).measure(deadline)
         cards, warnings = work.cards, work.warnings
-        sure = [
+        steps = [
             replace(step, count=rankings * step.count, seconds=rankings * (step.seconds or 0.0))
             if step.unit == "scores"
             else step
@@ -191,7 +190,6 @@ def plan_teachers(
         rest = {*images.digests} - {*work.sample.digests}
         alone = {"weighted", "teachers"}.isdisjoint(methods)
         more = "run teachers with a share, at most"
-        perhaps = [work.passes.step(more, rest, slowest=alone)]
+        steps.append(work.passes.step(more, rest, slowest=alone))
     widths = [card.classes for card in cards if card.classes] if how.objective == "source" else []
-    sure, perhaps = ([step for step in steps if step.count] for steps in (sure, perhaps))
-    return TeacherWork(sure, perhaps, widths, warnings)
+    return TeacherWork([step for step in steps if step.count], widths, warnings)

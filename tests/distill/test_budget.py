@@ -13,9 +13,11 @@ from distill.budget import (
     StudentRate,
     TrainingPlan,
 )
+from distill.recipe import Distillation
 from selection.pipeline import RankingJob, RankingWork
 from zoo.errors import StudentError, ZooError
 from zoo.features.throughput import ForwardPasses, Rate
+from zoo.system.runtime import Runtime
 from zoo.system.timing import (
     Deadline,
     Plan,
@@ -147,8 +149,8 @@ class At:
     spent: float = 0.0
 
 
-def choose(given, *, asked=100, budget, spent=0.0, others=(), perhaps=()):
-    return replace(given, size=asked, deadline=At(budget, spent)).choose(others, perhaps)
+def choose(given, *, asked=100, budget, spent=0.0, others=()):
+    return replace(given, size=asked, deadline=At(budget, spent)).choose(others)
 
 
 def test_the_updates_fill_the_rest_of_the_budget():
@@ -163,13 +165,23 @@ def test_the_updates_fill_the_rest_of_the_budget():
     assert 1000 - 0.5 < total <= 1000
 
 
-def test_what_may_come_lowers_the_choice_but_refuses_no_budget():
+def test_what_comes_before_lowers_the_choice_or_refuses_the_budget():
     more = [Step("ask", 1, "forward passes", 100.0)]
-    for budget, left in ((500, 400), (150, 50), (105, 105)):  # of the last 5 would be too few
-        found = choose(jobs(), asked=SMALLEST, budget=budget, perhaps=more)["updates"]
+    for budget, left in ((500, 400), (150, 50)):
+        found = choose(jobs(), asked=SMALLEST, budget=budget, others=more)["updates"]
         assert found == int(left / (SMALLEST / 100) ** 2)
-    found = choose(jobs(), budget=105, perhaps=more)
-    assert found == {"updates": 105, "image_size": 100}
+    with pytest.raises(ZooError, match="1m51s at least"):
+        choose(jobs(), budget=105, others=more)
+
+
+def test_where_teachers_were_slow_the_least_is_trained_instead_of_nothing(tmp_path):
+    warned = []
+    given = replace(jobs(), deadline=At(100, 99), budget=100.0, again=True,  # pyright: ignore
+                    saved=SavedChoice(tmp_path / "chosen.json"),
+                    chosen={"updates": 500, "image_size": 64})  # fmt: skip
+    how = given.settle(Distillation(), Runtime(cache=tmp_path, warn=warned.append))
+    assert (how.recipe.updates, how.image_size) == (LEAST_UPDATES, 64)
+    assert "100 updates at 64 px will end after the budget" in warned[0]
 
 
 def test_the_students_of_all_methods_get_the_same_number():
