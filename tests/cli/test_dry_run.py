@@ -54,8 +54,8 @@ def test_who_gets_a_share_is_not_known_before_the_ranking(timed_distil, world, m
         shown = timed_distil("--dry-run", "--json", *words).json
         assert steps(shown)["run teachers"]["count"] == 2 * 10
         assert steps(shown)["run teachers with a share, at most"]["count"] == more
-    assert timed_distil("--dry-run", "--budget", "30s").code == 0  # nobody may get a share
-    assert "at least" in timed_distil("--dry-run", "--budget", "21s").mistake
+    for budget in ("30s", "21s"):  # all of them may get a share
+        assert "at least" in timed_distil("--dry-run", "--budget", budget).mistake
 
 
 def transfer_passes(timed_distil):
