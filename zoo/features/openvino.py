@@ -16,8 +16,12 @@ Outputs = tuple[Tensor, Tensor]
 WORTHWHILE = 256 * 224**2
 """Pixels to run through a network from which on the seconds of converting it pay."""
 
-TOLERANCE, ROUGH_TOLERANCE = 1e-3, 5e-2
-"""Largest difference from torch's outputs, as a part of the largest output; in bfloat16."""
+TOLERANCE, ROUGH_TOLERANCE = 1e-3, 0.1
+"""Largest difference from torch's outputs, as a part of the largest output; in bfloat16.
+
+torch's own bfloat16 differs by up to 0.06 (EfficientNet-Lite 0 to 2 on noise); a network that was
+converted wrongly, by about 1.
+"""
 
 
 def pays(images: int, size: int, device: torch.device) -> bool:
