@@ -14,7 +14,7 @@ from distill.recipe import Distillation
 from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
 from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
-from zoo.images.folder import Images, read_images
+from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images, source_of
 from zoo.images.warnings import check_dataset, describe_overlap
 from zoo.system.runtime import Runtime
@@ -325,11 +325,8 @@ def load_test(test: str | Path | Images | None, images: Images, runtime: Runtime
     if test is None:
         return None
     if not isinstance(test, Images):
-        source = ImageSource(Path(test)).fetch(runtime)
-        progress = runtime.progress("reading test images")
         # one class, or an image of each, is no task to learn but can be tested on
-        read = read_images(source.target, labels=source.labels, progress=progress)
-        test = replace(read, source=source)
+        test = ImageSource(Path(test)).read_unchecked(runtime, "test images")
         for message in check_dataset(test):
             runtime.warn(f"Test images: {message}")
     if not test.labeled:

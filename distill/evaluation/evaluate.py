@@ -16,7 +16,7 @@ from distill.student import load_network
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
 from zoo.images.decoding import decode_images
-from zoo.images.folder import Images, count_trained_on, read_images
+from zoo.images.folder import Images, count_trained_on
 from zoo.images.source import ImageSource
 from zoo.images.warnings import describe_overlap, join_few
 from zoo.system.devices import autocast, choose_device, to_device
@@ -130,9 +130,7 @@ def evaluate_student(
         >>> evaluate_student("student", "held_out").accuracy
     """
     runtime = runtime or Runtime()
-    progress = runtime.progress("reading images")
-    source = ImageSource(Path(target), labels=labels).fetch(runtime)
-    images = read_images(source.target, labels=source.labels, progress=progress)
+    images = ImageSource(Path(target), labels=labels).read_unchecked(runtime)
     for message in images.warnings:
         runtime.warn(message)
     network, classes, form = load_network(Path(student))

@@ -12,11 +12,11 @@ from typing import Any
 
 from selection.check.copies import Kind
 from selection.check.labels import AlikeClasses
-from zoo.images.warnings import SKEW
+from zoo.images.warnings import is_skewed
 
 FORMAT = 1
 RATED = 50
-"""Labels from which on their error rate is told."""
+"""Labels from which on their error rate is stated."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,8 @@ class DataCheck:
 
     @property
     def skewed(self) -> bool:
-        """Whether the largest class has `SKEW` times the images of the smallest."""
-        counts = self.counts.values()
-        return bool(counts) and max(counts) >= SKEW * max(1, min(counts))
+        """Whether the largest class has several times the images of the smallest."""
+        return is_skewed(self.counts.values())
 
     def to_json(self) -> dict[str, Any]:
         """All entries but the labels, and the sentences."""

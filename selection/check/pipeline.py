@@ -28,7 +28,7 @@ from zoo.features.linear_probe import fit_ridge, softmax
 from zoo.features.store import Features
 from zoo.hub.pull import pull_required
 from zoo.images.decoding import image_size
-from zoo.images.folder import Images, read_images
+from zoo.images.folder import Images
 from zoo.images.source import ImageSource, load_images
 from zoo.system.runtime import Runtime
 from zoo.teachers.catalogue import find_card, list_cards
@@ -73,9 +73,7 @@ def check_images(
     runtime = (runtime or Runtime()).collect(notes)
     read = load_images(images, runtime, need_labels=False)
     if test is not None and not isinstance(test, Images):
-        source = ImageSource(Path(test)).fetch(runtime)
-        progress = runtime.progress("reading test images")
-        test = read_images(source.target, labels=source.labels, progress=progress)
+        test = ImageSource(Path(test)).read_unchecked(runtime, "test images")
     if ranking is None:
         metric = "linear_probe" if read.labeled else None
         ranking = RankingJob(read, zoo=zoo, metric=metric, runtime=runtime).run()

@@ -47,21 +47,26 @@ class ImageSource:
         Raises:
             ImagesError: the folders or labels cannot be used, or labels are needed and missing.
         """
-        if any(map(is_dataset, self.folders)):
-            return self.fetch(runtime).read(runtime, need_labels=need_labels)
-        images = read_images(
-            self.target,
-            unlabeled=self.unlabeled,
-            labels=self.labels,
-            progress=runtime.progress("reading images"),
-        )
+        images = self.read_unchecked(runtime)
         if need_labels or images.labeled or self.labels_per_class is not None:
             images.check_labels()
         if self.labels_per_class is not None:
             images = images.keep_labels(self.labels_per_class, self.seed)
         for message in check_dataset(images):
             runtime.warn(message)
-        return replace(images, source=self)
+        return images
+
+    def read_unchecked(self, runtime: Runtime, what: str = "images") -> Images:
+        """All images with all their labels, which may be those of no task; nothing is warned of.
+
+        Raises:
+            ImagesError: the folders cannot be used.
+        """
+        source, progress = self.fetch(runtime), runtime.progress(f"reading {what}")
+        images = read_images(
+            source.target, unlabeled=source.unlabeled, labels=source.labels, progress=progress
+        )
+        return replace(images, source=source)
 
     def fetch(self, runtime: Runtime) -> ImageSource:
         """The same with data sets of the Hub as folders of the cache.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,7 @@ def check_dataset(images: Images) -> list[str]:
                 f"The folder {name!r} counts as a class: if its images have no labels, add "
                 f"--unlabeled {quote(str(images.root / name))}."
             )
-    if len(counts) and counts.max() >= SKEW * max(1, counts.min()):
+    if is_skewed(counts.tolist()):
         most, least = (images.classes[int(index)] for index in (counts.argmax(), counts.argmin()))
         found.append(
             f"The labels are skewed: {most} has {counts.max()} images, {least} {counts.min()}. "
@@ -70,6 +70,11 @@ def check_dataset(images: Images) -> list[str]:
             "small classes."
         )
     return found
+
+
+def is_skewed(counts: Collection[int]) -> bool:
+    """Whether the largest class has `SKEW` times the labeled images of the smallest."""
+    return bool(counts) and max(counts) >= SKEW * max(1, min(counts))
 
 
 def describe_overlap(seen: int, tested: int) -> str:
