@@ -123,7 +123,7 @@ def train(
 
     Example:
         >>> from distill import Recipe, train
-        >>> shares = {"food": 0.75, "textures": 0.25}
+        >>> shares = {"food": 0.75, "aerial": 0.25}
         >>> train(images, Recipe(), arch="resnet18", features=features, shares=shares)
     """
     images.check_labels()

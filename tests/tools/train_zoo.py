@@ -1,6 +1,6 @@
-"""Teach the embedded teachers and initial students: the same loop, all labels, no teachers.
+"""Teach the embedded teachers: the same loop, all labels, no teachers.
 
-A new one is a new line in DOMAINS; `python -m tests.tools.train_zoo --data DIR NAME...` makes it.
+A new one is a new line in JOBS; `python -m tests.tools.train_zoo --data DIR NAME...` makes it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zoo.images.folder import Images, read_images
 from zoo.system.files import cache_folder
 from zoo.system.runtime import keep_freed_memory
 from zoo.teachers.card import TeacherCard, sha256_of
-from zoo.teachers.catalogue import BUILTIN, STUDENTS
+from zoo.teachers.catalogue import BUILTIN
 from zoo.teachers.verify import measure
 
 HELD_OUT = 0.1
@@ -55,8 +55,10 @@ GENERIC = Recipe(
 )
 """For the 36,000 images of `objects`."""
 
-SMALL = replace(GENERIC, learning_rate=4e-3, min_area=0.4, color=0.1)
-"""For the initial students, which learn too slowly to be regularized as much."""
+GENTLE = replace(
+    GENERIC, updates=1200, labeled_batch=64, warmup=0.1, frozen=0.5, frozen_norms=True, views=16
+)
+"""From a start that knows photographs, whose features are to stay good for other domains."""
 
 SPECIFIC = replace(GENERIC, labeled_batch=64, learning_rate=1e-3)
 """For one domain, from the `objects` teacher."""
@@ -67,8 +69,6 @@ Family = tuple[str, str, Mapping[str, Any]]
 
 RESNET: Family = ("resnet18d", "builtin/objects", NARROW)
 MOBILENET: Family = ("mobilenetv3_small_100", "students/mobilenetv3_small_100", {})
-EDGENEXT: Family = ("edgenext_xx_small", "builtin/objects_edgenext", {})
-"""Convolutions and attention across channels: the transformer of the zoo."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class TrainingJob:
         arch: timm's name of the network.
         model_args: further arguments of its factory.
         start: folder of the initial weights below `zoo/`, or `random`.
-        folder: the sub-folder of the data that holds the images; the lesson's name if empty.
+        folder: the sub-folder of the data that holds the images; the job's name if empty.
+        image_size: pixels.
     """
 
     data: str
@@ -94,12 +95,7 @@ class TrainingJob:
     model_args: Mapping[str, Any]
     start: str = "random"
     folder: str = ""
-
-
-def _objects(recipe: Recipe, arch: str, **model_args: Any) -> TrainingJob:
-    return TrainingJob(
-        "mini-ImageNet", "ImageNet terms", "objects", recipe, arch, model_args, folder="objects"
-    )
+    image_size: int = 64
 
 
 def _domain(
@@ -116,8 +112,14 @@ def _domain(
     return TrainingJob(data, data_license, domain, recipe, arch, model_args, start)
 
 
+OBJECTS = ("mini-ImageNet", "ImageNet terms", "objects")
+"""Data, license and domain of the teachers of common objects."""
+
 JOBS: dict[str, TrainingJob] = {
-    "objects": _objects(replace(GENERIC, updates=6800), "resnet18d", **NARROW),
+    "objects": TrainingJob(*OBJECTS, replace(GENERIC, updates=6800), "resnet18d", NARROW),
+    "objects_mobilenet": TrainingJob(
+        *OBJECTS, GENTLE, MOBILENET[0], {}, MOBILENET[1], folder="objects", image_size=128
+    ),
     "digits_on_photos": _domain("digits", "MNIST-M", "unknown", flip=False),
     "hand_signs": _domain("hand signs", "ASL finger spelling", "unknown", flip=False),
     "hot_rolled_steel": _domain("steel surfaces", "NEU-CLS", "unknown", updates=1200),
@@ -129,16 +131,6 @@ JOBS: dict[str, TrainingJob] = {
     "traffic_signs": _domain(
         "traffic signs", "GTSRB", "GTSRB terms", updates=3500, flip=False, family=MOBILENET
     ),
-    "objects_edgenext": _objects(
-        replace(SMALL, learning_rate=2e-3, updates=7000), "edgenext_xx_small"
-    ),
-    "plankton": _domain(
-        "plankton", "National Data Science Bowl", "competition terms", updates=3500, family=EDGENEXT
-    ),
-    "expressions": _domain("faces", "FER-2013", "research", updates=2500, family=EDGENEXT),
-    "clothing": _domain("clothing", "clothing-dataset-small", "CC0", updates=2500, family=EDGENEXT),
-    "sketches": _domain("sketches", "PACS sketch", "research", updates=2000, family=EDGENEXT),
-    "textures": _domain("textures", "DTD, 10 classes", "research", updates=1500, family=EDGENEXT),
 }
 
 
@@ -146,7 +138,6 @@ def teach(
     name: str,
     data: Path,
     *,
-    image_size: int = 64,
     out: Path | None = None,
     updates: int | None = None,
 ) -> TeacherCard:
@@ -155,19 +146,18 @@ def teach(
     Args:
         name: a key of JOBS.
         data: a folder with one folder of class folders per data set.
-        image_size: pixels.
         out: a zoo of one's own instead of the embedded one, whose teachers are then the start.
-        updates: instead of the lesson's.
+        updates: instead of the job's.
     """
-    lesson = JOBS[name]
-    recipe = replace(lesson.recipe, updates=updates) if updates else lesson.recipe
-    folder = (out or (STUDENTS if name == lesson.arch else BUILTIN)) / name
-    start = BUILTIN.parent / lesson.start
+    job = JOBS[name]
+    recipe = replace(job.recipe, updates=updates) if updates else job.recipe
+    folder = (out or BUILTIN) / name
+    start = BUILTIN.parent / job.start
     if out and start.parent == BUILTIN:
         start = out / start.name
     folder.mkdir(parents=True, exist_ok=True)
-    images = read_images(data / (lesson.folder or name))
-    lessons, exam = split(images, HELD_OUT)
+    images = read_images(data / (job.folder or name))
+    taught, exam = split(images, HELD_OUT)
     began = time.monotonic()
 
     def say(done: int, total: int) -> None:
@@ -176,12 +166,12 @@ def teach(
             print(f"{name}: update {done} of {total}, {seconds:.0f} s", file=sys.stderr, flush=True)
 
     trained = train(
-        lessons,
+        taught,
         recipe,
-        arch=lesson.arch,
-        start="random" if lesson.start == "random" else str(start),
-        model_args=lesson.model_args,
-        image_size=image_size,
+        arch=job.arch,
+        start="random" if job.start == "random" else str(start),
+        model_args=job.model_args,
+        image_size=job.image_size,
         checkpoints=cache_folder() / "runs",
         progress=say,
     )
@@ -189,25 +179,25 @@ def teach(
     save_network(
         trained.network,
         folder,
-        arch=lesson.arch,
+        arch=job.arch,
         labels=images.classes,
         preprocessing=trained.preprocessing,
         license="apache-2.0",
     )
     card = TeacherCard(
         name=name,
-        domain=lesson.domain,
+        domain=job.domain,
         source=f"builtin:{name}",
-        network=lesson.arch,
+        network=job.arch,
         classes=len(images.classes),
         labels=images.classes,
         bytes=(folder / WEIGHTS_FILE).stat().st_size,
         sha256=sha256_of(folder / WEIGHTS_FILE),
         license="apache-2.0",
-        data=lesson.data,
-        data_license=lesson.data_license,
+        data=job.data,
+        data_license=job.data_license,
         preprocessing=trained.preprocessing,
-        base="" if lesson.start == "random" else lesson.start,
+        base="" if job.start == "random" else job.start,
         accuracy=round(result.accuracy, 4),
         accuracy_images=result.images,
         recipe=f"python -m tests.tools.train_zoo --data DIR {name}: {recipe}",
@@ -237,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.train_zoo", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of data sets")
     parser.add_argument("--out", type=Path, help="a zoo of your own; the embedded one if not given")
-    parser.add_argument("--updates", type=int, help="instead of the lesson's")
+    parser.add_argument("--updates", type=int, help="instead of the job's")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its choice")
     parser.add_argument("names", nargs="+", choices=list(JOBS), metavar="NAME")
     options = parser.parse_args(arguments)

@@ -22,11 +22,11 @@ STARTS = [TeacherCard.load(STUDENTS / f"mobilenetv3_{size}_100") for size in ("l
 
 
 def test_there_are_enough_teachers_of_different_domains():
-    assert len(CARDS) >= 15
+    assert len(CARDS) >= 10
     assert len({card.name for card in CARDS}) == len(CARDS)
-    assert len({card.domain for card in CARDS}) >= 14
+    assert len({card.domain for card in CARDS}) >= 10
     families = {re.findall("[a-z]+", card.network)[0] for card in CARDS}
-    assert len(families) >= 3
+    assert len(families) >= 2
     assert sum(card.bytes for card in CARDS + STARTS) <= 60e6
 
 
