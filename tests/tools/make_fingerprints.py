@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cards = list_cards("builtin")
     chosen = [find_card(name, cards) for name in options.names]
     for card in chosen or [card for card in cards if lacks(card)]:
-        lesson = JOBS.get(card.name)
+        job = JOBS.get(card.name)
         # of ImageNet a sample is enough
-        name = "objects" if card.package else lesson.folder if lesson else ""
+        name = "objects" if card.package else job.folder if job else ""
         folder = options.data / (name or card.name)
         with terminal.runtime() as runtime:
             made = make_fingerprint(

@@ -64,11 +64,11 @@ SPECIFIC = replace(GENERIC, labeled_batch=64, learning_rate=1e-3)
 """For one domain, from the `objects` teacher."""
 
 
-Family = tuple[str, str, Mapping[str, Any]]
-"""A network that learned `objects`: its timm name, the folder of its weights, its arguments."""
+Family = tuple[str, Mapping[str, Any], str]
+"""A network that learned `objects`: its timm name, its arguments, the folder of its weights."""
 
-RESNET: Family = ("resnet18d", "builtin/objects", NARROW)
-MOBILENET: Family = ("mobilenetv3_small_100", "students/mobilenetv3_small_100", {})
+RESNET: Family = ("resnet18d", NARROW, "builtin/objects")
+MOBILENET: Family = ("mobilenetv3_small_100", {}, "students/mobilenetv3_small_100")
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,8 @@ def _domain(
     flip: bool = True,
     family: Family = RESNET,
 ) -> TrainingJob:
-    arch, start, model_args = family
     recipe = replace(SPECIFIC, updates=updates, flip=flip)
-    return TrainingJob(data, data_license, domain, recipe, arch, model_args, start)
+    return TrainingJob(data, data_license, domain, recipe, *family)
 
 
 OBJECTS = ("mini-ImageNet", "ImageNet terms", "objects")
@@ -118,7 +117,7 @@ OBJECTS = ("mini-ImageNet", "ImageNet terms", "objects")
 JOBS: dict[str, TrainingJob] = {
     "objects": TrainingJob(*OBJECTS, replace(GENERIC, updates=6800), "resnet18d", NARROW),
     "objects_mobilenet": TrainingJob(
-        *OBJECTS, GENTLE, MOBILENET[0], {}, MOBILENET[1], folder="objects", image_size=128
+        *OBJECTS, GENTLE, *MOBILENET, folder="objects", image_size=128
     ),
     "digits_on_photos": _domain("digits", "MNIST-M", "unknown", flip=False),
     "hand_signs": _domain("hand signs", "ASL finger spelling", "unknown", flip=False),
