@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.metrics import METRICS, UNLABELED, parse_metrics
-from selection.metrics.checks import Floats, Labels, check_labels
+from selection.metrics.checks import Floats, Labels, check_features, check_labels
 from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
 from selection.resampling import HIT_RATES, PAIRS, find_interval, measure
 from selection.shares import POWER, SHAREABLE, choose, share_by_power
@@ -181,8 +181,14 @@ def _score_all(
             raise ValueError(f"{len(labels)} labels, but {len(outputs)} images of {name!r}")
     scored: dict[str, ScoreSamples] = {}
     failed: dict[str, str] = {}
-    unlabeled = {name: UNLABELED[name](features) for name in metrics if name in UNLABELED}
-    for done, (name, outputs) in enumerate(features.items(), start=1):
+    for name, outputs in features.items():
+        try:
+            check_features(outputs)
+        except RankingError as error:
+            failed[name] = str(error)
+    sound = {name: outputs for name, outputs in features.items() if name not in failed}
+    unlabeled = {name: UNLABELED[name](sound) for name in metrics if name in UNLABELED}
+    for done, (name, outputs) in enumerate(sound.items(), start=1):
         try:
             known = {metric: scores[name] for metric, scores in unlabeled.items()}
             given = (outputs, labels, metrics, known, seed, resamples)
@@ -191,7 +197,7 @@ def _score_all(
         except RankingError as error:
             failed[name] = str(error)
         if progress:
-            progress(done, len(features))
+            progress(done, len(sound))
     return scored, failed
 
 

@@ -56,8 +56,19 @@ def check_input(features: Features, labels: Labels) -> NDArray[np.int64]:
         raise ValueError(f"{len(features)} images, labels of shape {labels.shape}")
     check_labels(labels)
     labeled = np.flatnonzero(labels >= 0)
-    if not np.isfinite(features.embeddings).all():
-        raise RankingError("its features hold numbers that are not finite")
+    check_features(features)
     if not np.ptp(features.embeddings[labeled], axis=0).any():
         raise RankingError("its features are the same for every labeled image")
     return labeled
+
+
+def check_features(features: Features) -> None:
+    """Refuse features that tell no images apart, whether labeled or not.
+
+    Raises:
+        RankingError: they are not finite, or all the same.
+    """
+    if not np.isfinite(features.embeddings).all():
+        raise RankingError("its features hold numbers that are not finite")
+    if not np.ptp(features.embeddings, axis=0).any():
+        raise RankingError("its features are the same for every image")

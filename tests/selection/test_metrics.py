@@ -208,7 +208,7 @@ def test_features_that_are_not_finite_are_refused(metric, bad):
 @pytest.mark.parametrize("width", [0, 1, 8])
 def test_constant_features_are_refused(metric, width):
     _, labels = draw_task(18)
-    with pytest.raises(RankingError, match="same for every labeled image"):
+    with pytest.raises(RankingError, match="same for every image"):
         metric(with_logits(np.full((60, width), 0.1)), labels)
 
 

@@ -212,7 +212,7 @@ def test_a_reference_that_cannot_be_compared_is_refused(name):
         compare(name, features, labels, wrap(np.ones((60, 5))))
     with pytest.raises(RankingError, match=r"the reference's features .* not finite"):
         compare(name, features, labels, wrap(np.full((60, 5), np.inf)))
-    with pytest.raises(RankingError, match="same for every labeled image"):
+    with pytest.raises(RankingError, match="same for every image"):
         compare(name, wrap(np.ones((60, 5))), labels, draw_other(22))
 
 

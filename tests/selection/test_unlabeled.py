@@ -83,6 +83,20 @@ def test_a_ranking_by_it_needs_no_labels_and_says_that_it_is_weak(zoo, name):
 
 
 @pytest.mark.parametrize("name", UNLABELED)
+@pytest.mark.parametrize(
+    ("value", "reason"), [(0.5, "same for every image"), (np.nan, "not finite")]
+)
+def test_a_broken_teacher_is_a_row_and_changes_no_other_score(zoo, name, value, reason):
+    broken = Features(np.full((60, 12), value, np.float32), zoo["good"].logits)
+    ranking = rank({"broken": broken, **zoo}, np.full(60, -1), metric=name)
+    rows = {row.name: row for row in ranking.teachers}
+    assert rows["broken"].status == "failed"
+    assert reason in rows["broken"].reason
+    alone = {row.name: row.score for row in rank(zoo, np.full(60, -1), metric=name).teachers}
+    assert {teacher: rows[teacher].score for teacher in zoo} == alone
+
+
+@pytest.mark.parametrize("name", UNLABELED)
 def test_a_single_image_ranks_nothing(zoo, name):
     alone = {teacher: features.rows(np.array([0])) for teacher, features in zoo.items()}
     with pytest.raises(RankingError, match=r"A single image .* Add more images"):
