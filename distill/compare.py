@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from glob import escape
@@ -47,7 +47,8 @@ class Record:
     """The finished students of a comparison, kept in a file; only one process writes it.
 
     `run` is the SHA-256 of all that the comparison depends on but its methods, `other` that of
-    another comparison in the file, if it holds one. `cells` have by `method/fold`, or
+    another comparison in the file, if it holds one: it is moved aside at the first write, and
+    `warn` called with where to. `cells` have by `method/fold`, or
     `method/fold/n` of the n-th further seed, `hits` as a text of 0 and 1, and `seconds`. `parts`
     are files of other jobs that were joined.
     """
@@ -58,6 +59,7 @@ class Record:
     writes: bool = True
     other: str = ""
     parts: Sequence[Path] = ()
+    warn: Callable[[str], None] = lambda _: None
 
     @classmethod
     def open(cls, path: Path, run: str, *, writes: bool = True) -> Record:
@@ -74,15 +76,6 @@ class Record:
             return cls(path, run, document["cells"], writes)
         return cls(path, run, {}, writes, document["run"] if document["cells"] else "")
 
-    def move_other(self) -> str:
-        """Move another comparison aside, or raise a ZooError; a message on it, or an empty one."""
-        if not (self.other and self.writes):
-            return ""
-        aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
-        with saving("other comparison", aside):
-            self.path.replace(aside)
-        return f"{self.path} held another comparison, which was moved to {aside}."
-
     def holds(self, key: str, images: int) -> bool:
         """Whether there are the results of a student on so many images."""
         return key in self.cells and len(self.cells[key]["hits"]) == images
@@ -96,10 +89,21 @@ class Record:
     def save(self, result: Mapping[str, Any] | None = None) -> None:
         """Write the file atomically, or raise a ZooError; a result ends the files of parts."""
         if self.writes:
+            self._move_other()
             with saving("comparison", self.path):
                 js.write_json(self.path, {**(result or {}), "run": self.run, "cells": self.cells})
             for path in self.parts if result else ():
                 path.unlink(missing_ok=True)
+
+    def _move_other(self) -> None:
+        """Make room for this comparison where another one is in the file."""
+        if not self.other:
+            return
+        aside = self.path.with_name(f"{self.path.stem}-{self.other[:8]}{self.path.suffix}")
+        with saving("other comparison", aside):
+            self.path.replace(aside)
+        self.other = ""
+        self.warn(f"{self.path} held another comparison, which was moved to {aside}.")
 
     def join(self, save: Path, runtime: Runtime) -> None:
         """Add the students that other jobs of the comparison in `save` kept in files of parts.
@@ -326,9 +330,8 @@ class ComparisonJob:
         name = f"{self.save.stem}-part{part}of{parts}{self.save.suffix}"
         path = self.save if parts == 1 else self.save.with_name(name)
         record = Record.open(path, self._fingerprint(hows), writes=runtime.processes.is_first)
+        record.warn = runtime.warn
         record.join(self.save, runtime)
-        if moved := record.move_other():
-            runtime.warn(moved)
         return record
 
     def _test(

@@ -165,6 +165,15 @@ def test_another_comparison_does_not_take_the_answers_of_this_one(compare, test_
         before.append(document)
 
 
+def test_a_comparison_that_cannot_begin_leaves_another_one_where_it_is(compare, tmp_path):
+    assert compare("--method", "transfer").code == 0
+    before = Path("comparison.json").read_bytes()
+    ran = compare("--method", "weighted", "--zoo", tmp_path / "nowhere")
+    assert ran.code == 1
+    assert "moved" not in ran.err
+    assert Path("comparison.json").read_bytes() == before
+
+
 def test_loose_test_images_have_no_answer_and_do_not_count(compare, test_imgs):
     words = ("--method", "transfer", "--test", test_imgs, "--json")
     alone = compare(*words).json

@@ -151,7 +151,6 @@ def use_ranking(path: Path) -> None:
 
 def use_comparison(path: Path) -> None:
     record = Record.open(path, "a" * 64)
-    record.move_other()
     if record.holds("transfer/0", 4):
         record.gather("transfer", 1, 1)
     record.add("fixmatch/0", np.ones(4, bool), 1.0)
