@@ -32,7 +32,7 @@ from distill.training.batches import weak_view
 from distill.training.targets import soft_labels
 from selection import METRICS, rank
 from selection.shares import share_by_power
-from tests.benchmarks.paper_tables import METHODS, show
+from tests.benchmarks.paper_tables import METHODS, draw_costs, show
 from zoo import Features, extract_features, keep_freed_memory, list_cards, read_images
 from zoo.features.controls import extract_controls
 from zoo.features.inference import normalize
@@ -269,6 +269,7 @@ def read_options():
     parser.add_argument("--show", action="store_true", help="only print what is there")
     parser.add_argument("--save", type=Path, help="write all cells and means into this file")
     parser.add_argument("--plot", type=Path, help="draw the table into this file")
+    parser.add_argument("--costs", type=Path, help="draw accuracy against milliseconds into this")
     options = parser.parse_args()
     if options.reduced:
         options.labels, options.seeds = [10], 1
@@ -286,12 +287,10 @@ def main():
         fill(options)
     paths = sorted((options.out / options.regime).glob("*.json"))
     cells = [json.loads(path.read_text()) for path in paths]
-    show(
-        {cell.pop("key"): cell for cell in cells},
-        regime=options.regime,
-        save=options.save,
-        plot=options.plot,
-    )
+    cells = {cell.pop("key"): cell for cell in cells}
+    show(cells, regime=options.regime, save=options.save, plot=options.plot)
+    if options.costs:
+        draw_costs(cells, SIZES[options.regime], options.costs)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from zoo.system.files import write_atomic
+from distill.catalogue import summarize_student
+from zoo.system.files import cache_folder, write_atomic
 
 METHODS = (
     "transfer",
@@ -191,5 +192,61 @@ def draw(found, path):
     axes.set_yticks(range(len(methods)), reversed(methods))
     axes.set_ylim(-0.5, len(methods) - 0.3)
     axes.set_xlabel("points of accuracy over transfer; dots: targets; bar: 95 % interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def draw_costs(cells, image_size, path):
+    """Accuracy against milliseconds per image of each student, a line for each method of MAIN.
+
+    Means are over the cells that all these students and methods have. The soft labels themselves
+    need all their teachers, so they are a level and no point.
+    """
+    from matplotlib.figure import Figure
+
+    shown = {"default": "#b3401f", "fixmatch": "#1f3a5f", "transfer": "#7a8ba6", "probe": "#9a8c5f"}
+    archs = sorted({key.split("/")[0] for key in cells})
+    accuracy = {
+        (arch, method): {
+            tuple(key.split("/")[1:4]): 100 * cell["accuracy"]
+            for key, cell in cells.items()
+            if key.startswith(f"{arch}/") and key.endswith(f"/{method}")
+        }
+        for arch in archs
+        for method in shown
+    }
+    accuracy = {row: values for row, values in accuracy.items() if values}
+    shared = set.intersection(*(set(values) for values in accuracy.values()))
+    ms = {
+        arch: summarize_student(arch, image_size, {}, cache=cache_folder()).milliseconds
+        for arch in archs
+    }
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    print("\n| student | ms per image | method | accuracy, % |\n|---|---|---|---|")
+    for method, color in shown.items():
+        points = sorted(
+            (ms[arch], np.mean([values[cell] for cell in shared]), arch)
+            for (arch, name), values in accuracy.items()
+            if name == method
+        )
+        axes.plot(*zip(*(point[:2] for point in points), strict=True), "o-", color=color,
+                  label=method)  # fmt: skip
+        for milliseconds, mean, arch in points:
+            if method == "default":
+                axes.annotate(arch, (milliseconds, mean), xytext=(0, 8), ha="center",
+                              textcoords="offset points")  # fmt: skip
+            print(f"| {arch} | {milliseconds:.1f} | {method} | {mean:.1f} |")
+    said = [100 * cells[f"{MAIN}/{'/'.join(cell)}/ceiling"]["accuracy"] for cell in shared]
+    axes.axhline(np.mean(said), color="black", linestyle=":", linewidth=1)
+    axes.annotate("soft labels of all teachers", (0, np.mean(said)), xytext=(4, 4),
+                  xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks([*ms.values()], [f"{value:.1f}" for value in ms.values()])
+    axes.minorticks_off()
+    axes.margins(0.2, 0.1)
+    axes.set_xlabel("milliseconds per image, one thread, torch")
+    axes.set_ylabel(f"accuracy, mean of {len(shared)} cells, %")
+    axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks import paper_tables
 from tests.benchmarks.paper import GENERIC, METHODS, parse, path_of, shares_of, unpack
-from tests.benchmarks.paper_tables import complete, gather, interval, paired, show
+from tests.benchmarks.paper_tables import complete, draw_costs, gather, interval, paired, show
 from tests.support.scoring_tasks import make_ranking
 
 PARC = {"ant": 0.4, "bee": 0.2, "cow": -0.1}
@@ -140,3 +140,16 @@ def test_a_variant_meets_the_same_method_in_the_cells_that_both_have(capsys):
     assert f"| default@weak | 2 | 73.0 | {lost} | +18.0 (" in out
     assert f"| weighted_less_best | 2 | 63.0 | {lost} | +8.0 (" in out
     assert "| default:power=0 | 2 |" in out
+
+
+def test_students_are_compared_in_the_cells_that_all_have(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        paper_tables, "summarize_student", lambda *_, **__: SimpleNamespace(milliseconds=3.5)
+    )
+    known = cells(default=0.6, transfer=0.5, ceiling=0.7)
+    other = {key.replace("mobilenetv3_small_100", "big"): value for key, value in known.items()}
+    del other["big/one/4/0/transfer"]  # no mean has this cell then
+    draw_costs({**known, **other}, 128, tmp_path / "costs.png")
+    # of (60 + 61 + 70 + 71) x 2, 60 is left out
+    assert "| big | 3.5 | default | 66.3 |" in capsys.readouterr().out
+    assert (tmp_path / "costs.png").stat().st_size > 0
