@@ -25,6 +25,7 @@ from zoo.system import json_files as js
 from zoo.system.files import saving
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, SavedChoice
+from zoo.teachers.catalogue import cards_to_rank
 from zoo.teachers.starts import find_start
 
 if TYPE_CHECKING:
@@ -404,8 +405,14 @@ class ComparisonJob:
 
     def _fingerprint(self, hows: Sequence[Distillation]) -> str:
         """SHA-256 of what the results depend on; starts of the Hub are downloaded for it."""
-        tasks = [(each.digests, each.labels.tolist()) for each in (self.images, self.test) if each]
-        numbers: list[object] = []
+        tasks = [
+            (each.digests, each.labels.tolist(), each.classes)
+            for each in (self.images, self.test)
+            if each
+        ]
+        # a repository stands for its weights, which are not known before they are downloaded
+        teachers = [(c.name, c.repo or c.sha256) for c in cards_to_rank(self.how.zoo or "builtin")]
+        numbers: list[object] = [teachers]
         for how in hows:
             start = find_start(how.start, how.arch).fetch(self.runtime.progress)
             numbers += [how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,

@@ -18,9 +18,10 @@ docs/performance.md."""
 def find_nearest(embeddings: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """For each of N images the k others of highest cosine similarity, the nearest first.
 
-    Of equally near ones the first row comes first. A row of zeros has similarity 0 with all others.
-    O(N (D + k)) memory; O(N^2 D) time below `PLAIN` images. From there on a graph is searched, in
-    O(N log N D), and a few neighbors are missed (HNSW: Malkov and Yashunin, IEEE TPAMI 2020).
+    Of equally near ones the first row comes first, but which of them are among the k is arbitrary.
+    A row of zeros has similarity 0 with all others. O(N (D + k)) memory; O(N^2 D) time below
+    `PLAIN` images. From there on a graph is searched, in O(N log N D), and a few neighbors are
+    missed (HNSW: Malkov and Yashunin, IEEE TPAMI 2020).
 
     Args:
         embeddings: [N, D], finite.
@@ -97,9 +98,13 @@ def find_centers(embeddings: NDArray[np.floating], k: int, seed: int = 0) -> NDA
     import faiss
 
     unit = unit_rows(embeddings)
-    distinct: NDArray[np.float32] = np.unique(unit, axis=0) if len(unit) <= 50 * k else unit
-    if len(distinct) <= k:
-        return distinct
+    distinct: dict[bytes, NDArray[np.float32]] = {}
+    for row in unit:
+        distinct.setdefault((row + 0.0).tobytes(), row)  # -0.0 becomes 0.0
+        if len(distinct) > k:
+            break
+    else:
+        return np.unique([*distinct.values()], axis=0)
     # min_points keeps FAISS from writing a warning to stderr
     means: Any = faiss.Kmeans(
         unit.shape[1], k, niter=20, seed=seed, spherical=True, min_points_per_centroid=1

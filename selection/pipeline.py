@@ -169,6 +169,8 @@ class RankingJob:
         One process calls it, so none of its steps may wait for others.
         """
         alone = replace(self.runtime, processes=SINGLE)
+        trained_on = {card.name: count_trained_on(self.images, card.folder) for card in cards}
+        trained_on = {name: count for name, count in trained_on.items() if count}
         ranking = rank(
             outputs.features,
             sample.labels,
@@ -178,36 +180,23 @@ class RankingJob:
             seed=self.runtime.seed,
             domains={card.name: card.domain for card in cards},
             failures={**absent, **outputs.failures},
+            excluded=dict.fromkeys(trained_on, TRAINED),
             controls=extract_controls(sample, alone),
             store=ScoreStore(self.runtime.cache / "scores"),
             progress=self.runtime.progress("scoring teachers"),
         )
-        return self._without_trained(ranking, cards)
-
-    def _without_trained(self, ranking: Ranking, cards: Sequence[TeacherCard]) -> Ranking:
-        """No shares for teachers that were trained on these images, if others have some."""
-        found = {card.name: count_trained_on(self.images, card.folder) for card in cards}
-        seen = {name: count for name, count in found.items() if count}
-        shares = {row.name: 0.0 if row.name in seen else row.share for row in ranking.teachers}
-        total = sum(shares.values())
-        for name, count in seen.items():
-            self.runtime.warn(
-                f"{name} was trained on {count} of the {self.images.labeled} labeled images: its "
-                "score is too high"
-                + (
-                    f", and it has no share (--teacher {quote(name)}=1 uses it)."
-                    if total
-                    else ", and all shares are such teachers'."
+        for row in ranking.teachers:
+            if row.name in trained_on:
+                self.runtime.warn(
+                    f"{row.name} was trained on {trained_on[row.name]} of the "
+                    f"{self.images.labeled} labeled images: its score is too high"
+                    + (
+                        ", and all shares are such teachers'."
+                        if row.share
+                        else f", and it has no share (--teacher {quote(row.name)}=1 uses it)."
+                    )
                 )
-            )
-        if not (seen and total):
-            return ranking
-        rows = (
-            replace(row, share=shares[row.name] / total,
-                    reason=TRAINED if row.name in seen else row.reason)
-            for row in ranking.teachers
-        )  # fmt: skip
-        return replace(ranking, teachers=tuple(rows))
+        return ranking
 
     def measure(self, deadline: Deadline) -> RankingWork:
         """What `run` is going to do, at the measured speed of this machine; nothing is fetched."""

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from selection.metrics import UNLABELED, current_name
-from selection.shares import SHAREABLE, normalize, share_by_power
+from selection.metrics import HIT_RATES, UNLABELED, current_name
+from selection.shares import SHAREABLE, normalize, rescale_hit_rates, share_by_power
 from zoo.errors import RankingError
 from zoo.system import json_files as js
 
@@ -96,6 +96,8 @@ class Ranking:
         digest: of the images and labels.
         power: that turned scores into shares.
         forward_passes: number of images passed through teachers to make this ranking.
+        most_frequent: share of the labeled images that the most frequent class has, 0..1; 0 where
+            it is unknown, as in files of version 0.1.
 
     Example:
         >>> ranking = Ranking.load(Path("ranking.json"))
@@ -117,6 +119,7 @@ class Ranking:
     digest: str = ""
     power: float
     forward_passes: int = 0
+    most_frequent: float = 0.0
 
     def __post_init__(self) -> None:
         names = [teacher.name for teacher in self.teachers]
@@ -202,7 +205,9 @@ class Ranking:
         Args:
             power: None for the shares as written, by hand or by `rank`. Else max(0, score)^power,
                 normalized (alpha of Borup et al., ICCV 2023): 0 is equal, infinity is the nearest
-                alone. Teachers that have no share for a reason get none.
+                alone. Hit rates of skewed labels are rescaled before, see
+                `selection.shares.rescale_hit_rates`. Teachers that have no share for a reason get
+                none.
 
         Raises:
             RankingError: scores of this metric cannot become shares, or none is above 0.
@@ -215,7 +220,10 @@ class Ranking:
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric linear_probe."
             )
-        return share_by_power(self._scores(), power)
+        scores = self._scores()
+        if metric in HIT_RATES:
+            scores = rescale_hit_rates(scores, self.classes, self.most_frequent)
+        return share_by_power(scores, power)
 
     def nearest(self) -> str:
         """The teacher of highest score; of equal ones, or by several metrics, the first row.
@@ -273,6 +281,7 @@ _RANKING: js.Schema = {
     **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), js.integer()),
     "labels_per_class": js.nullable(js.integer(1)),
     "power": js.number(0),
+    "most_frequent": js.optional(js.number(0, 1), 0.0),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics import METRICS, SCORERS
+from selection.metrics import HIT_RATES, METRICS, SCORERS
 from selection.metrics.checks import Floats, Labels, Scorer, check_input
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -15,8 +15,6 @@ PAIRS = 30
 """Pairs of subsamples."""
 PERMUTATIONS = 19
 """So many that 5 % of all orders, the true one included, is a whole number."""
-HIT_RATES = frozenset({"knn", "linear_probe"})
-"""Metrics that are a fraction of the labeled images: their error is that of a count at least."""
 HALVED = HIT_RATES | {"parc"}
 """Metrics that are steps or ranks, not smooth functions of the features: half is left out."""
 QUARTER = 0.25

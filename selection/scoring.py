@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from selection.metrics import METRICS, UNLABELED, parse_metrics
+from selection.metrics import HIT_RATES, METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_features, check_labels
 from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
-from selection.resampling import HIT_RATES, PAIRS, find_interval, measure
-from selection.shares import POWER, SHAREABLE, choose, share_by_power
+from selection.resampling import PAIRS, find_interval, measure
+from selection.shares import POWER, SHAREABLE, choose, rescale_hit_rates, share_by_power
 from selection.significance import count_error, find_better, find_chance
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -35,7 +35,7 @@ KNOWN = 1 / 3
 teachers vary as with 15 to 27 for 30 pairs, and the largest of many ratios has one of the smallest:
 with a third, equal teachers are separated as rarely as they should be (docs/metrics.md)."""
 
-SCORES_FORMAT = "4"
+SCORES_FORMAT = "5"
 """Version of the stored scores: raise it when the file changes, or a metric gives other scores."""
 
 
@@ -50,6 +50,7 @@ def rank(
     resamples: int = PAIRS,
     domains: Mapping[str, str] = {},
     failures: Mapping[str, str] = {},
+    excluded: Mapping[str, str] = {},
     controls: Mapping[str, Features] = {},
     store: ScoreStore | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -77,6 +78,7 @@ def rank(
             significantly worse.
         domains: what each teacher's images show, by name.
         failures: why a teacher could not be run, by name; it becomes a failed row.
+        excluded: why a teacher gets no share, by name, unless all are excluded.
         controls: features of the same images from domain-agnostic baselines, by name.
         store: keeps scores between calls; None computes all of them.
         progress: called with (done, total) after each teacher.
@@ -99,18 +101,24 @@ def rank(
     elif len(labels) < 2:
         raise RankingError("A single image cannot tell teachers apart. Add more images.")
     scored, broken = _score_all(
-        {**features, **controls}, labels, metrics, seed, resamples, store, progress
+        {**features, **controls}, controls, labels, metrics, seed, resamples, store, progress
     )
     failed = {**failures, **broken}
     teachers = {name: row for name, row in scored.items() if name in features}
     if not teachers:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RankingError(f"No teacher could be ranked ({reasons or 'none was given'}).")
-    labeled = int(np.count_nonzero(labels >= 0))
-    classes = len(np.unique(labels[labels >= 0]))
+    counts = np.unique(labels[labels >= 0], return_counts=True)[1]
+    labeled = int(counts.sum())
+    classes, most = len(counts), float(counts.max(initial=0) / max(1, labeled))
     beaten = _find_beaten(scored, metrics[0], labeled, classes)
     worse = {name for name in teachers if beaten.get(name, set()) & controls.keys()}
-    shares, without = _share(teachers, worse, metrics[0], power)
+    without = _exclude(teachers, [excluded, dict.fromkeys(worse, WORSE)])
+    scores = {name: _score(row) for name, row in teachers.items() if name not in without}
+    if metrics[0] in HIT_RATES:
+        scores = rescale_hit_rates(scores, classes, most)
+    shareable = metrics[0] in SHAREABLE and max(scores.values()) > 0
+    shares = share_by_power(scores, power if shareable else 0.0)
     if top is not None:
         candidates, shares = shares, choose(shares, features, top)
         without |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)
@@ -130,6 +138,7 @@ def rank(
         images=len(labels),
         labeled=labeled,
         classes=classes,
+        most_frequent=most,
         teachers=tuple(rows),
         seed=seed,
         power=power,
@@ -168,6 +177,7 @@ def _describe(
 
 def _score_all(
     features: Mapping[str, Features],
+    controls: Container[str],
     labels: Labels,
     metrics: list[str],
     seed: int,
@@ -175,7 +185,10 @@ def _score_all(
     store: ScoreStore | None,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, ScoreSamples], dict[str, str]]:
-    """Scores of each teacher and control by name, and why the others have none."""
+    """Scores of each teacher and control by name, and why the others have none.
+
+    Features are of both; `controls` are the names of some.
+    """
     for name, outputs in features.items():
         if len(outputs) != len(labels):
             raise ValueError(f"{len(labels)} labels, but {len(outputs)} images of {name!r}")
@@ -187,7 +200,9 @@ def _score_all(
         except RankingError as error:
             failed[name] = str(error)
     sound = {name: outputs for name, outputs in features.items() if name not in failed}
-    unlabeled = {name: UNLABELED[name](sound) for name in metrics if name in UNLABELED}
+    parts = [{name: each for name, each in sound.items() if (name in controls) is control}
+             for control in (False, True)]  # fmt: skip
+    unlabeled = {name: UNLABELED[name](*parts) for name in metrics if name in UNLABELED}
     for done, (name, outputs) in enumerate(sound.items(), start=1):
         try:
             known = {metric: scores[name] for metric, scores in unlabeled.items()}
@@ -196,6 +211,8 @@ def _score_all(
             scored[name] = store.load_or_compute(score_key(*given), compute) if store else compute()
         except RankingError as error:
             failed[name] = str(error)
+        except np.linalg.LinAlgError as error:
+            failed[name] = f"its score cannot be computed ({error})"
         if progress:
             progress(done, len(sound))
     return scored, failed
@@ -263,17 +280,16 @@ def _find_beaten(
     return {name: {*names[column].tolist()} for name, column in zip(scored, better.T, strict=True)}
 
 
-def _share(
-    teachers: Mapping[str, ScoreSamples], worse: set[str], metric: str, power: float
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Shares of the teachers that are not worse than a control, or of all where all are.
-
-    Also the reason of each teacher that is worse.
-    """
-    scores = {name: _score(row) for name, row in teachers.items()}
-    rest = {name: score for name, score in scores.items() if name not in worse} or scores
-    known = metric in SHAREABLE and max(rest.values()) > 0
-    return share_by_power(rest, power if known else 0.0), dict.fromkeys(worse, WORSE)
+def _exclude(
+    teachers: Mapping[str, ScoreSamples], reasons: Sequence[Mapping[str, str]]
+) -> dict[str, str]:
+    """Why some teachers get no share, by name: what would leave none of them does not count."""
+    found: dict[str, str] = {}
+    for each in reasons:
+        more = {name: reason for name, reason in each.items() if name in teachers}
+        if found.keys() | more.keys() < teachers.keys():
+            found = {**more, **found}
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,28 @@ def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float
     return normalize({name: max(0.0, score / best) ** power for name, score in scores.items()})
 
 
+def rescale_hit_rates(
+    scores: Mapping[str, float], classes: int, most_frequent: float
+) -> dict[str, float]:
+    """Hit rates as they would be if all classes had as many images.
+
+    Always naming the most frequent class, a share m of the images, is right in m of them, so noise
+    scores 0.9 where m is. 1/C + (score - m) (1 - 1/C) / (1 - m), at least 0, is 1/C there, 1 for 1,
+    and the score itself for m = 1/C.
+
+    Example:
+        >>> rescale_hit_rates({"noise": 0.9, "good": 0.98}, 2, most_frequent=0.9)
+        {'noise': 0.5, 'good': 0.9}
+    """
+    level = 1 / max(1, classes)
+    if not level < most_frequent < 1:
+        return dict(scores)
+    slope = (1 - level) / (1 - most_frequent)
+    return {
+        name: max(0.0, level + (score - most_frequent) * slope) for name, score in scores.items()
+    }
+
+
 def normalize(shares: Mapping[str, float]) -> dict[str, float]:
     """The same shares with sum 1, without those that are 0; at least one has to be above 0."""
     largest = max(shares.values())
@@ -88,8 +110,10 @@ def choose(
 
     Greedy: the next teacher is that of the largest share_i (1 - max_j CKA_ij), over the j chosen
     before. Their shares are then divided by the redundancy that is left (`divide_redundant`). Of
-    fewer than `count` teachers, at least 1, all are chosen.
+    fewer than `count` teachers all are chosen; RankingError where it is below 1.
     """
+    if count < 1:
+        raise RankingError(f"The number of teachers to choose is {count}. Choose 1 or more.")
     names = [*shares]
     alike = cka_table({name: features[name] for name in names})
     chosen: list[int] = []

@@ -250,7 +250,7 @@ def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
             f"The fingerprints of {', '.join(shortlist.refused)} are damaged or of another version "
             "of source-zoo and are ignored."
         )
-    if lacking := len(cards) - len(shortlist.names):
+    if lacking := len(cards) - len(shortlist.names) - len(shortlist.refused):
         warnings.append(
             f"{lacking} of {len(cards)} teachers have no fingerprint and are left out of the "
             "shortlist: `zoo add --images` makes one."

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zoo.errors import ImagesError
 from zoo.features.linear_probe import assign_folds
 from zoo.images.folder import Images
-from zoo.statistics import balanced_accuracy, two_sided, wilson
+from zoo.statistics import Z, balanced_accuracy, t_quantile, two_sided, wilson
 
 FORMAT = 1
 SIGNIFICANCE = 0.05
@@ -51,7 +51,8 @@ class Standing:
     Attributes:
         method: its name, with the student's where there are several students.
         accuracy: mean over the seeds, 0..1.
-        low, high: ends of its 95 % interval: Wilson's, of as many images as have its variance.
+        low, high: ends of its 95 % interval over new images and seeds: Wilson's, of as many images
+            as have its variance, that of the seeds enlarged where they are few.
         behind: accuracy of the best method minus its own.
         chance: p-value of the difference from the best method, adjusted by Holm's method for all
             pairs of methods; 1 for the best.
@@ -191,7 +192,9 @@ def compare(
     standings: list[Standing] = []
     for name, rows in hits.items():
         accuracy = float(rows.mean())
-        variance, _ = find_variance(rows, parts)
+        # few seeds do not know their variance: each component is as wide as its Student's t
+        known = find_components(rows, parts)
+        variance = sum(part * (t_quantile(freedom) / Z) ** 2 for part, freedom in known)
         count = images if not variance else min(images, accuracy * (1 - accuracy) / variance)
         deviation = float(np.sqrt(_seed_variance(rows, parts))) if seeds > 1 else None
         standings.append(
@@ -248,12 +251,34 @@ def find_variance(
 ) -> tuple[float, float]:
     """Variance of the mean over new images and new seeds, and its degrees of freedom.
 
-    Images and seeds are crossed: the variance is that of images plus that of students, each of
-    which holds the variance of both together, which is taken out once. Students of a
+    The sum of `find_components`, which has the arguments, and Satterthwaite's degrees.
+    """
+    components = find_components(
+        rows, parts, at_least=at_least, folds_at_least=folds_at_least, estimates=estimates
+    )
+    total = sum(variance for variance, _ in components)
+    if not total:
+        return 0.0, components[0][1]
+    freedom = total**2 / sum(variance**2 / known for variance, known in components)
+    return total, max(1.0, freedom)
+
+
+def find_components(
+    rows: Floats,
+    parts: Sequence[NDArray[np.int64]],
+    *,
+    at_least: float = 0.0,
+    folds_at_least: float = 0.0,
+    estimates: int = 1,
+) -> list[tuple[float, float]]:
+    """What the variance of the mean over new images and new seeds is the sum of.
+
+    Each component with its degrees of freedom: of images, of seeds and of folds. Images and seeds
+    are crossed: the variance is that of images plus that of students, each of which holds the
+    variance of both together, which is taken out once. Students of a
     cross-validation share training images: its variance is multiplied by 1 + K / (K - 1), K folds
     (Nadeau and Bengio, Machine Learning 2003: 1/K becomes 1/K + tested/trained), or is theirs of
-    the means of folds, if these differ by more than images and seeds explain. Degrees of freedom
-    are Satterthwaite's.
+    the means of folds, if these differ by more than images and seeds explain.
 
     Rows are [S, N], hits of the students of S seeds, or differences of hits; parts the images of
     each fold, or of all. The least variances between students of different seeds, and between means
@@ -265,7 +290,8 @@ def find_variance(
     centers = np.concatenate([np.full(len(part), means[part].mean()) for part in parts])
     spare = max(1, images - folds)
     by_image = float(np.square(means - centers).sum()) / spare / images
-    by_seed, freedom = 0.0, float(spare)
+    wider = 1 + folds / (folds - 1) if folds > 1 else 1.0
+    components = [(wider * by_image, float(spare))]
     if seeds > 1:
         levels = np.concatenate(
             [np.repeat(rows[:, part].mean(axis=1, keepdims=True), len(part), 1) for part in parts],
@@ -274,20 +300,13 @@ def find_variance(
         both = float(np.square(rows - means - levels + centers).sum()) / (seeds - 1) / spare
         students = max(_seed_variance(rows, parts), at_least)
         by_seed = max(0.0, students / (seeds * folds) - both / (seeds * images))
-        total = by_image + by_seed
-        if total:
-            known = estimates * folds * (seeds - 1)
-            freedom = total**2 / (by_image**2 / spare + by_seed**2 / known)
-    total = by_image + by_seed
-    if folds == 1:
-        return total, max(1.0, freedom)
-    total *= 1 + folds / (folds - 1)
-    spread = max(_fold_variance(rows, parts), folds_at_least)
-    more = max(0.0, spread * (1 / folds + 1 / (folds - 1)) - total)
-    if more:
-        known = max(1, estimates - 1) * (folds - 1)
-        freedom = (total + more) ** 2 / (total**2 / freedom + more**2 / known)
-    return total + more, max(1.0, freedom)
+        components.append((wider * by_seed, float(estimates * folds * (seeds - 1))))
+    if folds > 1:
+        spread = max(_fold_variance(rows, parts), folds_at_least)
+        explained = sum(variance for variance, _ in components)
+        more = max(0.0, spread * (1 / folds + 1 / (folds - 1)) - explained)
+        components.append((more, float(max(1, estimates - 1) * (folds - 1))))
+    return components
 
 
 def _fold_variance(rows: Floats, parts: Sequence[NDArray[np.int64]]) -> float:

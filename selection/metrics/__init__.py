@@ -42,6 +42,9 @@ METRICS: dict[str, Metric] = {
 }
 """Metrics that need labels, by name."""
 
+HIT_RATES = frozenset({"knn", "linear_probe"})
+"""Those that are a fraction of the labeled images: their error is that of a count at least."""
+
 SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
     "parc": prepare_parc,
     "knn": prepare_knn,
@@ -50,12 +53,15 @@ SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
 }
 """Those that are prepared once for all subsamples and permutations."""
 
-UNLABELED: dict[str, Callable[[Mapping[str, Features]], dict[str, float]]] = {
+UNLABELED: dict[
+    str, Callable[[Mapping[str, Features], Mapping[str, Features]], dict[str, float]]
+] = {
     "agreement": agreement,
     "clusters": clusters,
     "confidence": confidence,
 }
-"""Metrics that need no labels, but the features of all teachers at once, by name."""
+"""Metrics that need no labels, but the features of all teachers at once, and of all controls, by
+name."""
 
 RENAMED = {"probe": "linear_probe"}
 """Names of version 0.1, which are still accepted."""

@@ -13,6 +13,9 @@ from zoo.features.store import Features
 UPDATES = 11
 """How often LogME's two precisions are updated at most, as in the authors' code."""
 
+ROUNDING = 1e-12
+"""Of the squares of a covariance: less noise than this is none."""
+
 MARGIN = 1e-5
 """Keeps LogME's precisions finite where a fit is perfect, as in the authors' code."""
 
@@ -146,6 +149,6 @@ def _shrink(rows: Floats, gram: Floats) -> tuple[float, float]:
     variance = float(lengths.mean()) / width
     distance = square - width * variance**2
     noise = (float(np.square(lengths).mean()) - square) / count
-    if width == 1 or min(noise, distance) <= 0:
+    if width == 1 or min(noise, distance) <= ROUNDING * square:
         return 0.0, variance
     return min(noise / distance, 1.0), variance

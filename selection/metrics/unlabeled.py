@@ -14,29 +14,31 @@ from zoo.features.store import Features
 NEIGHBORS = 10
 
 
-def agreement(features: Mapping[str, Features]) -> dict[str, float]:
+def agreement(
+    features: Mapping[str, Features], controls: Mapping[str, Features] = {}
+) -> dict[str, float]:
     """How far a teacher's nearest neighbors are those of the other teachers, from 0 to 1.
 
     Mean over images and over the other teachers of the share of common nearest neighbors, k = 10
     by cosine; chance is k / (N - 1). Mutual k-nearest-neighbor alignment of Huh et al., ICML 2024,
-    here as a vote of networks trained on different data. Fails where the features of most teachers
-    lack what the task is about: the majority wins. O(T N^2 D + T^2 N k) for T teachers.
+    here as a vote of networks trained on different data, in which controls are scored but have no
+    vote. Fails where the features of most teachers lack what the task is about: the majority wins.
+    O(T N^2 D + T^2 N k) for T teachers.
     """
     found = {
         name: find_nearest(one.embeddings, k=min(NEIGHBORS, len(one) - 1))
-        for name, one in features.items()
+        for name, one in {**features, **controls}.items()
     }
-    if len(found) < 2:
-        return dict.fromkeys(found, 0.0)
-    return {
-        name: float(
-            np.mean([_overlap(mine, theirs) for other, theirs in found.items() if other != name])
-        )
+    shared = {
+        name: [_overlap(mine, found[other]) for other in features if other != name]
         for name, mine in found.items()
     }
+    return {name: float(np.mean(each)) if each else 0.0 for name, each in shared.items()}
 
 
-def clusters(features: Mapping[str, Features]) -> dict[str, float]:
+def clusters(
+    features: Mapping[str, Features], controls: Mapping[str, Features] = {}
+) -> dict[str, float]:
     """How well a teacher's features fall into clusters, from 0 to 1; chance is near 0.
 
     Mean cosine of an image to the nearest of 10 k-means centers, less the same after shuffling each
@@ -44,20 +46,22 @@ def clusters(features: Mapping[str, Features]) -> dict[str, float]:
     be checked without labels. O(T N D) per step of k-means.
     """
     found: dict[str, float] = {}
-    for name, one in features.items():
+    for name, one in {**features, **controls}.items():
         rows = one.embeddings - one.embeddings.mean(axis=0)
         shuffled = np.random.default_rng(0).permuted(rows, axis=0)
         found[name] = max(0.0, _cohesion(rows) - _cohesion(shuffled))
     return found
 
 
-def confidence(features: Mapping[str, Features]) -> dict[str, float]:
+def confidence(
+    features: Mapping[str, Features], controls: Mapping[str, Features] = {}
+) -> dict[str, float]:
     """Mean largest class probability of a teacher, from 1/K to 1, rescaled to 0..1.
 
     High where the images resemble the training data of a teacher. Fails for teachers that are badly
     calibrated or have many classes. Teachers without classes get 0. O(N K).
     """
-    return {name: _mean_confidence(one) for name, one in features.items()}
+    return {name: _mean_confidence(one) for name, one in {**features, **controls}.items()}
 
 
 def _overlap(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:

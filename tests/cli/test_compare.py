@@ -1,6 +1,7 @@
 """`zoo compare`: which method to ship, from files and options to words."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,26 @@ def test_another_comparison_does_not_take_the_answers_of_this_one(compare, test_
             assert str(aside) in ran.err, words
             assert json.loads(aside.read_text()) == before[-1], words
         before.append(document)
+
+
+def test_a_teacher_more_or_another_name_of_a_test_class_is_another_comparison(
+    compare, test_imgs, toy_zoo, tmp_path
+):
+    def run():
+        ran = compare("--method", "weighted", "--test", test_imgs, "--zoo", tmp_path / "zoo")
+        assert ran.code == 0
+        return json.loads(Path("comparison.json").read_text())["run"]
+
+    first, second = toy_zoo
+    shutil.copytree(first.folder, tmp_path / "zoo" / first.name)
+    runs = [run()]
+    shutil.copytree(second.folder, tmp_path / "zoo" / second.name)
+    runs.append(run())
+    (test_imgs / "red").rename(test_imgs / "other")
+    (test_imgs / "blue").rename(test_imgs / "red")
+    (test_imgs / "other").rename(test_imgs / "blue")
+    runs.append(run())
+    assert len({*runs}) == 3
 
 
 def test_a_comparison_that_cannot_begin_leaves_another_one_where_it_is(compare, tmp_path):

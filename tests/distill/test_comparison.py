@@ -142,6 +142,17 @@ def test_seed_noise_of_the_other_methods_counts_and_costs_degrees_of_freedom():
     assert few < 20 < certain == 49
 
 
+def test_the_interval_of_a_few_seeds_holds_the_expected_accuracy():
+    held = 0
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        levels = 0.8 + 0.04 * draw.standard_normal((3, 1))  # of 3 seeds, 4 points apart
+        hits = draw.random((3, 3000)) < levels
+        standing = compare({"one": (hits, 1.0)}).standings[0]
+        held += standing.low <= 0.8 <= standing.high
+    assert held >= 0.9 * 200  # 81 to 86 % by the normal distribution
+
+
 def test_folds_share_training_images_and_widen_the_variance_as_nadeau_and_bengio_say():
     rows = np.random.default_rng(0).normal(size=(1, 3, 30))
     rows = (rows - rows.mean(axis=2, keepdims=True)).reshape(1, 90)  # no fold is harder

@@ -9,9 +9,10 @@ import scipy.stats
 
 from selection import scoring
 from selection.metrics import METRICS
+from selection.ranking import LEFT_OUT
 from selection.resampling import find_interval, measure
 from selection.scoring import METRIC, rank
-from tests.support.scoring_tasks import LABELS, make_features, make_zoo
+from tests.support.scoring_tasks import LABELS, make_features, make_zoo, wrap
 from zoo.errors import RankingError
 from zoo.features.store import Features
 
@@ -201,6 +202,49 @@ def test_where_no_teacher_beats_the_controls_all_keep_their_shares_and_a_warning
     assert ranking.weights() == {"far": 1.0}
     assert "No teacher scored above the control 'noise'" in " ".join(ranking.warnings)
     assert ranking.nearest() == "far"
+    assert ranking.teachers[-1].reason == ""  # it has a share
+
+
+def test_excluded_teachers_have_no_share_and_take_no_place_of_top():
+    zoo = make_zoo()
+    ranking = rank(zoo, LABELS, metric="knn", top=1, excluded={"near": "known"})
+    rows = {row.name: row for row in ranking.teachers}
+    assert ranking.weights() == {"middle": 1.0}
+    assert (rows["near"].reason, rows["far"].reason) == ("known", LEFT_OUT)
+    everyone = rank(zoo, LABELS, metric="knn", excluded=dict.fromkeys(zoo, "known"))
+    assert everyone.weights() == rank(zoo, LABELS, metric="knn").weights()
+
+
+def test_noise_has_as_small_a_share_with_skewed_labels_as_with_balanced_ones():
+    labels = (np.arange(200) >= 180).astype(int)
+    good = wrap(np.random.default_rng(0).normal(size=(200, 12)) + 9 * labels[:, None])
+    zoo = {"good": good, **{f"noise{i}": make_features(0, i, rows=200) for i in range(6)}}
+    ranking = rank(zoo, labels, metric="linear_probe")
+    assert ranking.most_frequent == 0.9
+    assert max(row.score for row in ranking.teachers[1:] if row.score) > 0.88
+    assert ranking.teachers[0].share > 0.6  # a half to the power of 4 for each of six
+    assert ranking.weights(4.0) == pytest.approx(ranking.weights())
+
+
+def test_a_teacher_of_two_points_has_the_h_score_of_separated_classes_and_fails_nobody():
+    labels = np.arange(20) % 2
+    for seed in range(20):
+        points = np.random.default_rng(seed).normal(size=(2, 64))[labels]
+        ranking = rank({"points": wrap(points)}, labels, metric="hscore")
+        assert ranking.teachers[0].score == pytest.approx(20 / 19)
+
+
+def test_a_score_that_numpy_cannot_compute_is_a_failed_row(monkeypatch):
+    def fail(features, labels):
+        if np.array_equal(features.embeddings, zoo["near"].embeddings):
+            raise np.linalg.LinAlgError("Singular matrix")
+        return METRICS["knn"](features, labels)
+
+    zoo = make_zoo()
+    monkeypatch.setitem(METRICS, "hscore", fail)
+    ranking = rank(zoo, LABELS, metric="hscore", resamples=0)
+    assert ranking.teachers[-1].name == "near"
+    assert "Singular matrix" in ranking.teachers[-1].reason
 
 
 def test_several_metrics_order_by_the_mean_of_their_ranks():

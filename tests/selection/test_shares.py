@@ -127,6 +127,8 @@ def test_the_second_choice_is_not_the_copy_of_the_first():
     assert choose(shares, ZOO, 1) == {"one": 1.0}
     assert choose(shares, ZOO, 2).keys() == {"one", "other"}
     assert choose(shares, ZOO, 9).keys() == ZOO.keys()
+    with pytest.raises(RankingError, match="Choose 1 or more"):
+        choose(shares, ZOO, 0)
 
 
 def test_top_gives_shares_to_so_many_teachers():

@@ -42,6 +42,16 @@ def test_agreement_is_the_mean_share_of_common_neighbors(zoo):
         assert score == pytest.approx(np.mean(slow), abs=1e-3)
 
 
+def test_controls_are_scored_by_agreement_and_do_not_vote(zoo):
+    controls = {f"noise{i}": make_features(0, 9 + i) for i in range(3)}
+    scores = agreement(zoo, controls)
+    assert {name: scores[name] for name in zoo} == agreement(zoo)
+    for name, control in controls.items():
+        assert scores[name] == agreement({name: control, **zoo})[name]
+    ranking = rank(zoo, np.full(60, -1), metric="agreement", controls=controls)
+    assert {row.name: row.score for row in ranking.teachers} == pytest.approx(scores)
+
+
 def test_clusters_is_the_cosine_to_centers_beyond_that_of_shuffled_columns(zoo):
     def normalize(rows):
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)

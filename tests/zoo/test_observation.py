@@ -54,6 +54,23 @@ def test_more_images_than_a_batch_and_a_shard_keep_their_order(toy_zoo, images, 
     assert len(list((store.folder / feature_key(toy_zoo[0])).iterdir())) == 3
 
 
+def test_a_run_that_resumes_decides_on_conversion_as_one_that_was_not_killed(
+    toy_zoo, images, monkeypatch
+):
+    totals = []
+    whole = zoo.features.inference.embed
+
+    def embed(teacher, pixels, *, total=0, **options):
+        totals.append(total)
+        return whole(teacher, pixels, total=total, **options)
+
+    store = FeatureStore(images.root.parent / "other")
+    extract_features(toy_zoo, images.subset(np.arange(11)), store=store)
+    monkeypatch.setattr(inference_module, "embed", embed)
+    assert extract_features(toy_zoo, images, store=store).forward_passes == 14
+    assert {*totals} == {18}
+
+
 def test_images_that_do_not_fit_into_memory_at_once_come_in_rounds(toy_zoo, images, monkeypatch):
     whole = extract_features(toy_zoo, images)
     decoded, told = [], []

@@ -146,17 +146,19 @@ def _compute(
     from zoo.teachers.loading import load_teacher
 
     teacher = load_teacher(partial.card, device=device)
-    total = int((~partial.known).sum())
+    missing = int((~partial.known).sum())
 
     def report(done: int, _: int) -> None:
         if progress:
-            progress(partial.card.name, partial.computed + done, total)
+            progress(partial.card.name, partial.computed + done, missing)
 
     places = np.flatnonzero(new)
     for begin in range(0, len(places), SHARD):
         shard = places[begin : begin + SHARD]
         part, shown = rows[shard], pixels[shard]
-        found = embed(teacher, shown, total=total, progress=report)
+        # all images, also those in the store: a run that resumes converts the network or not, as
+        # one that was not killed
+        found = embed(teacher, shown, total=len(partial.digests), progress=report)
         if partial.features is None:
             partial.features = Features.blank(len(partial.digests), found, store.folder)
         partial.features.put(part, found)
