@@ -1,10 +1,11 @@
-"""Are verdicts of `zoo compare` right? False claims of equal methods, and power, simulated.
+"""Are verdicts and intervals of `zoo compare` right? False claims, power, coverage, simulated.
 
 python -m tests.benchmarks.verdicts prints the tables of docs/reliability.md. Images differ in
 difficulty, methods and students in what they find difficult, students of a method by seed noise.
 """
 
 import argparse
+from math import erf, sqrt
 
 import numpy as np
 
@@ -41,6 +42,23 @@ def claims(gains, options, **world):
     return f"{100 * np.mean(found):.0f}"
 
 
+def expect(noise, folds):
+    """Accuracy of a method over new images, students and training sets."""
+    shifts = (noise / 100 / SPREAD) ** 2 * (1 if folds == 1 else 2)
+    return (1 + erf(0.8 / sqrt(1 + 2 * 0.4**2 + shifts) / sqrt(2))) / 2
+
+
+def holds(options, **world):
+    """How often the interval of a method holds its expected accuracy, and its mean width."""
+    truth, found = expect(world["noise"], world["folds"]), []
+    for seed in range(options.repeats):
+        hits, folds = draw(np.random.default_rng(seed), [0], **world)
+        row = compare(hits, folds=folds).standings[0]
+        found.append((row.low <= truth <= row.high, row.high - row.low))
+    held, width = np.mean(found, axis=0)
+    return f"{100 * held:.0f} ({100 * width:.0f})"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=400)
@@ -58,6 +76,15 @@ def main():
                 some = [claims(each, options, noise=1, **world) for each in gains]
                 print(f"| {seeds} | {folds if folds > 1 else 'held out'} | {images} | {methods} | "
                       f"{' / '.join(none)} | {' / '.join(some)} |", flush=True)  # fmt: skip
+    noises = (0, 1, 2, 4)
+    print("\n| seeds | folds | images | held, % (width, points), at a seed noise of "
+          f"{' / '.join(map(str, noises))} points |\n|---|---|---|---|")  # fmt: skip
+    for seeds, folds in ((3, 1), (3, 3), (2, 1), (1, 1)):
+        for images in options.images:
+            world = {"images": images, "seeds": seeds, "folds": folds}
+            each = [holds(options, noise=noise, **world) for noise in noises]
+            print(f"| {seeds} | {folds if folds > 1 else 'held out'} | {images} | "
+                  f"{' / '.join(each)} |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
