@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from distill.recipe import Recipe
+from distill.recipe import LARGEST_BATCH, Recipe
 from zoo.system.timing import parse_duration
 
 
@@ -191,6 +191,7 @@ BatchSize = Annotated[
     int | None,
     typer.Option(
         min=2,
+        max=LARGEST_BATCH,
         show_default="32",
         help="Labeled images in an update; twice as many for the losses without labels.",
     ),

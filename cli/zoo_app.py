@@ -60,6 +60,9 @@ def options(
     terminal.state.quiet, terminal.state.verbose = quiet, verbose
 
 
+RESUMED = frozenset({"rank", "check", "distill", "compare", "pull", "demo"})
+"""Commands that continue where they were stopped."""
+
 EVERYWHERE = frozenset({"-q", "--quiet", "-v", "--verbose"})
 """Options of all commands."""
 
@@ -90,7 +93,9 @@ def main() -> None:
         if isinstance(stop.__context__, BrokenPipeError):  # which typer turns into code 1
             terminal.leave_broken_pipe()
         if stop.code in (130, terminal.STOPPED):  # what typer makes of Ctrl-C, and SIGTERM
-            terminal.complain("Stopped. The same command resumes from where it was.")
+            resumes = not RESUMED.isdisjoint(sys.argv)
+            again = " The same command resumes from where it was." if resumes else ""
+            terminal.complain(f"Stopped.{again}")
             terminal.end_grace()
         raise
     except BrokenPipeError:

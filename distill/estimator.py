@@ -272,9 +272,10 @@ class StudentClassifier:
         for path in paths:
             if not path.exists():
                 raise ImagesError(f"{path} does not exist: name images.")
-        return images_of_files(
+        images = images_of_files(
             paths, labels, unlabeled=more, progress=runtime.progress("reading images")
         )
+        return replace(images, source=ImageSource(images.root, more, named=True))
 
     def _use(self, folder: Path) -> StudentClassifier:
         """Predict by the student in a folder."""

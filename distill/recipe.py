@@ -23,6 +23,10 @@ Objective = Literal["target", "source"]
 """In whose classes a student imitates its teachers: the target's (ours) or theirs (paper)."""
 
 
+LARGEST_BATCH = 4096
+"""Labeled images of an update, at most: more would fill the memory."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The hyperparameters of a training run.
@@ -100,7 +104,7 @@ class Recipe:
         bounds: dict[str, tuple[float, float]] = {
             **dict.fromkeys(fractions, (0, 1)),
             **dict.fromkeys(("updates", "pseudo_label_weight", "fixmatch_weight"), (0, inf)),
-            **dict.fromkeys(("labeled_batch", "unlabeled_batch"), (2, inf)),
+            **dict.fromkeys(("labeled_batch", "unlabeled_batch"), (2, 2 * LARGEST_BATCH)),
             "weight_decay": (0, 10),
             "min_area": (0.05, 1),
             "views": (1, 100),

@@ -248,7 +248,8 @@ def read_index(zoo: str, runtime: Runtime) -> FingerprintIndex:
     if shortlist.refused:
         warnings.append(
             f"The fingerprints of {', '.join(shortlist.refused)} are damaged or of another version "
-            "of source-zoo and are ignored."
+            "of source-zoo: these teachers are left out of the shortlist, `zoo add --images` makes "
+            "new ones."
         )
     if lacking := len(cards) - len(shortlist.names) - len(shortlist.refused):
         warnings.append(

@@ -10,11 +10,12 @@ import typer
 
 from cli import options, tables, terminal
 from zoo.errors import ZooError
-from zoo.system.files import saving
+from zoo.system.files import atomic_new_folder, saving
 
 LABELS_PER_CLASS = 4
 UNLABELED = 1200
 ARCH = "mobilenetv3_small_100"
+UNFINISHED = ".unfinished"
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -27,8 +28,10 @@ def demo(
     device: options.Device = "auto",
 ) -> None:
     """Try the whole tool on scanned digits, in a few minutes."""
-    with saving("demo", save):
-        write_scans(save, seed=seed)
+    resumed = is_unfinished(save, seed=seed)
+    if not resumed:
+        with saving("demo", save):
+            write_scans(save, seed=seed)
     from zoo.images.source import ImageSource
 
     source = ImageSource(save / "images", seed=seed)
@@ -57,18 +60,28 @@ def demo(
                 ranking=ranking,
                 test=test,
                 save=save / f"student-{method}",
+                overwrite=resumed,
                 command=options.command_line(),
                 runtime=runtime,
             )
             reports.append(job.run())
     tables.verdict(reports)
+    (save / UNFINISHED).unlink(missing_ok=True)
+
+
+def is_unfinished(folder: Path, *, seed: int) -> bool:
+    """Whether a demo of this seed was stopped in a folder."""
+    try:
+        return (folder / UNFINISHED).read_text() == str(seed)
+    except OSError:
+        return False
 
 
 def write_scans(folder: Path, *, seed: int) -> None:
     """Write scikit-learn's 1,797 scanned digits as images of 32 x 32 pixels.
 
     `images/` gets a few of each class in class folders and the unlabeled ones loose, `test/` the
-    rest in class folders.
+    rest in class folders. Until the demo is done, a file there has its seed.
 
     Raises:
         ZooError: the folder is not new, or scikit-learn is missing.
@@ -88,17 +101,19 @@ def write_scans(folder: Path, *, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(scans))
     seen = np.zeros(10, dtype=np.int64)
     loose = 0
-    for number in order:
-        label = int(labels[number])
-        if seen[label] < LABELS_PER_CLASS:
-            place = folder / "images" / str(label)
-        elif loose < UNLABELED:
-            place = folder / "images"
-            loose += 1
-        else:
-            place = folder / "test" / str(label)
-        seen[label] += 1
-        place.mkdir(parents=True, exist_ok=True)
-        pixels = (scans[number].reshape(8, 8) * (255 / 16)).astype(np.uint8)
-        scan = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)
-        scan.save(place / f"{number:04}.png")
+    with atomic_new_folder(folder) as part:
+        for number in order:
+            label = int(labels[number])
+            if seen[label] < LABELS_PER_CLASS:
+                place = part / "images" / str(label)
+            elif loose < UNLABELED:
+                place = part / "images"
+                loose += 1
+            else:
+                place = part / "test" / str(label)
+            seen[label] += 1
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = (scans[number].reshape(8, 8) * (255 / 16)).astype(np.uint8)
+            scan = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)
+            scan.save(place / f"{number:04}.png")
+        (part / UNFINISHED).write_text(str(seed))

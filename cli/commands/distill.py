@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zoo.images.folder import Images
     from zoo.images.source import ImageSource
 
+LARGEST_SHARE = 1e9
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -207,9 +208,10 @@ def parse_shares(entries: Sequence[str], zoo: str = "all") -> dict[str, float]:
             share = float(text) if equals else 1.0
         except ValueError:
             share = -1.0
-        if not 0 < share < float("inf"):
+        if not 0 < share <= LARGEST_SHARE:
             raise typer.BadParameter(
-                f"{entry!r} is not NAME=SHARE with a share above 0", param_hint="--teacher"
+                f"{entry!r} is not NAME=SHARE with a share above 0, of 1e9 at most",
+                param_hint="--teacher",
             )
         card = find_card(name, cards)
         if card.name in shares:

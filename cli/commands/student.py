@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -219,9 +219,9 @@ def export(
     from zoo.images.source import check_output
     from zoo.images.warnings import describe_overlap
 
-    suffix = check_format(name, int8=int8).suffix
-    path = out or student / f"model{'.int8' if int8 else ''}{suffix}"
-    check_file(path, suffix, overwrite=overwrite)
+    kind = check_format(name, int8=int8)
+    path = out or student / f"model{'.int8' if int8 else ''}{kind.suffix}"
+    check_files(kind.files(path), kind.suffix, overwrite=overwrite)
     if places := [folder for folder in (target, test) if folder is not None]:
         check_output(path, places, "--out")
     with terminal.runtime() as runtime:
@@ -257,11 +257,16 @@ def read_folder(folder: Path | None, runtime: Runtime) -> Images | None:
     return images
 
 
-def check_file(path: Path, suffix: str, *, overwrite: bool) -> None:
-    """Raise a StudentError, before any work, if a file of this suffix may not be written here."""
+def check_files(files: Sequence[Path], suffix: str, *, overwrite: bool) -> None:
+    """Raise a StudentError, before any work, if the files of an export may not be written.
+
+    The first of them has this suffix.
+    """
+    path = files[0]
     if path.suffix != suffix:
         raise StudentError(f"{path} does not end in {suffix}: choose another --out.")
     if path.is_dir() and not (path / "Manifest.json").is_file():  # as a package of CoreML has
         raise StudentError(f"{path} is a folder: choose another --out.")
-    if path.exists() and not overwrite:
-        raise StudentError(f"{path} exists already: pass --overwrite or choose another --out.")
+    for file in files:
+        if file.exists() and not overwrite:
+            raise StudentError(f"{file} exists already: pass --overwrite or choose another --out.")

@@ -14,6 +14,8 @@ from cli import options, tables, terminal
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.hub.pull import Pulled, pull_required
 from zoo.hub.pull import pull as pull_teachers
+from zoo.images.source import check_output
+from zoo.system.files import expand_user
 from zoo.teachers.catalogue import (
     find_card,
     is_repository,
@@ -226,7 +228,9 @@ def add_teacher(
     from zoo.teachers.verify import measure
 
     check_words(name, domain)
-    folder = Path(source).expanduser()
+    if images:
+        check_output(zoo, [images], "--zoo")
+    folder = expand_user(source)
     if folder.is_dir():
         card = describe_folder(folder, name, domain)
     elif folder.exists():

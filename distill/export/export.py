@@ -249,9 +249,9 @@ def export_student(
         if format == "onnx":
             file.write_bytes(add_metadata(file.read_bytes(), facts))
         runtimes = check.runtimes(student, files)
-        if format != "onnx":
+        if kind.described:
             text = json.dumps(facts, ensure_ascii=False, indent=1) + "\n"
-            file.with_name(f"{file.name}.json").write_text(text, encoding="utf-8")
+            kind.files(file)[-1].write_text(text, encoding="utf-8")
         _move(file.parent, path)
         progress(4, 4)
     agreement = parity.agreement if parity and images else None

@@ -31,6 +31,8 @@ class Format:
 
     Attributes:
         suffix: of the file.
+        second: suffix of a second file; empty for none.
+        described: whether classes and preprocessing are in a JSON file beside it, not inside.
         runtime: what runs it, in words.
         pixels: type and shape of the input, in words.
         extra: of source-zoo, with its packages; empty if torch is enough.
@@ -50,6 +52,13 @@ class Format:
     load: Callable[[Path], Predictor] | None = None
     quantize: Quantize | None = None
     quantizer: tuple[str, ...] = ()
+    second: str = ""
+    described: bool = True
+
+    def files(self, path: Path) -> list[Path]:
+        """All files of an export to a path."""
+        found = [path, *([path.with_suffix(self.second)] if self.second else [])]
+        return [*found, *([path.with_name(f"{path.name}.json")] if self.described else [])]
 
 
 def convert_torch(network: nn.Module, preprocessing: Preprocessing, path: Path) -> None:
@@ -80,11 +89,11 @@ FORMATS = {
     "onnx": Format(
         ".onnx", "onnxruntime", "uint8 [B, 3, {size}, {size}]", "export",
         ("onnx", "onnxruntime", "onnxscript"),  # the last for torch's exporter
-        onnx_file.write, onnx_file.load, onnx_file.quantize,
+        onnx_file.write, onnx_file.load, onnx_file.quantize, described=False,
     ),
     "openvino": Format(
         ".xml", "openvino", "uint8 [B, 3, {size}, {size}]", "openvino", ("openvino",),
-        openvino_file.convert, openvino_file.load, openvino_file.quantize, ("nncf",),
+        openvino_file.convert, openvino_file.load, openvino_file.quantize, ("nncf",), ".bin",
     ),
     "litert": Format(
         ".tflite", "litert", "uint8 [1, {size}, {size}, 3]", "litert",

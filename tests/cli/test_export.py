@@ -319,6 +319,17 @@ def test_overwrite_replaces_a_file_and_nothing_else_does(command, student):
     onnx.checker.check_model(onnx.load(path))
 
 
+@pytest.mark.parametrize(("name", "second"), [("a.xml", "a.bin"), ("a.pt2", "a.pt2.json")])
+def test_a_file_beside_the_export_is_not_replaced_either(command, student, name, second):
+    pytest.importorskip("openvino")
+    Path(second).write_text("mine")
+    kind = "openvino" if name == "a.xml" else "torch"
+    ran = command("export", student, "--format", kind, "--out", name)
+    assert f"{second} exists already" in ran.mistake
+    assert Path(second).read_text() == "mine"
+    assert not Path(name).exists()
+
+
 def test_a_file_that_answers_otherwise_is_never_written(command, student, monkeypatch):
     def other(network, preprocessing):
         return lambda pixels: np.full((len(pixels), 3), 1 / 3, dtype=np.float32)

@@ -94,6 +94,13 @@ def test_a_mistyped_metric_is_a_mistake_that_names_the_close_one(rank):
     assert "Did you mean linear_probe?" in " ".join(ran.err.split())
 
 
+def test_a_cache_among_the_images_is_refused(rank, imgs, monkeypatch):
+    monkeypatch.setenv("SOURCE_ZOO_CACHE", str(imgs / "cache"))
+    before = snapshot(imgs)
+    assert "set SOURCE_ZOO_CACHE to another folder" in rank().mistake
+    assert snapshot(imgs) == before
+
+
 def test_what_to_run_next_names_a_ranking_that_lies_elsewhere(rank, tmp_path):
     assert "then run `zoo distill`." in rank().out
     elsewhere = tmp_path / "here" / "mine.json"

@@ -38,6 +38,7 @@ def test_learning_rate_and_batch_size_are_those_of_the_recipe(transfer):
     assert found == [0.005, 4, 8]
     assert transfer("--lr", 2, "--save", "two").code == 2
     assert transfer("--batch-size", 1, "--save", "two").code == 2
+    assert transfer("--batch-size", 10**9, "--save", "two").code == 2
 
 
 def test_what_a_baseline_does_not_use_is_said(distil, imgs, toy_zoo):

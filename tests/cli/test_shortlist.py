@@ -103,7 +103,8 @@ def test_a_damaged_fingerprint_is_a_teacher_without_one(rank, marked_zoo, tmp_pa
         ran = rank(target, "--shortlist", 1)
         assert names(ran) == ["ant"]
         assert "The fingerprints of bee are damaged" in ran.err
-        assert "1 of 2 teachers have no fingerprint" in ran.err
+        assert "left out of the shortlist" in ran.err
+        assert "no fingerprint" not in ran.err
 
 
 def test_a_fingerprint_of_another_width_is_left_out_in_words(rank, marked_zoo, tmp_path):
@@ -155,6 +156,10 @@ def test_add_with_images_makes_a_fingerprint(command, marked_zoo, domains, tmp_p
     assert made == {"cow"}
     assert "does not exist" in command(*words, "--name", "x", "--images", tmp_path / "no").mistake
     assert not (tmp_path / "mine" / "x").exists()
+    inside = ("add", marked_zoo / "bee", "--domain", "cows", "--zoo", domains / "cow" / "zoo")
+    ran = command(*inside, "--name", "cow", "--images", domains / "cow")
+    assert "choose another --zoo" in ran.mistake
+    assert command("add", "~nobody-of-this-name/bee", "--name", "x", "--domain", "y").code == 1
 
 
 def test_only_the_chosen_are_fetched(rank, marked_zoo, tmp_path, monkeypatch):

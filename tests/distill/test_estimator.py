@@ -190,3 +190,9 @@ def test_scikit_learn_clones_and_cross_validates_it(named, toy_zoo):
     assert base.is_classifier(student)
     scores = selection.cross_val_score(student, list(map(str, paths)), classes, cv=2)
     assert scores.shape == (2,)
+
+
+def test_it_fits_named_images_from_whatever_folder_it_is_called_in(named, toy_zoo, monkeypatch):
+    monkeypatch.chdir("/")
+    student = StudentClassifier("transfer", **TINY).fit(*named)
+    assert len(student.predict(named[0])) == len(named[0])

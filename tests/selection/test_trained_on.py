@@ -1,11 +1,13 @@
 """A student that becomes a teacher is not believed on its own training images."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from selection import Ranking
-from zoo.images.folder import count_trained_on, read_images
+from zoo.images.folder import count_trained_on, read_images, save_trained_on
 
 
 @pytest.fixture
@@ -54,3 +56,15 @@ def test_only_labeled_images_are_counted_and_a_damaged_list_is_one_line(
     (folder / "trained_on.json").write_text('{"format": 1, "images": ["x"]}')
     line = command("rank", "--target", imgs, "--zoo", grown).mistake
     assert "trained_on.json" in line
+
+
+def test_a_list_of_very_many_images_that_was_written_is_read(imgs, tmp_path):
+    images = read_images(imgs)
+    many = replace(
+        images,
+        paths=images.paths[:1] * 210_000,
+        labels=np.zeros(210_000, dtype=np.int64),
+        digests=tuple(f"{number:064x}"[::-1] for number in range(210_000)),
+    )
+    save_trained_on(many, tmp_path)
+    assert count_trained_on(many.subset(np.arange(5)), tmp_path) == 5

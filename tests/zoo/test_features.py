@@ -249,6 +249,8 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "xdg" / "source-zoo"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path(os.path.expanduser("~")) / ".cache" / "source-zoo"  # noqa: PTH111
+    monkeypatch.setenv("SOURCE_ZOO_CACHE", "~nobody-of-this-name/cache")
+    assert cache_folder() == Path("~nobody-of-this-name/cache")
 
 
 def test_features_of_wrong_shape_are_a_programmers_mistake():

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.support.toys import COLORS, paint, paint_folder
 from zoo.errors import ImagesError
@@ -155,6 +156,14 @@ def test_unreadable_images_are_named_counted_and_skipped(imgs, monkeypatch):
     assert reasons["pipe.png"] == "it is not a regular file"
     assert reasons["dangling.png"] == "No such file or directory"
     assert "pixels" in reasons["bomb.png"]
+
+
+def test_a_text_in_an_image_is_no_number_of_ours(imgs):
+    told = PngInfo()
+    told.add_text("largest", "hello")
+    Image.new("RGB", (40, 40)).save(imgs / "red" / "told.png", pnginfo=told)
+    images = read_images(imgs)
+    assert (len(images), images.notes, images.skipped) == (19, (), ())
 
 
 def test_an_image_without_permission_is_skipped_with_the_reason(imgs, monkeypatch):

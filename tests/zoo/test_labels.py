@@ -95,6 +95,10 @@ def test_absolute_paths_and_a_target_with_dots_are_understood(imgs, monkeypatch)
         ("path,label\na.png,cat\nb.png,cat\n", r"Line 2 .*a.png.* \(2 lines name none\)"),
         ("path,label\nloose0.png,cat\n./loose0.png,dog\n", "Line 3 of .* second label"),
         ("path,label\nloose0.png,\nloose0.png,dog\n", "second label"),
+        ('path,label\nloose0.png,"cat\nred/1.png,dog\n', "line 2: .* quotation mark"),
+        ('path,label\nloose0.png,"cat\nred/1.png",dog\n', "Line 3 .*more fields"),
+        ('path,label\nloose0.png,"a\nred/1.png,a"\n', "Line 3 .* a quotation mark too many"),
+        ("path,label,label\nloose0.png,cat,\n", "two columns of one name"),
     ],
 )
 def test_a_bad_label_file_is_one_line_that_says_where(imgs, text, message):
@@ -102,6 +106,34 @@ def test_a_bad_label_file_is_one_line_that_says_where(imgs, text, message):
         read_csv(imgs, text)
     assert "\n" not in str(caught.value)
     assert "labels.csv" in str(caught.value)
+
+
+def test_a_second_label_by_another_path_of_an_image_is_found_and_the_same_is_none(imgs):
+    (imgs.parent / "alias").symlink_to(imgs)
+    (imgs.parent / "again").symlink_to(imgs)
+    one, two = imgs.parent / "alias/loose0.png", imgs.parent / "again/loose0.png"
+    for first, second in ((one, "loose0.png"), ("loose0.png", one), (one, two)):
+        with pytest.raises(ImagesError, match=r"Line [23] .* second label"):
+            read_csv(imgs, f"path,label\n{first},cat\n{second},dog\n")
+        images = read_csv(imgs, f"path,label\n{first},cat\n{second},cat\nred/1.png,dog\n")
+        assert known(images) == {"loose0.png": "cat", "red/1.png": "dog"}
+
+
+def test_names_of_folders_are_labels_whatever_is_in_them(imgs):
+    (imgs / "red").rename(imgs / " red, green")
+    (imgs / "loose0.png").rename(imgs / " top.png")
+    images = read_csv(
+        imgs, 'path,label\n" red, green/1.png"," red, green"\n" top.png",green\nblue/1.png,blue\n'
+    )
+    assert known(images) == {
+        " red, green/1.png": " red, green", " top.png": "green", "blue/1.png": "blue",
+    }  # fmt: skip
+
+
+def test_a_class_whose_images_are_all_unreadable_is_named(imgs):
+    (imgs / "bad.png").write_bytes(b"no image")
+    images = read_csv(imgs, "path,label\nloose0.png,cat\nred/1.png,dog\nbad.png,owl\n")
+    assert "The class 'owl' has no image: the student will not know it." in images.notes
 
 
 def test_a_label_file_that_cannot_be_read_is_an_error(imgs, tmp_path):

@@ -261,6 +261,7 @@ def reason(error: BaseException) -> str:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode: deep grays scaled to 8 bits, transparency on white."""
+    image.info.pop("largest", None)  # a file may hold texts of any name
     if image.mode.startswith("I;16"):
         # one white for all pictures: a guess from each picture would make dark ones bright
         values = np.asarray(image)

@@ -36,11 +36,15 @@ if TYPE_CHECKING:
 MAX_LABELED, MAX_UNLABELED = 1000, 500
 """Images of a sample with a label (about) and without (at most)."""
 TRAINED_ON = "trained_on.json"
+LARGEST_LIST = 5_000_000
 """Beside a student's weights: digests of the images that it was trained on."""
 DIGITS = 16
 """Hex digits of each SHA-256 that are kept there: enough to tell a million images apart."""
 _SCHEMA = record(
-    {"format": choice(1), "images": listing(pattern(r"[0-9a-f]{16}", "16 hex digits"))}
+    {
+        "format": choice(1),
+        "images": listing(pattern(r"[0-9a-f]{16}", "16 hex digits"), most=LARGEST_LIST),
+    }
 )
 
 
@@ -238,13 +242,13 @@ def read_images(
         more = find_files(apart, without=target)
         others = more.images
         notes += more.left_out(apart)
-    if named is None:
+    if labels is None or named is None:
         inner = [(path, path.relative_to(target).parts) for path in below.images]
         found = [(path, parts[0] if parts[1:] else None) for path, parts in inner]
         found += [(path, None) for path in others]
     else:
         every = [*below.images, *others]
-        matched = match_paths(named, every)
+        matched = match_paths(named, every, labels)
         found = [(path, matched.get(path, (None, 0))[0]) for path in every]
     if named:
         path, (_, line) = next(iter(named.items()))
@@ -263,16 +267,13 @@ def read_images(
     # Python has bytes that are not UTF-8 as lone surrogates
     if broken := [name for name in images.classes if re.search("[\ud800-\udfff]", name)]:
         raise ImagesError(f"The class {broken[0]!a} in {str(target)!a} is not UTF-8: rename it.")
+    meant = {name for _, name in found if name}
     if not labels:
-        lost = [
-            name
-            for name in below.folders
-            if same_text(name) not in images.classes
-            and not (apart and apart.is_relative_to(target / name))
-        ]
-        notes += [
-            f"The class {name!r} has no image: the student will not know it." for name in lost
-        ]
+        meant |= {
+            name for name in below.folders if not (apart and apart.is_relative_to(target / name))
+        }
+    lost = sorted({*map(same_text, meant)}.difference(images.classes))
+    notes += [f"The class {name!r} has no image: the student will not know it." for name in lost]
     return replace(images, notes=(*notes, *images.notes))
 
 
@@ -363,8 +364,10 @@ def count_trained_on(images: Images, folder: Path | None) -> int:
     """
     if folder is None or not (folder / TRAINED_ON).exists():
         return 0
-    advice = "Add the teacher again."
-    known = read_json(folder / TRAINED_ON, _SCHEMA, error=ZooError, advice=advice)["images"]
+    advice = "It only tells on which images the network was trained: delete it."
+    known = read_json(
+        folder / TRAINED_ON, _SCHEMA, error=ZooError, advice=advice, limit=40 * LARGEST_LIST
+    )["images"]
     return len(_short_digests(images).intersection(known))
 
 

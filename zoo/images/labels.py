@@ -7,8 +7,9 @@ import io
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from zoo.errors import ImagesError
@@ -40,6 +41,7 @@ def read_label_file(path: Path, target: Path) -> Labels:
             or images have several.
     """
     rows = _read_rows(path)
+    is_folder = cache(lambda name: (target / name).is_dir())
     named: Labels = {}
     for line, row in rows:
         image, label = row["path"], row["label"]
@@ -49,16 +51,27 @@ def read_label_file(path: Path, target: Path) -> Labels:
             raise ImagesError(
                 f"Line {line} of {path} {wrong}: each line is an image and its class."
             )
-        inner = target / os.path.normpath(image.strip())
-        if "\\" in image and not inner.exists():
-            inner = target / os.path.normpath(image.strip().replace("\\", "/"))
+        inner = _find(image, target)
         if not (_is_text(label) and (_is_text(image) or inner.exists())):
             raise _not_utf8(path)
-        name = same_text(label.strip()) or None
+        if "\n" in label or "\r" in label:
+            raise ImagesError(
+                f"Line {line} of {path} ends a label of several lines, {label[:40]!r}: is there a "
+                "quotation mark too many?"
+            )
+        # a folder may have such a name, and files of `zoo check` name it
+        name = same_text(label if is_folder(label) else label.strip()) or None
         if named.setdefault(inner, (name, line))[0] != name:
             raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
-    _refuse_several(path, named)
+    _refuse_several(path, named, target)
     return named
+
+
+def _find(image: str, target: Path) -> Path:
+    """Where an image lies that a line names, as it is written if there is one."""
+    written = [image, image.strip(), image.strip().replace("\\", "/")]
+    places = [target / os.path.normpath(each) for each in written]
+    return next((place for place in places if place.exists()), places[1])
 
 
 def _read_rows(path: Path) -> Sequence[tuple[int, Mapping[str, str | None]]]:
@@ -69,10 +82,18 @@ def _read_rows(path: Path) -> Sequence[tuple[int, Mapping[str, str | None]]]:
         if not _is_text(first):
             raise _not_utf8(path)
         for delimiter in DELIMITERS:
-            reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+            lines = io.StringIO(text, newline="")
+            # strict: a quotation mark without its partner would take all lines that follow
+            reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            if {"path", "label"} <= set(reader.fieldnames):
-                return [(reader.line_num, row) for row in reader]
+            columns = Counter(reader.fieldnames)
+            if columns["path"] and columns["label"]:
+                if columns["path"] + columns["label"] > 2:
+                    raise ImagesError(
+                        f"The label file {path} has two columns of one name: keep one `path` and "
+                        "one `label`."
+                    )
+                return _number_rows(reader)
     except (OSError, ValueError, csv.Error) as error:
         why = getattr(error, "strerror", None) or error
         raise ImagesError(
@@ -84,6 +105,22 @@ def _read_rows(path: Path) -> Sequence[tuple[int, Mapping[str, str | None]]]:
     )
 
 
+def _number_rows(
+    reader: csv.DictReader[str],
+) -> Sequence[tuple[int, Mapping[str, str | None]]]:
+    """The rows, each with the number of its last line."""
+    rows: list[tuple[int, Mapping[str, str | None]]] = []
+    while True:
+        begin = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise csv.Error(f"line {begin}: {error}; look for a quotation mark") from error
+        if row is None:
+            return rows
+        rows.append((reader.line_num, row))
+
+
 def _is_text(text: str) -> bool:
     """Whether text holds no bytes that are not UTF-8."""
     return not any("\udc80" <= sign <= "\udcff" for sign in text)
@@ -93,32 +130,44 @@ def _not_utf8(path: Path) -> ImagesError:
     return ImagesError(f"The label file {path} is not UTF-8: save it as UTF-8.")
 
 
-def _refuse_several(path: Path, named: Labels) -> None:
-    """Refuse (ImagesError) labels such as `cat,dog` where `cat` or `dog` is a label too."""
+def _refuse_several(path: Path, named: Labels, target: Path) -> None:
+    """Refuse (ImagesError) labels such as `cat,dog` where `cat` or `dog` is a label too.
+
+    A label that is the name of a folder of the target is one.
+    """
     known = {name for name, _ in named.values() if name}
     for name, line in named.values():
         parts = [part.strip() for part in re.split("[,;|]", name or "")]
-        if len(parts) > 1 and all(parts) and known & set(parts):
+        if not (len(parts) > 1 and all(parts) and known & set(parts)):
+            continue
+        if not (target / (name or "")).is_dir():
             raise ImagesError(
                 f"Line {line} of {path} has several labels ({name!r}), and an image has one class "
                 "here: keep one label per image."
             )
 
 
-def match_paths(named: Labels, paths: Iterable[Path]) -> dict[Path, tuple[str | None, int]]:
+def match_paths(named: Labels, paths: Iterable[Path], file: Path) -> Labels:
     """The entries of a label file by the paths of images; those without an image are left in it.
 
     Paths match as they are written, or by the file that they lead to, in any form of Unicode.
+
+    Raises:
+        ImagesError: two paths of one image have different labels.
     """
     matched = {path: named.pop(path) for path in paths if path in named}
     if not named:
         return matched
-    real = {_real(path): path for path in named}
+    aliases: dict[str, list[Path]] = defaultdict(list)
+    for path in named:
+        aliases[_real(path)].append(path)
     for path in paths:
-        if path not in matched and (written := real.get(_real(path))):
-            matched[path] = named[written]
-    for path in {real[key] for key in map(_real, matched) if key in real}:
-        named.pop(path, None)
+        for other in aliases.get(_real(path), ()):
+            name, line = named[other]
+            if matched.setdefault(path, (name, line))[0] != name:
+                raise ImagesError(f"Line {line} of {file} gives {other} a second label: keep one.")
+    for other in {other for path in matched for other in aliases.get(_real(path), ())}:
+        del named[other]
     return matched
 
 

@@ -24,6 +24,7 @@ class ImageSource:
         labels: CSV file that labels the images.
         labels_per_class: keep so many labels of each class and hide the others; None keeps all.
         seed: of the choice of the kept labels.
+        named: whether the images were named one by one, so that `target` is no folder of theirs.
 
     Example:
         >>> source = ImageSource(Path("imgs"), unlabeled=Path("more"))
@@ -35,11 +36,13 @@ class ImageSource:
     labels: Path | None = None
     labels_per_class: int | None = None
     seed: int = 0
+    named: bool = False
 
     @property
     def folders(self) -> list[Path]:
         """The folders of images; nothing is ever written there."""
-        return [folder for folder in (self.target, self.unlabeled) if folder is not None]
+        target = None if self.named else self.target
+        return [folder for folder in (target, self.unlabeled) if folder is not None]
 
     def read(self, runtime: Runtime, *, need_labels: bool = True) -> Images:
         """The images; what is unusual about them goes to `runtime.warn`.
@@ -62,6 +65,12 @@ class ImageSource:
         Raises:
             ImagesError: the folders cannot be used.
         """
+        for folder in self.folders:
+            if runtime.cache.absolute().resolve().is_relative_to(folder.absolute().resolve()):
+                raise ImagesError(
+                    f"The cache {runtime.cache} lies inside the image folder {folder}, where "
+                    "nothing is ever written: set SOURCE_ZOO_CACHE to another folder."
+                )
         source, progress = self.fetch(runtime), runtime.progress(f"reading {what}")
         images = read_images(
             source.target, unlabeled=source.unlabeled, labels=source.labels, progress=progress

@@ -104,9 +104,17 @@ def _is_left(writer: str) -> bool:
 def cache_folder() -> Path:
     """`SOURCE_ZOO_CACHE`, else `source-zoo` in `XDG_CACHE_HOME`, else in `~/.cache`."""
     if own := os.environ.get("SOURCE_ZOO_CACHE"):
-        return Path(own).expanduser()
+        return expand_user(own)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "source-zoo"
+    return expand_user(base) / "source-zoo"
+
+
+def expand_user(path: str) -> Path:
+    """A path with the home folder for `~`; as it is where that user has none, as in a shell."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def check_replaced(path: Path, mark: bytes, kind: str, option: str = "--save") -> None:

@@ -136,7 +136,7 @@ def total_seconds(steps: Iterable[Step]) -> float:
 
 def parse_duration(text: str) -> float:
     """Seconds of a duration such as `90s`, `20m`, `1h` or `1h30m`; all else is a ValueError."""
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text.strip(), re.ASCII)
+    parts = re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", text.strip(), re.ASCII)
     numbers = [int(part or 0) for part in parts.groups()] if parts else []
     seconds = sum(n * unit for n, unit in zip(numbers, UNITS.values(), strict=False))
     if not seconds:
