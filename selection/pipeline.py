@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from selection.metrics import METRICS, parse_metrics
 from selection.ranking import TRAINED, Ranking
@@ -316,13 +317,14 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
             return 0.0
         rank({"random": features}, labels, metric=metric or METRIC, resamples=0)
         stamps.append(timing.clock())
-        scorer = prepare(first, features, labels)
-        stamps.append(timing.clock())
-        scorer(draw.permutation(known))
-        stamps.append(timing.clock())
-        kept = draw_pairs(first, known, draw, 1)[0][:, 0].all(axis=0)
-        scorer(np.where(kept, known, -1))
-        stamps.append(timing.clock())
+        with threadpool_limits(1, "blas"):
+            scorer = prepare(first, features, labels)
+            stamps.append(timing.clock())
+            scorer(draw.permutation(known))
+            stamps.append(timing.clock())
+            kept = draw_pairs(first, known, draw, 1)[0][:, 0].all(axis=0)
+            scorer(np.where(kept, known, -1))
+            stamps.append(timing.clock())
     except RankingError:  # the ranking itself reports it
         return 0.0
     once, _, permutation, subsample = np.diff(stamps).tolist()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from selection.metrics import HIT_RATES, METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_features, check_labels
@@ -34,6 +37,9 @@ KNOWN = 1 / 3
 """Degrees of freedom of a difference of scores, per pair of subsamples. The squared errors of equal
 teachers vary as with 15 to 27 for 30 pairs, and the largest of many ratios has one of the smallest:
 with a third, equal teachers are separated as rarely as they should be (docs/metrics.md)."""
+
+WORKERS = 8
+"""Teachers that are scored at once, at most: each holds a copy of its features."""
 
 SCORES_FORMAT = "5"
 """Version of the stored scores: raise it when the file changes, or a metric gives other scores."""
@@ -203,18 +209,31 @@ def _score_all(
     parts = [{name: each for name, each in sound.items() if (name in controls) is control}
              for control in (False, True)]  # fmt: skip
     unlabeled = {name: UNLABELED[name](*parts) for name in metrics if name in UNLABELED}
-    for done, (name, outputs) in enumerate(sound.items(), start=1):
+
+    def score(name: str) -> ScoreSamples | str:
+        known = {metric: scores[name] for metric, scores in unlabeled.items()}
+        given = (sound[name], labels, metrics, known, seed, resamples)
+        compute = partial(_measure, *given)
         try:
-            known = {metric: scores[name] for metric, scores in unlabeled.items()}
-            given = (outputs, labels, metrics, known, seed, resamples)
-            compute = partial(_measure, *given)
-            scored[name] = store.load_or_compute(score_key(*given), compute) if store else compute()
+            return store.load_or_compute(score_key(*given), compute) if store else compute()
         except RankingError as error:
-            failed[name] = str(error)
+            return str(error)
         except np.linalg.LinAlgError as error:
-            failed[name] = f"its score cannot be computed ({error})"
-        if progress:
-            progress(done, len(sound))
+            return f"its score cannot be computed ({error})"
+
+    # a thread for each teacher, not for each product: hundreds of small products whose threads wait
+    # for each other take twenty times as long where other programs are running
+    with (
+        threadpool_limits(1, "blas"),
+        ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
+    ):
+        for done, (name, result) in enumerate(zip(sound, pool.map(score, sound), strict=True), 1):
+            if isinstance(result, str):
+                failed[name] = result
+            else:
+                scored[name] = result
+            if progress:
+                progress(done, len(sound))
     return scored, failed
 
 
