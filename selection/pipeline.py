@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from selection.metrics import METRICS, parse_metrics
 from selection.ranking import TRAINED, Ranking
 from selection.resampling import PAIRS, PERMUTATIONS, draw_pairs, prepare
-from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, rank
+from selection.scoring import BLIND_METRIC, METRIC, ScoreStore, one_blas_thread, rank
 from selection.shares import POWER
 from selection.shortlist import largest_teachers, shortlist_teachers
 from zoo.errors import RankingError
@@ -317,7 +316,7 @@ def measure_scoring(labels: NDArray[np.int64], *, metric: str | None = None) -> 
             return 0.0
         rank({"random": features}, labels, metric=metric or METRIC, resamples=0)
         stamps.append(timing.clock())
-        with threadpool_limits(1, "blas"):
+        with one_blas_thread():
             scorer = prepare(first, features, labels)
             stamps.append(timing.clock())
             scorer(draw.permutation(known))

@@ -8,14 +8,14 @@ import math
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # pyright: ignore
 
 from selection.metrics import HIT_RATES, METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_features, check_labels
@@ -224,7 +224,7 @@ def _score_all(
     # a thread for each teacher, not for each product: hundreds of small products whose threads wait
     # for each other take twenty times as long where other programs are running
     with (
-        threadpool_limits(1, "blas"),
+        one_blas_thread(),
         ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
     ):
         for done, (name, result) in enumerate(zip(sound, pool.map(score, sound), strict=True), 1):
@@ -235,6 +235,11 @@ def _score_all(
             if progress:
                 progress(done, len(sound))
     return scored, failed
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Products by one thread each while it is open: see docs/decisions/0025."""
+    return threadpool_limits(1, "blas")
 
 
 def _measure(

@@ -42,7 +42,7 @@ ONLY_IN = {
     "scipy": set[str](),
     "sklearn": {"cli/commands/demo.py", "distill/estimator.py"},
     "tensorboard": {"distill/training/tracking.py"},
-    "threadpoolctl": {"selection/"},
+    "threadpoolctl": {"selection/scoring.py"},
     "timm": {"zoo/", "distill/"},
     "torch": {"zoo/", "distill/"},
     "torchao": {"distill/export/phone_files.py"},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from selection.metrics.accuracy import knn, linear_probe, prepare_knn, prepare_linear_probe
 from selection.metrics.checks import Labels, Scorer
@@ -24,6 +25,17 @@ from zoo.errors import RankingError
 from zoo.features.store import Features
 
 Metric = Callable[[Features, Labels], float]
+
+
+class UnlabeledMetric(Protocol):
+    """Scores of all teachers, and of all controls, by name, from their features by name."""
+
+    def __call__(
+        self, features: Mapping[str, Features], controls: Mapping[str, Features] = ..., /
+    ) -> dict[str, float]:
+        """See `agreement` for an example."""
+        ...
+
 
 METRICS: dict[str, Metric] = {
     "parc": parc,
@@ -53,15 +65,12 @@ SCORERS: dict[str, Callable[[Features, Labels], Scorer]] = {
 }
 """Those that are prepared once for all subsamples and permutations."""
 
-UNLABELED: dict[
-    str, Callable[[Mapping[str, Features], Mapping[str, Features]], dict[str, float]]
-] = {
+UNLABELED: dict[str, UnlabeledMetric] = {
     "agreement": agreement,
     "clusters": clusters,
     "confidence": confidence,
 }
-"""Metrics that need no labels, but the features of all teachers at once, and of all controls, by
-name."""
+"""Metrics that need no labels, but the features of all teachers at once, by name."""
 
 RENAMED = {"probe": "linear_probe"}
 """Names of version 0.1, which are still accepted."""

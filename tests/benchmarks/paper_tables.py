@@ -238,7 +238,7 @@ def draw_costs(cells, image_size, path):
                               textcoords="offset points")  # fmt: skip
             print(f"| {arch} | {milliseconds:.1f} | {method} | {mean:.1f} |")
     said = [100 * cells[f"{MAIN}/{'/'.join(cell)}/ceiling"]["accuracy"] for cell in shared]
-    axes.axhline(np.mean(said), color="black", linestyle=":", linewidth=1)
+    axes.axhline(float(np.mean(said)), color="black", linestyle=":", linewidth=1)
     axes.annotate("soft labels of all teachers", (0, np.mean(said)), xytext=(4, 4),
                   xycoords=("axes fraction", "data"), textcoords="offset points")  # fmt: skip
     axes.set_xscale("log")
