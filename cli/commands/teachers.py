@@ -14,7 +14,6 @@ from cli import options, tables, terminal
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.hub.pull import Pulled, pull_required
 from zoo.hub.pull import pull as pull_teachers
-from zoo.images.source import check_output
 from zoo.system.files import expand_user
 from zoo.teachers.catalogue import (
     find_card,
@@ -229,6 +228,8 @@ def add_teacher(
 
     check_words(name, domain)
     if images:
+        from zoo.images.source import check_output
+
         check_output(zoo, [images], "--zoo")
     folder = expand_user(source)
     if folder.is_dir():

@@ -176,7 +176,7 @@ def draw(found, path):
     from matplotlib.figure import Figure
 
     methods = [method for method in METHODS[1:] if method in found]
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 1 + 0.44 * len(methods)), layout="constrained")
     axes = figure.subplots()
     for place, method in enumerate(reversed(methods)):
         rows = paired(found[method], found["transfer"])
