@@ -130,6 +130,14 @@ def test_names_of_folders_are_labels_whatever_is_in_them(imgs):
     }  # fmt: skip
 
 
+def test_names_that_no_file_can_have_are_labels_and_no_images(imgs):
+    long = "x" * 300
+    images = read_csv(imgs, f"path,label\nloose0.png,{long}\nred/1.png,{long}\n")
+    assert images.classes == (long,)
+    with pytest.raises(ImagesError, match="not an image"):
+        read_csv(imgs, f"path,label\n{long}.png,cat\n")
+
+
 def test_a_class_whose_images_are_all_unreadable_is_named(imgs):
     (imgs / "bad.png").write_bytes(b"no image")
     images = read_csv(imgs, "path,label\nloose0.png,cat\nred/1.png,dog\nbad.png,owl\n")

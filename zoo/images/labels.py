@@ -8,7 +8,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def read_label_file(path: Path, target: Path) -> Labels:
             or images have several.
     """
     rows = _read_rows(path)
-    is_folder = cache(lambda name: (target / name).is_dir())
+    is_folder = cache(lambda name: _exists(target / name) and (target / name).is_dir())
     named: Labels = {}
     for line, row in rows:
         image, label = row["path"], row["label"]
@@ -52,7 +52,7 @@ def read_label_file(path: Path, target: Path) -> Labels:
                 f"Line {line} of {path} {wrong}: each line is an image and its class."
             )
         inner = _find(image, target)
-        if not (_is_text(label) and (_is_text(image) or inner.exists())):
+        if not (_is_text(label) and (_is_text(image) or _exists(inner))):
             raise _not_utf8(path)
         if "\n" in label or "\r" in label:
             raise ImagesError(
@@ -63,7 +63,7 @@ def read_label_file(path: Path, target: Path) -> Labels:
         name = same_text(label if is_folder(label) else label.strip()) or None
         if named.setdefault(inner, (name, line))[0] != name:
             raise ImagesError(f"Line {line} of {path} gives {image} a second label: keep one.")
-    _refuse_several(path, named, target)
+    _refuse_several(path, named, is_folder)
     return named
 
 
@@ -71,7 +71,15 @@ def _find(image: str, target: Path) -> Path:
     """Where an image lies that a line names, as it is written if there is one."""
     written = [image, image.strip(), image.strip().replace("\\", "/")]
     places = [target / os.path.normpath(each) for each in written]
-    return next((place for place in places if place.exists()), places[1])
+    return next((place for place in places if _exists(place)), places[1])
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path exists; a name that no file can have does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _read_rows(path: Path) -> Sequence[tuple[int, Mapping[str, str | None]]]:
@@ -130,7 +138,7 @@ def _not_utf8(path: Path) -> ImagesError:
     return ImagesError(f"The label file {path} is not UTF-8: save it as UTF-8.")
 
 
-def _refuse_several(path: Path, named: Labels, target: Path) -> None:
+def _refuse_several(path: Path, named: Labels, is_folder: Callable[[str], bool]) -> None:
     """Refuse (ImagesError) labels such as `cat,dog` where `cat` or `dog` is a label too.
 
     A label that is the name of a folder of the target is one.
@@ -140,7 +148,7 @@ def _refuse_several(path: Path, named: Labels, target: Path) -> None:
         parts = [part.strip() for part in re.split("[,;|]", name or "")]
         if not (len(parts) > 1 and all(parts) and known & set(parts)):
             continue
-        if not (target / (name or "")).is_dir():
+        if not is_folder(name or ""):
             raise ImagesError(
                 f"Line {line} of {path} has several labels ({name!r}), and an image has one class "
                 "here: keep one label per image."
