@@ -231,9 +231,10 @@ def _test_pairs(
     found: dict[frozenset[str], float] = {}
     for (one, other), differences in zip(combinations(hits, 2), pairs, strict=True):
         mean = abs(float(differences.mean()))
-        variance, freedom = find_variance(
+        components = find_components(
             differences, parts, at_least=typical, folds_at_least=between, estimates=len(hits)
         )
+        variance, freedom = sum_components(components)
         # one more image that differs each way: no few images make a difference certain
         differ, total = mean * images, images + 2
         least = ((differ + 2) - differ**2 / total) / total**2
@@ -241,21 +242,8 @@ def _test_pairs(
     return found
 
 
-def find_variance(
-    rows: Floats,
-    parts: Sequence[NDArray[np.int64]],
-    *,
-    at_least: float = 0.0,
-    folds_at_least: float = 0.0,
-    estimates: int = 1,
-) -> tuple[float, float]:
-    """Variance of the mean over new images and new seeds, and its degrees of freedom.
-
-    The sum of `find_components`, which has the arguments, and Satterthwaite's degrees.
-    """
-    components = find_components(
-        rows, parts, at_least=at_least, folds_at_least=folds_at_least, estimates=estimates
-    )
+def sum_components(components: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Their total variance, and Satterthwaite's degrees of freedom; see `find_components`."""
     total = sum(variance for variance, _ in components)
     if not total:
         return 0.0, components[0][1]

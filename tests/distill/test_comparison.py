@@ -10,9 +10,10 @@ from distill.evaluation.comparison import (
     SIGNIFICANCE,
     Cost,
     compare,
-    find_variance,
+    find_components,
     mcnemar,
     split,
+    sum_components,
 )
 from tests.benchmarks.verdicts import draw
 from zoo.errors import ImagesError
@@ -127,7 +128,7 @@ def test_the_variance_of_a_mean_is_that_of_new_images_and_new_seeds():
     for _ in range(300):
         rows = rng.normal(size=200) + 0.1 * rng.normal(size=(3, 1)) + rng.normal(size=(3, 200))
         means.append(rows.mean())
-        known.append(find_variance(rows, parts)[0])
+        known.append(sum_components(find_components(rows, parts))[0])
     truth = 1 / 200 + 0.1**2 / 3 + 1 / 600
     assert np.var(means) == pytest.approx(truth, rel=0.2)
     assert np.mean(known) == pytest.approx(truth, rel=0.15)
@@ -136,8 +137,9 @@ def test_the_variance_of_a_mean_is_that_of_new_images_and_new_seeds():
 def test_seed_noise_of_the_other_methods_counts_and_costs_degrees_of_freedom():
     rows = np.random.default_rng(0).normal(size=(3, 50))
     rows -= rows.mean(axis=1, keepdims=True)
-    calm, certain = find_variance(rows, [np.arange(50)])
-    noisy, few = find_variance(rows, [np.arange(50)], at_least=0.3, estimates=4)
+    parts = [np.arange(50)]
+    calm, certain = sum_components(find_components(rows, parts))
+    noisy, few = sum_components(find_components(rows, parts, at_least=0.3, estimates=4))
     assert noisy > calm + 0.05
     assert few < 20 < certain == 49
 
@@ -156,8 +158,8 @@ def test_the_interval_of_a_few_seeds_holds_the_expected_accuracy():
 def test_folds_share_training_images_and_widen_the_variance_as_nadeau_and_bengio_say():
     rows = np.random.default_rng(0).normal(size=(1, 3, 30))
     rows = (rows - rows.mean(axis=2, keepdims=True)).reshape(1, 90)  # no fold is harder
-    whole, _ = find_variance(rows, [np.arange(90)])
-    folds, _ = find_variance(rows, np.split(np.arange(90), 3))
+    whole, _ = sum_components(find_components(rows, [np.arange(90)]))
+    folds, _ = sum_components(find_components(rows, np.split(np.arange(90), 3)))
     assert folds == pytest.approx(2.5 * whole, rel=0.1)
 
 

@@ -65,12 +65,11 @@ class ImageSource:
         Raises:
             ImagesError: the folders cannot be used.
         """
-        for folder in self.folders:
-            if runtime.cache.absolute().resolve().is_relative_to(folder.absolute().resolve()):
-                raise ImagesError(
-                    f"The cache {runtime.cache} lies inside the image folder {folder}, where "
-                    "nothing is ever written: set SOURCE_ZOO_CACHE to another folder."
-                )
+        if folder := _find_around(runtime.cache, self.folders):
+            raise ImagesError(
+                f"The cache {runtime.cache} lies inside the image folder {folder}, where nothing "
+                "is ever written: set SOURCE_ZOO_CACHE to another folder."
+            )
         source, progress = self.fetch(runtime), runtime.progress(f"reading {what}")
         images = read_images(
             source.target, unlabeled=source.unlabeled, labels=source.labels, progress=progress
@@ -116,9 +115,15 @@ def source_of(images: Images) -> ImageSource:
 
 def check_output(path: Path, folders: Iterable[Path], option: str = "--save") -> None:
     """Refuse (ImagesError) to write to a path, named by this option, among images."""
-    for folder in folders:
-        if path.absolute().resolve().is_relative_to(folder.absolute().resolve()):
-            raise ImagesError(
-                f"{path} lies inside the image folder {folder}, where nothing is ever written: "
-                f"choose another {option}."
-            )
+    if folder := _find_around(path, folders):
+        raise ImagesError(
+            f"{path} lies inside the image folder {folder}, where nothing is ever written: "
+            f"choose another {option}."
+        )
+
+
+def _find_around(path: Path, folders: Iterable[Path]) -> Path | None:
+    """The first of the folders that a path lies in, through links too."""
+    place = path.absolute().resolve()
+    around = (each for each in folders if place.is_relative_to(each.absolute().resolve()))
+    return next(around, None)
