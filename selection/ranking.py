@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from selection.metrics import HIT_RATES, UNLABELED, current_name
+from selection.metrics import UNLABELED, current_name
 from selection.shares import SHAREABLE, normalize, rescale_hit_rates, share_by_power
 from zoo.errors import RankingError
 from zoo.system import json_files as js
@@ -220,9 +220,7 @@ class Ranking:
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric linear_probe."
             )
-        scores = self._scores()
-        if metric in HIT_RATES:
-            scores = rescale_hit_rates(scores, self.classes, self.most_frequent)
+        scores = rescale_hit_rates(self._scores(), metric, self.classes, self.most_frequent)
         return share_by_power(scores, power)
 
     def nearest(self) -> str:

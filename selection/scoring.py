@@ -121,8 +121,7 @@ def rank(
     worse = {name for name in teachers if beaten.get(name, set()) & controls.keys()}
     without = _exclude(teachers, [excluded, dict.fromkeys(worse, WORSE)])
     scores = {name: _score(row) for name, row in teachers.items() if name not in without}
-    if metrics[0] in HIT_RATES:
-        scores = rescale_hit_rates(scores, classes, most)
+    scores = rescale_hit_rates(scores, metrics[0], classes, most)
     shareable = metrics[0] in SHAREABLE and max(scores.values()) > 0
     shares = share_by_power(scores, power if shareable else 0.0)
     if top is not None:

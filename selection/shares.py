@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from selection.metrics import HIT_RATES
 from selection.metrics.similarity import cka_between
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -46,20 +47,20 @@ def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float
 
 
 def rescale_hit_rates(
-    scores: Mapping[str, float], classes: int, most_frequent: float
+    scores: Mapping[str, float], metric: str, classes: int, most_frequent: float
 ) -> dict[str, float]:
-    """Hit rates as they would be if all classes had as many images.
+    """Hit rates as they would be if all classes had as many images; other scores as they are.
 
     Always naming the most frequent class, a share m of the images, is right in m of them, so noise
     scores 0.9 where m is. 1/C + (score - m) (1 - 1/C) / (1 - m), at least 0, is 1/C there, 1 for 1,
     and the score itself for m = 1/C.
 
     Example:
-        >>> rescale_hit_rates({"noise": 0.9, "good": 0.98}, 2, most_frequent=0.9)
+        >>> rescale_hit_rates({"noise": 0.9, "good": 0.98}, "knn", 2, most_frequent=0.9)
         {'noise': 0.5, 'good': 0.9}
     """
     level = 1 / max(1, classes)
-    if not level < most_frequent < 1:
+    if metric not in HIT_RATES or not level < most_frequent < 1:
         return dict(scores)
     slope = (1 - level) / (1 - most_frequent)
     return {
