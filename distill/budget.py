@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from zoo.images.folder import Images
     from zoo.system.runtime import Runtime
 
-NO_TIME = 1e-9
-"""Seconds of an update of a method that has none."""
 LEAST_UPDATES = 100
 """Fewer train no student: the average over the weights has a memory of a hundred."""
 SMALLEST, GRID = 32, 16
@@ -84,8 +82,9 @@ class TrainingPlan(Plan):
             seen = labeled if method in LABELS_ALONE else images
             before += runs * rate.start + images * self.decode + seen * rate.image
             tests += tested * (self.decode + rate.predict)
-            seconds = runs * updates * rate.update
-            training.append(Step(f"train ({method})", runs * updates, "updates", seconds))
+            if method != "probe":
+                seconds = runs * updates * rate.update
+                training.append(Step(f"train ({method})", runs * updates, "updates", seconds))
         testing = [Step("test", count * tested, "images", tests)] if tested else []
         preparing = Step("prepare images", count * images, "images", before)
         return [preparing, *training, *testing, *self.ending]
@@ -100,21 +99,23 @@ class TrainingPlan(Plan):
         """As many `updates` as the budget holds, the same for all, and the `image_size`.
 
         Images become smaller only where less than `LEAST_UPDATES` fit. Some steps may come before.
-        A ZooError if the budget is too small.
+        Probes have no updates: of them alone only the size is chosen. A ZooError if the budget is
+        too small.
         """
         size, budget = self.size, self.deadline.budget or inf
         update, rest = self.cost(size)
+        least, what = (LEAST_UPDATES, f"{LEAST_UPDATES} updates") if update else (0, "a probe")
         while True:
             fixed = self.deadline.spent + total_seconds(before) + rest  # measuring takes time
-            updates = max(0.0, budget - fixed) / update
-            if updates >= LEAST_UPDATES:
-                return {"updates": floor(updates), "image_size": size}
-            needed = fixed + LEAST_UPDATES * update
-            refusal = timing.too_small(budget, needed, f"{LEAST_UPDATES} updates at {size} px")
-            if size <= SMALLEST:
-                raise refusal
+            left, needed = budget - fixed, least * update
+            if left >= needed:
+                return {**({"updates": floor(left / update)} if update else {}), "image_size": size}
+            refusal = timing.too_small(budget, fixed + needed, f"{what} at {size} px")
             # time grows with the area at least, so no larger size can fit
-            guess = int(size * sqrt(updates / LEAST_UPDATES)) // GRID * GRID
+            available, wanted = (left, needed) if update else (left + rest, rest)
+            if size <= SMALLEST or not wanted:
+                raise refusal
+            guess = int(size * sqrt(max(0.0, available / wanted))) // GRID * GRID
             size = max(SMALLEST, min(guess, (size - 1) // GRID * GRID))
             try:
                 update, rest = self.cost(size)
@@ -124,6 +125,8 @@ class TrainingPlan(Plan):
     def explain(self, updates: int, image_size: int) -> str:
         """What was chosen and why, in a line."""
         seconds, _ = self.cost(image_size)
+        if not seconds:
+            return f"Chosen: {image_size} px."
         students = self.seeds * len(self.parts) * len(self.methods)
         each = "an update" if students == 1 else f"an update of {students} students"
         fewer = f" At {self.size} px fewer than {LEAST_UPDATES} updates fit."
@@ -144,16 +147,18 @@ class TrainingPlan(Plan):
         if self.again:
             try:
                 chosen |= self.choose()
-                runtime.warn(self.explain(chosen["updates"], chosen["image_size"]))
+                runtime.warn(self.explain(chosen.get("updates", 0), chosen["image_size"]))
             except ZooError:
-                chosen["updates"] = LEAST_UPDATES
+                if "updates" in chosen:
+                    chosen["updates"] = LEAST_UPDATES
+                least = f"{chosen['updates']} updates" if "updates" in chosen else "training"
                 runtime.warn(
-                    f"What came before training took longer than was measured: {LEAST_UPDATES} "
-                    f"updates at {chosen['image_size']} px will end after the budget."
+                    f"What came before training took longer than was measured: {least} at "
+                    f"{chosen['image_size']} px will end after the budget."
                 )
         self.saved.save(chosen, runtime.warn)
-        recipe = replace(how.recipe, updates=chosen["updates"])
-        return replace(how, recipe=recipe, image_size=chosen["image_size"]).by(how.method)
+        recipe = replace(how.recipe, updates=chosen.get("updates", how.recipe.updates))
+        return replace(how, recipe=recipe, image_size=chosen["image_size"])
 
 
 def plan_training(
@@ -181,8 +186,9 @@ def plan_training(
     @cache
     def measure(method: Method, size: int) -> StudentRate:
         widths = teachers.widths if method in DISTILLED else None
-        student = replace(how.by(method), image_size=size)
-        return measure_student(student, len(images.classes), widths, seconds, device)
+        student = replace(how, method=method, image_size=size)
+        count = images.labeled if method in LABELS_ALONE else len(images)
+        return measure_student(student, count, len(images.classes), widths, seconds, device)
 
     plan = TrainingPlan(
         (), parts=parts, methods=methods, size=how.size, deadline=deadline, saved=saved,
@@ -200,7 +206,8 @@ def plan_training(
         with suppress(ZooError) if count != seeds[-1] else nullcontext():
             chosen = replace(plan, seeds=count).choose(teachers.steps)
             chosen |= {"seeds": count} if len(seeds) > 1 else {}
-            if chosen["updates"] >= how.recipe.updates and chosen["image_size"] == how.size:
+            enough = chosen.get("updates", how.recipe.updates) >= how.recipe.updates
+            if enough and chosen["image_size"] == how.size:
                 break
     numbers = {"updates": how.recipe.updates, "image_size": how.size, "seeds": seeds[0], **chosen}
     plan = replace(plan, chosen=chosen, warnings=warnings, again=again, seeds=numbers["seeds"])
@@ -215,6 +222,7 @@ class _Done(Exception):
 
 def measure_student(
     how: Distillation,
+    images: int,
     classes: int,
     teachers: Sequence[int] | None,
     seconds: float,
@@ -222,6 +230,8 @@ def measure_student(
 ) -> StudentRate:
     """Time real runs of a student on noise, of few images and of many; a StudentError if it fails.
 
+    They stand for a run of the recipe's updates on so many images, see `keeps_outputs`: where a
+    budget leaves another number of updates, that run may choose otherwise and is faster than this.
     `teachers` are the classes K_s of imitated teachers; empty for soft labels, None without
     teachers. Updates are timed for so many seconds, one at least.
     """
@@ -230,10 +240,11 @@ def measure_student(
     pixels = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     other = 0 if how.method in LABELS_ALONE else -1
     labels = torch.tensor([classes - 1, other, 0, other]).repeat(MANY // 4)
-    recipe = replace(how.recipe, updates=10**6 if how.recipe.updates else 0)
+    wanted = how.method_recipe
+    recipe = replace(wanted, updates=10**6 if wanted.updates else 0)
     groups = group_heads(teachers or ())
 
-    def run(images: int, seconds: float) -> tuple[float, float, float]:
+    def run(count: int, seconds: float) -> tuple[float, float, float]:
         """Seconds to the end of the first update, of one more, and to predict all images."""
         began, ends = timing.clock(), list[float]()
 
@@ -246,12 +257,13 @@ def measure_student(
         student = create_student(how.arch, classes, groups=groups, start="random",
                                  image_size=how.size)  # fmt: skip
         with suppress(_Done):
-            fit(student, pixels[:images], labels[:images], recipe, device=device,
-                targets=_uniform_targets(teachers, classes, images), preprocessing=form,
-                pretrained=how.start != "random", progress=progress)  # fmt: skip
+            fit(student, pixels[:count], labels[:count], recipe, device=device,
+                targets=_uniform_targets(teachers, classes, count), preprocessing=form,
+                pretrained=how.start != "random", progress=progress,
+                stands_for=(images, wanted.updates))  # fmt: skip
             ends.append(timing.clock())  # of a probe, which has no updates
         ended = timing.clock()
-        predict_pixels(student.network, pixels[:images], form, device=device)
+        predict_pixels(student.network, pixels[:count], form, device=device)
         predicted = timing.clock() - ended
         return ends[0] - began, (ends[-1] - ends[0]) / max(1, len(ends) - 1), predicted
 
@@ -263,11 +275,10 @@ def measure_student(
             f"An update of {how.arch} at {how.size} px could not be measured: leave out --budget "
             "and --dry-run, or choose another --arch or --image-size."
         ) from error
-    update = max(many[1], NO_TIME)
     predict = max(0.0, (many[2] - few[2]) / (MANY - FEW))
     # every image goes through the network once, if not for the head then for batch norms
     image = max(predict, (many[0] - few[0]) / (MANY - FEW))
-    return StudentRate(max(0.0, few[0] - FEW * image - update), image, update, predict)
+    return StudentRate(max(0.0, few[0] - FEW * image - many[1]), image, many[1], predict)
 
 
 def _uniform_targets(teachers: Sequence[int] | None, classes: int, images: int) -> Targets | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from glob import escape
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,15 @@ import numpy as np
 from distill.catalogue import summarize_student
 from distill.evaluation.comparison import Bools, Comparison, Cost, compare, split
 from distill.pipeline import load_test, train_student, warn_of_overlap
-from distill.recipe import RANKED, Distillation, Method
-from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
+from distill.recipe import LARGEST_SEED, RANKED, TRAINING_FORMAT, Distillation, Method
+from distill.teachers import (
+    Ranker,
+    TeacherRanking,
+    Teachers,
+    check_ranker,
+    plan_teachers,
+    prepare_teachers,
+)
 from zoo.errors import StudentError
 from zoo.images.folder import Images
 from zoo.images.source import ImageSource, check_output, load_images, source_of
@@ -114,9 +121,10 @@ class Record:
         Raises:
             StudentError: one of the files is something else.
         """
-        self.parts = sorted(save.parent.glob(f"{escape(save.stem)}-part*of*{save.suffix}"))
-        for path in (*self.parts, save):
-            self.cells = {**Record.open(path, self.run).cells, **self.cells}
+        found = {path: Record.open(path, self.run) for path in (*_find_parts(save), save)}
+        for record in found.values():
+            self.cells = {**record.cells, **self.cells}
+        self.parts = [path for path, record in found.items() if path != save and not record.other]
         self.cells = runtime.processes.share(lambda: self.cells)
 
     def gather(self, name: str, seeds: int, folds: int) -> tuple[Bools, float]:
@@ -125,6 +133,12 @@ class Record:
         hits = ["".join(self.cells[key]["hits"] for key in row) for row in keys]
         seconds = sum(self.cells[key]["seconds"] for row in keys for key in row)
         return np.array([[hit == "1" for hit in row] for row in hits]), seconds
+
+
+def _find_parts(save: Path) -> list[Path]:
+    """Files of parts beside that of a comparison; some may be of another comparison."""
+    name = re.compile(rf"{re.escape(save.stem)}-part\d+of\d+{re.escape(save.suffix)}")
+    return sorted(path for path in save.parent.glob("*") if name.fullmatch(path.name))
 
 
 def _key(name: str, fold: int, seed: int) -> str:
@@ -157,7 +171,8 @@ def compare_methods(
         methods: to compare, the simplest first: of equally good ones the first is recommended.
         archs: students to train by each method instead of that of `how`, as timm's names or
             aliases; milliseconds and megabytes of several are weighed against accuracy.
-        ranker: ranks the teachers for `nearest` and `weighted`: `selection.ranker`.
+        ranker: ranks the teachers for `nearest` and `weighted`: `selection.ranker`; None if none of
+            these is compared.
         test: held-out labeled images, or their folder.
         folds: of the cross-validation without `test`.
         seeds: students of each method on each fold, which differ in their random seed: the first
@@ -238,8 +253,10 @@ class ComparisonJob:
         """Refuse a file that may not be written, before any work.
 
         Raises:
-            ZooError: it lies among the images, or is not a comparison.
+            ZooError: it lies among the images, or is not a comparison, or a method ranks teachers
+                and there is no ranker.
         """
+        check_ranker(self.methods, self.ranker)
         check_output(self.save, source_of(self.images).folders)
         if self.test:
             check_output(self.save, source_of(self.test).folders)
@@ -302,10 +319,16 @@ class ComparisonJob:
 
             if plan and plan.again:
                 for fold, method in product(range(len(splits)), self.methods):
-                    teachers_of(hows[0].by(method), fold)  # their outputs stay in the store
+                    teachers_of(
+                        replace(hows[0], method=method), fold
+                    )  # their outputs stay in the store
             hows = [plan.settle(how, runtime) if plan else how for how in hows]
             students = _Students(
-                {self._name(how, name): how.by(name) for name in self.methods for how in hows},
+                {
+                    self._name(how, method): replace(how, method=method)
+                    for method in self.methods
+                    for how in hows
+                },
                 splits,
                 self.seeds or (plan and plan.chosen.get("seeds")) or SEEDS,
                 self._open_record(hows, part, parts, runtime),
@@ -317,7 +340,8 @@ class ComparisonJob:
                 if students.is_trained(seed, fold, row):
                     continue
                 how = students.rows[row]
-                how = replace(how, recipe=replace(how.recipe, seed=how.recipe.seed + seed))
+                own_seed = (how.recipe.seed + seed) % (LARGEST_SEED + 1)
+                how = replace(how, recipe=replace(how.recipe, seed=own_seed))
                 right, trained = self._test(how, teachers_of(how, fold), splits[fold], runtime)
                 record.add(_key(row, fold, seed), right, trained.seconds)
                 delete_checkpoint(trained.state)
@@ -370,7 +394,8 @@ class ComparisonJob:
             raise StudentError("--budget and --dry-run plan one student: name one --arch.")
         parts = self._splits()
         digests = (self.images.digest, self.test and self.test.digest)
-        depends = (*digests, 0 if self.test else self.folds, self.seeds, how, deadline.budget)
+        folds, device = 0 if self.test else self.folds, self.runtime.device
+        depends = (*digests, folds, self.seeds, how, deadline.budget, device)
         saved = SavedChoice.of(self.runtime.cache, *depends)
         if not self.save.exists():
             saved.delete()
@@ -417,5 +442,5 @@ class ComparisonJob:
             start = find_start(how.start, how.arch).fetch(self.runtime.progress)
             numbers += [how.objective, how.zoo, how.arch, start.sha256, how.image_size, how.recipe,
                         how.power, sorted(how.shares.items()), self.runtime.seed]  # fmt: skip
-        depends = (tasks, 0 if self.test else self.folds, tuple(numbers))
+        depends = (TRAINING_FORMAT, tasks, 0 if self.test else self.folds, tuple(numbers))
         return hashlib.sha256(repr(depends).encode()).hexdigest()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.recipe import RANKED, Distillation, Method, Recipe
+from distill.teachers import Ranker, TeacherRanking, check_ranker
 from zoo.errors import ImagesError, StudentError
 from zoo.images.folder import Images, images_of_files
 from zoo.images.labels import same_text
@@ -24,7 +25,6 @@ from zoo.system.runtime import Runtime
 
 if TYPE_CHECKING:
     from distill.report.report import Report
-    from distill.teachers import Ranker, TeacherRanking
 
 Paths = str | Path | Sequence[str | Path]
 """A folder, or paths of images."""
@@ -108,11 +108,7 @@ class StudentClassifier:
         """
         from distill.pipeline import distill_images
 
-        if self.method in RANKED and self.ranker is None:
-            raise StudentError(
-                f"The method {self.method!r} ranks teachers: pass ranker=selection.ranker, or "
-                "choose another method, such as 'probe'."
-            )
+        check_ranker([self.method], self.ranker)
         runtime = self._runtime()
         images = load_images(self._read(X, y, runtime), runtime)
         ranking = None
@@ -121,9 +117,9 @@ class StudentClassifier:
         recipe = Recipe(seed=self.seed, flip=self.flip)
         recipe = recipe if self.updates is None else replace(recipe, updates=self.updates)
         how = Distillation(
-            zoo=self.zoo, arch=self.arch, start=self.start, image_size=self.image_size,
-            recipe=recipe,
-        ).by(self.method)  # fmt: skip
+            method=self.method, zoo=self.zoo, arch=self.arch, start=self.start,
+            image_size=self.image_size, recipe=recipe,
+        )  # fmt: skip
         folder = self._own_folder()
         self.report_ = distill_images(images, how, ranking=ranking, save=folder, runtime=runtime)
         self.rank_ = ranking

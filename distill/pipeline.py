@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distill.recipe import Distillation
-from distill.teachers import Ranker, TeacherRanking, Teachers, plan_teachers, prepare_teachers
+from distill.teachers import (
+    Ranker,
+    TeacherRanking,
+    Teachers,
+    check_ranker,
+    plan_teachers,
+    prepare_teachers,
+)
 from distill.training.tracking import Tracking
 from zoo.errors import ImagesError
 from zoo.images.folder import Images
@@ -117,12 +124,13 @@ class DistillationJob:
         """Refuse outputs that may not be written, before any work.
 
         Raises:
-            ZooError: the student or its curves may not be saved where they shall be, or a class has
-                too few labels to calibrate.
+            ZooError: the student or its curves may not be saved where they shall be, a class has
+                too few labels to calibrate, or a ranking is missing.
         """
         from distill.calibration import calibration_folds
         from distill.report.student_folder import check_folder
 
+        check_ranker([self.how.method], self.ranking or self.ranker)
         places = [*source_of(self.images).folders, *([self.test.root] if self.test else [])]
         check_output(self.save, places)
         check_folder(self.save, overwrite=self.overwrite)
@@ -236,7 +244,7 @@ class DistillationJob:
             skipped=len(images.skipped),
             teachers=dict(teachers.shares),
             objective=how.objective if teachers.shares else None,
-            recipe=how.recipe,
+            recipe=how.method_recipe,
             image_size=how.size,
             seconds=trained.seconds,
             student=str(self.save),
@@ -262,7 +270,8 @@ class DistillationJob:
         deadline = deadline or Deadline()
         how = self.how.resolve(self.images, self.runtime)
         digests = (self.images.digest, self.test and self.test.digest)
-        depends = (*digests, how, deadline.budget, *([self.calibrate] if self.calibrate else []))
+        ranking = self.ranking and self.ranking.to_json()
+        depends = (*digests, how, deadline.budget, self.calibrate, ranking, self.runtime.device)
         return plan_training(
             [(self.images, self.test), *held_out],
             [how.method],
@@ -284,7 +293,7 @@ class DistillationJob:
 
 def describe_run(how: Distillation) -> dict[str, str | float]:
     """Settings of a run by name, for trackers."""
-    recipe = {name: value for name, value in asdict(how.recipe).items() if value is not None}
+    recipe = {name: value for name, value in asdict(how.method_recipe).items() if value is not None}
     return {"method": how.method, "arch": how.arch, "image_size": how.size, **recipe}
 
 
@@ -300,7 +309,7 @@ def train_student(
 
     return train(
         images,
-        how.recipe,
+        how.method_recipe,
         arch=how.arch,
         features=teachers.features,
         shares=teachers.shares,

@@ -26,6 +26,13 @@ Objective = Literal["target", "source"]
 LARGEST_BATCH = 4096
 """Labeled images of an update, at most: more would fill the memory."""
 
+LARGEST_SEED = 2**31
+"""Of a run."""
+
+TRAINING_FORMAT = 1
+"""Version of what interrupted runs and comparisons keep: raise it when the same settings begin to
+train another student, so that none is trained, or compared, half by the old code."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -108,7 +115,7 @@ class Recipe:
             "weight_decay": (0, 10),
             "min_area": (0.05, 1),
             "views": (1, 100),
-            "seed": (0, 2**31),
+            "seed": (0, LARGEST_SEED),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -123,7 +130,7 @@ class Distillation:
     Attributes:
         method: `weighted` or `nearest` teachers of a ranking, `teachers` named in `shares`, or no
             teachers: `transfer`, `fixmatch`, and `probe`, a head on the initial weights.
-        shares: share of each teacher by name, for the method `teachers`.
+        shares: share of each teacher by name, for the method `teachers`; others ignore it.
         objective: whether teachers are imitated in the target's classes or in their own.
         zoo: where the teachers are; None for the ranking's zoo, or `builtin`.
         power: share is score to this power; None for the shares in the ranking.
@@ -132,7 +139,7 @@ class Distillation:
         start: initial weights: `auto`, `builtin`, `hub`, `random` or a folder, see
             `zoo.teachers.starts.find_start`.
         image_size: of the student, in pixels; None chooses it, see `choose_image_size`.
-        recipe: numbers of the training run.
+        recipe: numbers of the training run; see `method_recipe`.
 
     Example:
         >>> from distill import Distillation
@@ -168,14 +175,12 @@ class Distillation:
             raise ValueError("the image size is not chosen yet: call resolve()")
         return self.image_size
 
-    def by(self, method: Method) -> Distillation:
-        """The same for another method, with what belongs to it: FixMatch's term, no updates."""
-        recipe = self.recipe
-        if method == "fixmatch":
-            recipe = replace(recipe, fixmatch_weight=1.0)
-        if method == "probe":
-            recipe = replace(recipe, updates=0)
-        return replace(self, method=method, recipe=recipe)
+    @property
+    def method_recipe(self) -> Recipe:
+        """The recipe as the method trains: FixMatch has its loss, a probe no updates."""
+        if self.method == "fixmatch":
+            return replace(self.recipe, fixmatch_weight=self.recipe.fixmatch_weight or 1.0)
+        return replace(self.recipe, updates=0) if self.method == "probe" else self.recipe
 
     def resolve(self, images: Images, runtime: Runtime) -> Distillation:
         """The same with timm's name of the student and the size of its images.
@@ -195,4 +200,4 @@ class Distillation:
         size = self.image_size or choose_image_size(images, start, device)
         check_size(arch, size)
         recipe = replace(self.recipe, frozen=choose_frozen(self.recipe.frozen, start))
-        return replace(self, arch=arch, image_size=size, recipe=recipe).by(self.method)
+        return replace(self, arch=arch, image_size=size, recipe=recipe)

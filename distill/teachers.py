@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distill.recipe import DISTILLED, RANKED, Distillation, Method
-from zoo.errors import TeacherBroken
+from zoo.errors import StudentError, TeacherBroken
 from zoo.features.extraction import extract_required
 from zoo.features.store import Features
 from zoo.hub.pull import pull_required
@@ -74,6 +74,18 @@ class Teachers:
     ranking: TeacherRanking | None = None
 
 
+def check_ranker(methods: Iterable[Method], ranker: Ranker | TeacherRanking | None) -> None:
+    """Refuse methods whose teachers come from a ranking where nothing ranks them: a StudentError.
+
+    `ranker` makes the ranking, or is one.
+    """
+    if ranker is None and (ranked := sorted(RANKED.intersection(methods))):
+        raise StudentError(
+            f"The method {ranked[0]!r} ranks teachers: pass ranker=selection.ranker, or choose "
+            "another method, such as 'probe'."
+        )
+
+
 def choose_shares(
     how: Distillation,
     images: Images,
@@ -85,14 +97,15 @@ def choose_shares(
     """Shares of the teachers and the ranking they come from.
 
     Raises:
-        ValueError: the method needs a ranking, and neither it nor a ranker is given.
+        StudentError: the method needs a ranking, and neither it nor a ranker is given.
         RankingError: the teachers cannot be ranked, or none is close.
     """
-    if how.method not in RANKED:
+    if how.method == "teachers":
         return how.shares, None
-    if ranking is None:
-        if ranker is None:
-            raise ValueError(f"the method {how.method!r} needs a ranking or a ranker")
+    if how.method not in RANKED:
+        return {}, None
+    check_ranker([how.method], ranking or ranker)
+    if ranking is None and ranker is not None:
         ranking = ranker(images, how.zoo or "builtin", runtime).run()
         runtime.warn("No ranking of these images was found: the teachers were ranked first.")
     for message in ranking.warnings:

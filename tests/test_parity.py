@@ -1,6 +1,7 @@
 """The command and the library are one pipeline: same folder, same JSON, same bytes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from distill import Distillation, Recipe, compare_methods, distill_images
 from selection import Ranking, rank_images, ranker
 from tests.support.worlds import TINY, weights
 from zoo import ImageSource, Runtime
+from zoo.errors import StudentError
 
 STUDENT = Distillation(
     arch="test_resnet", start="random", image_size=32, recipe=Recipe(updates=3, seed=3)
@@ -54,7 +56,12 @@ def test_a_student_in_python_has_the_bytes_of_that_of_the_command(
     apart()
     runtime = Runtime(device="cpu", seed=3)
     report = distill_images(
-        imgs, STUDENT.by(method), ranker=ranker, test=test_imgs, save="mine", runtime=runtime
+        imgs,
+        replace(STUDENT, method=method),
+        ranker=ranker,
+        test=test_imgs,
+        save="mine",
+        runtime=runtime,
     )
     assert weights("mine") == weights("student")
     shown = report.summary()
@@ -81,11 +88,20 @@ def test_a_comparison_in_python_is_that_of_the_command(command, imgs, toy_zoo, a
 
 
 def test_a_method_that_needs_a_ranking_takes_one_or_something_that_makes_one(imgs, toy_zoo):
-    with pytest.raises(ValueError, match="needs a ranking or a ranker"):
-        distill_images(imgs, STUDENT, runtime=Runtime(device="cpu"))
+    for run in (distill_images, compare_methods):
+        with pytest.raises(StudentError, match="ranks teachers: pass ranker=selection.ranker"):
+            run(imgs, STUDENT, runtime=Runtime(device="cpu"))
+    compare_methods(imgs, STUDENT, methods=["probe"], runtime=Runtime(device="cpu"))
     ranking = rank_images(imgs, runtime=Runtime(device="cpu"))
     assert isinstance(ranking, Ranking)
     report = distill_images(
         imgs, STUDENT, ranking=ranking, save=imgs.parent / "s", runtime=Runtime(device="cpu")
     )
     assert report.teachers == pytest.approx(ranking.weights())
+
+
+def test_shares_by_hand_are_of_their_method_alone(imgs, toy_zoo):
+    how = replace(STUDENT, method="teachers", shares={toy_zoo[0].name: 1.0})
+    report = distill_images(imgs, replace(how, method="transfer"), save="own")
+    assert report.teachers == {}
+    assert distill_images(imgs, how, save="other").teachers == how.shares

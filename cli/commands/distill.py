@@ -79,9 +79,13 @@ def distill(
     """
     deadline = Deadline(budget)
     method = choose_method(weighted, nearest, teacher, baseline)
+    check_options(method, power, objective, ranking, zoo, license)
     if license:
         zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
-    check_options(method, power, objective, ranking, license, (updates, lr, batch_size))
+    if method == "probe" and (flip or any(n is not None for n in (updates, lr, batch_size))):
+        terminal.note(
+            "A probe has no updates: --updates, --lr, --batch-size and --flip change nothing."
+        )
     recipe = options.read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
     if target is None and (unlabeled or labels or labels_per_class):
         raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
@@ -134,20 +138,20 @@ def check_options(
     power: float | None,
     objective: options.Objective,
     ranking: Path | None,
+    zoo: str | None,
     license: object,
-    training: Sequence[float | None],
 ) -> None:
-    """Raise a BadParameter for options that do not go with a method; note what changes nothing."""
+    """Raise a BadParameter for options that do not go with a method."""
     if power is not None and method != "weighted":
         raise typer.BadParameter("--power goes with --weighted")
     if ranking and method not in ("weighted", "nearest"):
         raise typer.BadParameter("--ranking goes with --weighted and --nearest")
-    if objective is options.Objective.SOURCE and method not in ("weighted", "nearest", "teachers"):
+    if method in ("weighted", "nearest", "teachers"):
+        return
+    if objective is options.Objective.SOURCE:
         raise typer.BadParameter("--objective needs teachers, and --baseline has none")
-    if license and method not in ("weighted", "nearest", "teachers"):
-        raise typer.BadParameter("--license chooses teachers, and --baseline has none")
-    if method == "probe" and any(given is not None for given in training):
-        terminal.note("A probe has no updates: --updates, --lr and --batch-size change nothing.")
+    if zoo or license:
+        raise typer.BadParameter("--zoo and --license choose teachers, and --baseline has none")
 
 
 def choose_method(

@@ -138,25 +138,36 @@ class FrozenBatches(Batches):
         return torch.cat(parts)
 
 
+def keeps_outputs(batches: Batches, numbers: int, images: int, updates: int) -> bool:
+    """Whether a frozen part, of so many numbers per view, is run once on views of all images.
+
+    Not where that is more work than to run it in every update, or takes more than `MOST_BYTES`.
+    """
+    kinds = 2 if batches.strong else 1
+    views = kinds * batches.recipe.views * images
+    per_update = batches.recipe.labeled_batch + kinds * batches.unlabeled_batch
+    return views <= updates * per_update and 2 * views * numbers <= MOST_BYTES
+
+
 def run_frozen_part(
     part: FrozenPart,
     batches: Batches,
     preprocessing: Preprocessing,
     device: torch.device,
+    stands_for: tuple[int, int] | None = None,
 ) -> Batches:
     """Run a frozen part once on `Recipe.views` weak and as many strong views of each image.
 
-    The batches stay as they are where that is more work than to run it in every update, or more
-    than `MOST_BYTES`.
+    The batches stay as they are where `keeps_outputs` says so; of a measured run, which stands for
+    one of so many images and updates, where it says so of that one.
     """
     recipe = batches.recipe
     every = torch.arange(len(batches.pixels))
     rows = every if batches.unlabeled_batch else batches.labeled_rows
     kinds = [weak_view, strong_view] if batches.strong else [weak_view]
-    images = len(kinds) * recipe.views * len(rows)
-    per_update = recipe.labeled_batch + len(kinds) * batches.unlabeled_batch
     sample = part(to_input(batches.pixels[:1], preprocessing, device))[0]
-    if images > recipe.updates * per_update or 2 * images * sample.numel() > MOST_BYTES:
+    images, updates = stands_for or (len(rows), recipe.updates)
+    if not keeps_outputs(batches, sample.numel(), images, updates):
         return batches
     found: list[Tensor] = []
     for number, make_view in enumerate(kinds):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.network import find_head
-from distill.recipe import Objective, Recipe
+from distill.recipe import TRAINING_FORMAT, Objective, Recipe
 from distill.student import (
     Student,
     choose_frozen,
@@ -174,13 +174,21 @@ def fit(
     processes: Processes = SINGLE,
     progress: Progress | None = None,
     record: Record | None = None,
+    stands_for: tuple[int, int] | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`.
 
-    `pretrained` says that the initial weights are not random: some may be frozen.
+    `pretrained` says that the initial weights are not random: some may be frozen. A measured run
+    stands for one of so many images and updates, see `run_frozen_part`.
     """
     depends = [*student.state_dict().values(), pixels, labels]
-    settings = (recipe, preprocessing, pretrained, student)  # equal weights may be of two networks
+    settings = (
+        TRAINING_FORMAT,
+        recipe,
+        preprocessing,
+        pretrained,
+        student,
+    )  # equal weights may be of two networks
     run = fingerprint(settings, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
     to_device(student, device).eval()
@@ -199,7 +207,7 @@ def fit(
     part = find_frozen_part(student, recipe, pixels, preprocessing, device) if pretrained else None
     if part:
         with fast_convolutions(student):
-            batches = run_frozen_part(part, batches, preprocessing, device)
+            batches = run_frozen_part(part, batches, preprocessing, device, stands_for)
     kept = isinstance(batches, FrozenBatches)
     student.train()
     if part:

@@ -97,6 +97,8 @@ def test_each_further_seed_trains_another_student(compare, test_imgs, monkeypatc
     )  # fmt: skip
     compare("--method", "transfer", "--test", test_imgs, "--seed", 5, "--seeds", 3)
     assert trained == [5, 6, 7]
+    ran = compare("--method", "transfer", "--test", test_imgs, "--seed", 2**31, "--seeds", 2)
+    assert (ran.code, trained[3:]) == (0, [2**31, 0])
     assert compare("--seeds", 0).code == 2
 
 
@@ -117,6 +119,16 @@ def test_parts_in_any_order_make_the_comparison_of_one_job(compare):
         assert one["accuracy"] == other["accuracy"]
     assert students_of("comparison.json") == students_of("whole.json")
     assert not [*Path().glob("*part*")]
+
+
+def test_parts_of_another_comparison_stay(compare):
+    compare("--part", "1/2", "--flip")
+    other = Path("comparison-part1of2.json").read_bytes()
+    notes = Path("comparison-partly-of-mine.json")
+    notes.write_text("not a comparison")
+    assert compare().code == 0
+    assert Path("comparison-part1of2.json").read_bytes() == other
+    assert notes.exists()
 
 
 def test_without_a_part_the_students_of_parts_are_not_trained_again(compare, monkeypatch):

@@ -131,5 +131,20 @@ def test_the_measured_student_is_the_one_that_is_asked_for(timed_distil, world):
     assert world["students"][-1][2] == []
     assert world["students"][-1][4] == world["teachers"][-2][1] == 10
     timed_distil("--dry-run", "--baseline", "fixmatch")
-    assert world["students"][-1][0].recipe.fixmatch_weight == 1
+    assert world["students"][-1][0].method_recipe.fixmatch_weight == 1
     assert world["students"][-1][2] is None
+
+
+def test_a_probe_has_no_updates_in_a_plan(timed_distil, timed_compare):
+    words = ("--baseline", "probe", "--image-size", 64, "--dry-run", "--json")
+    for more in ((), ("--budget", "60s")):
+        plan = timed_distil(*words, *more).json
+        assert plan["updates"] == 0
+        assert "updates" not in plan["chosen"]
+    assert plan["chosen"] == {"image_size": 64}
+    assert timed_distil("--baseline", "probe", "--budget", "60s").code == 0
+    words = ("--baseline", "probe", "--overwrite", "--budget", "1s")
+    assert "too small" in timed_distil(*words).mistake
+    both = timed_compare("--method", "probe", "--method", "transfer", "--dry-run", "--json").json
+    trained = {step["what"]: step["count"] for step in both["steps"] if step["unit"] == "updates"}
+    assert trained.keys() == {"train (transfer)"}

@@ -44,7 +44,9 @@ def test_learning_rate_and_batch_size_are_those_of_the_recipe(transfer):
 def test_what_a_baseline_does_not_use_is_said(distil, imgs, toy_zoo):
     words = ("--target", imgs, "--baseline")
     ran = distil(*words, "probe", "--lr", 0.005)
-    assert (ran.code, "--lr and --batch-size change nothing" in ran.err) == (0, True)
+    assert (ran.code, "--batch-size and --flip change nothing" in ran.err) == (0, True)
+    assert "change nothing" in distil(*words, "probe", "--flip", "--overwrite").err
     assert "change nothing" not in distil(*words, "transfer", "--lr", 0.005, "--save", "two").err
-    refused = distil(*words, "transfer", "--license", "permissive")
-    assert (refused.code, "--license chooses teachers" in refused.err) == (2, True)
+    for option in (("--license", "permissive"), ("--zoo", "all")):
+        refused = distil(*words, "transfer", *option)
+        assert (refused.code, "--license choose teachers" in refused.err) == (2, True)

@@ -10,6 +10,8 @@ import torch
 from distill import budget as budget_module
 from distill.budget import FEW, MANY, measure_student
 from distill.recipe import Distillation, Recipe
+from distill.training import loop
+from distill.training.freezing import FrozenBatches
 from selection.pipeline import measure_scoring
 from selection.resampling import PAIRS, PERMUTATIONS
 from tests.support.toys import hub_card
@@ -30,9 +32,9 @@ def clock(monkeypatch):
     monkeypatch.setattr(timing, "clock", lambda: float(next(ticks)))
 
 
-def student(teachers=None, classes=3, **changes):
+def student(teachers=None, classes=3, images=90, **changes):
     how = Distillation(arch="test_resnet", image_size=32, **changes)
-    return measure_student(how, classes, teachers, 3.0, CPU)
+    return measure_student(how, images, classes, teachers, 3.0, CPU)
 
 
 @pytest.mark.parametrize("teachers", [None, [], [3, 2]])
@@ -89,8 +91,8 @@ def test_students_of_any_number_of_classes_are_measured(clock, method, classes):
 
 
 def test_a_probe_takes_no_updates(clock):
-    found = student(method="probe", recipe=Recipe(updates=0))
-    assert 0 < found.update < 1e-6
+    found = student(method="probe")
+    assert found.update == 0
     assert found.start == pytest.approx(1)
 
 
@@ -109,6 +111,22 @@ def test_methods_that_learn_from_labels_alone_are_measured_on_labeled_images(
     for method in (labeled_alone, "fixmatch"):
         student(method=method)
     assert seen == {labeled_alone: 1.0, "fixmatch": 0.5}
+
+
+@pytest.mark.parametrize(("images", "updates", "kept"), [(90, 200, True), (9_000, 200, False),
+                                                         (9_000, 2_000, True)])  # fmt: skip
+def test_the_measured_run_keeps_frozen_outputs_where_the_real_one_will(
+    clock, monkeypatch, images, updates, kept
+):
+    seen = []
+
+    def run_frozen_part(*given, _run=loop.run_frozen_part):
+        seen.append(isinstance(_run(*given), FrozenBatches))
+        return _run(*given)
+
+    monkeypatch.setattr(loop, "run_frozen_part", run_frozen_part)
+    student(images=images, recipe=Recipe(updates=updates, frozen=0.5))
+    assert {*seen} == {kept}
 
 
 def test_a_network_that_takes_no_such_images_cannot_be_measured(clock, monkeypatch):

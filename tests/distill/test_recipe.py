@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 
-from distill.recipe import Recipe
+from distill.recipe import Distillation, Recipe
 
 OUTSIDE = {
     "updates": (-1,),
@@ -51,3 +51,18 @@ def test_not_a_number_is_refused():
 def test_a_recipe_does_not_change_once_made():
     with pytest.raises(FrozenInstanceError):
         Recipe().updates = 5  # pyright: ignore
+
+
+def test_a_method_changes_its_own_run_and_nothing_of_another_method():
+    own = Recipe(updates=9)
+    for first in ("probe", "fixmatch", "transfer"):
+        how = Distillation(method=first, recipe=own)
+        found = {
+            name: replace(how, method=name).method_recipe
+            for name in ("probe", "fixmatch", "transfer", "weighted")
+        }
+        assert found["probe"] == replace(own, updates=0)
+        assert found["fixmatch"] == replace(own, fixmatch_weight=1)
+        assert found["transfer"] == found["weighted"] == own
+    half = Distillation(method="fixmatch", recipe=Recipe(fixmatch_weight=0.5))
+    assert half.method_recipe.fixmatch_weight == 0.5

@@ -94,6 +94,10 @@ class Plan:
                 "warnings": [*self.warnings]}  # fmt: skip
 
 
+CHOICE_FORMAT = 1
+"""Version of the kept choices: raise it when the same numbers begin to mean another plan."""
+
+
 @dataclass(frozen=True)
 class SavedChoice:
     """The file in which a command keeps what its budget chose, so that it can resume with that."""
@@ -103,7 +107,7 @@ class SavedChoice:
     @classmethod
     def of(cls, cache: Path, *depends: object) -> SavedChoice:
         """The file of a command that depends on all this."""
-        key = hashlib.sha256(repr(depends).encode()).hexdigest()
+        key = hashlib.sha256(repr((CHOICE_FORMAT, depends)).encode()).hexdigest()
         return cls(cache / "runs" / f"budget-{key[:32]}.json")
 
     def load(self) -> dict[str, int]:
