@@ -319,9 +319,8 @@ class ComparisonJob:
 
             if plan and plan.again:
                 for fold, method in product(range(len(splits)), self.methods):
-                    teachers_of(
-                        replace(hows[0], method=method), fold
-                    )  # their outputs stay in the store
+                    # their outputs stay in the store
+                    teachers_of(replace(hows[0], method=method), fold)
             hows = [plan.settle(how, runtime) if plan else how for how in hows]
             students = _Students(
                 {
@@ -345,6 +344,7 @@ class ComparisonJob:
                 right, trained = self._test(how, teachers_of(how, fold), splits[fold], runtime)
                 record.add(_key(row, fold, seed), right, trained.seconds)
                 delete_checkpoint(trained.state)
+            overall(len(own_cells), len(own_cells))
             record.join(self.save, runtime)
         return students
 

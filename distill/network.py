@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
@@ -62,6 +64,18 @@ def find_head(network: nn.Module) -> Any:
     if not isinstance(head, nn.Linear | nn.Conv2d):
         raise StudentError("The network has no linear classifier: choose another --arch.")
     return head
+
+
+@contextmanager
+def single_image_fits() -> Iterator[None]:
+    """In here CUDA's error that one image is too many for its memory is a StudentError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise StudentError(
+            "Out of GPU memory with 1 image: lower --image-size, or choose a smaller --arch or "
+            "--device cpu."
+        ) from error
 
 
 def head_names(network: Any) -> list[str]:

@@ -89,7 +89,7 @@ def test_a_comparison_in_python_is_that_of_the_command(command, imgs, toy_zoo, a
 
 def test_a_method_that_needs_a_ranking_takes_one_or_something_that_makes_one(imgs, toy_zoo):
     for run in (distill_images, compare_methods):
-        with pytest.raises(StudentError, match="ranks teachers: pass ranker=selection.ranker"):
+        with pytest.raises(StudentError, match=r"ranks teachers: pass ranker=selection\.ranker"):
             run(imgs, STUDENT, runtime=Runtime(device="cpu"))
     compare_methods(imgs, STUDENT, methods=["probe"], runtime=Runtime(device="cpu"))
     ranking = rank_images(imgs, runtime=Runtime(device="cpu"))

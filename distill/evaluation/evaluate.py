@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.evaluation.metrics import Evaluation, compute_metrics
+from distill.network import single_image_fits
 from distill.student import load_network
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
@@ -64,7 +65,7 @@ def predict_pixels(
             logits = network(to_input(part, preprocessing, place))
         return logits.float().softmax(dim=1).cpu().numpy()
 
-    with torch.inference_mode():
+    with torch.inference_mode(), single_image_fits():
         return np.concatenate([*in_batches(forward, pixels, batch, progress)])
 
 

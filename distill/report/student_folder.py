@@ -25,6 +25,9 @@ from zoo.teachers.card import TeacherCard, sha256_of
 EXPORTS = ("model.onnx", "model.xml", "model.bin", "model.tflite", "model.pte", "model.pt2")
 """Files of `zoo export`, which belong to the weights; in int8 they are called model.int8.onnx."""
 
+PACKAGE = "model.mlpackage"
+"""Folder of `zoo export --format coreml`."""
+
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that a student may be saved in a folder; `overwrite` replaces a student, nothing else.
@@ -146,13 +149,13 @@ def copy_student(student: Path, folder: Path) -> None:
 
 def _delete_stale(folder: Path, lacking: Sequence[str]) -> None:
     """Delete the page, the exports and what this student lacks of a previous student."""
-    names = [PAGE, TRAINED_ON, *lacking]
+    names = [PAGE, TRAINED_ON, f"{PACKAGE}.json", *lacking]
     for name in EXPORTS:
         small = name.replace("model", "model.int8")
         names += [name, small, f"{name}.json", f"{small}.json"]
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "model.mlpackage", ignore_errors=True)
+    shutil.rmtree(folder / PACKAGE, ignore_errors=True)
 
 
 def _to_text(document: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import pi
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
@@ -168,8 +169,9 @@ def strong_view(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> T
 
 def make_generator(seed: int, stream: int, index: int) -> torch.Generator:
     """An independent generator per seed, stream and index."""
-    mixed = (seed * 1_000_003 + stream) * 2_147_483_647 + index
-    return torch.Generator().manual_seed(mixed % 2**63)
+    # torch takes 32 bits of a seed on a CPU: all of these have to reach them
+    mixed = np.random.SeedSequence((seed, stream, index)).generate_state(1)
+    return torch.Generator().manual_seed(int(mixed[0]))
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distill.network import single_image_fits
 from distill.recipe import Recipe
 from distill.student import Student
 from distill.training.batches import FROZEN, Batches, make_generator, strong_view, weak_view
 from distill.training.convolutions import replace_forwards
-from zoo.features.inference import normalize, to_input
+from zoo.features.inference import in_batches, normalize, to_input
 from zoo.system.files import cache_folder
 from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
@@ -169,6 +170,10 @@ def run_frozen_part(
     images, updates = stands_for or (len(rows), recipe.updates)
     if not keeps_outputs(batches, sample.numel(), images, updates):
         return batches
+
+    def forward(views: Tensor) -> Tensor:
+        return part(normalize(views.to(device), preprocessing)).float().cpu()
+
     found: list[Tensor] = []
     for number, make_view in enumerate(kinds):
         shape = (len(rows), recipe.views, *sample.shape)
@@ -178,7 +183,8 @@ def run_frozen_part(
             for first in range(0, len(rows), CHUNK):
                 chunk = slice(first, first + CHUNK)
                 views = make_view(batches.pixels[rows[chunk]], recipe, generator)
-                given = part(normalize(views.to(device), preprocessing)).float().cpu()
+                with single_image_fits():
+                    given = torch.cat([*in_batches(forward, views, CHUNK)])
                 outputs[chunk, view] = given.clamp(-HALF, HALF).half()
         found.append(outputs)
     return FrozenBatches(batches, found, rows)

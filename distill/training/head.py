@@ -7,10 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distill.network import find_head
+from distill.network import find_head, single_image_fits
 from distill.student import Student
 from distill.training.targets import SoftLabels, Targets
-from zoo.errors import StudentError
 from zoo.features.inference import in_batches, to_input
 from zoo.features.linear_probe import (
     fit_offsets,
@@ -76,13 +75,8 @@ def _embed(
         images = to_input(batch, preprocessing, device)
         return student.embed(images).double().cpu()
 
-    try:
+    with single_image_fits():
         return torch.cat(list(in_batches(forward, pixels, BATCH))).numpy()
-    except torch.cuda.OutOfMemoryError as error:
-        raise StudentError(
-            "Out of GPU memory with 1 image: lower --image-size, or choose a smaller --arch or "
-            "--device cpu."
-        ) from error
 
 
 def _set_head(

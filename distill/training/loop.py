@@ -182,13 +182,8 @@ def fit(
     stands for one of so many images and updates, see `run_frozen_part`.
     """
     depends = [*student.state_dict().values(), pixels, labels]
-    settings = (
-        TRAINING_FORMAT,
-        recipe,
-        preprocessing,
-        pretrained,
-        student,
-    )  # equal weights may be of two networks
+    # the student itself too: equal weights may be of two networks
+    settings = (TRAINING_FORMAT, recipe, preprocessing, pretrained, student)
     run = fingerprint(settings, [*depends, *(targets.tensors if targets else ())])
     check_batches(recipe, processes)
     to_device(student, device).eval()

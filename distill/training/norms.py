@@ -10,6 +10,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from distill.network import single_image_fits
 from distill.student import Student
 from distill.training.convolutions import replace_forwards
 from zoo.features.inference import in_batches, to_input
@@ -51,8 +52,9 @@ def estimate_norms(
 
     chosen = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:IMAGES]
     whole = chosen[: max(len(chosen) // BATCH * BATCH, min(BATCH, len(chosen)))]
-    for _ in in_batches(forward, pixels[whole], BATCH):
-        pass
+    with single_image_fits():
+        for _ in in_batches(forward, pixels[whole], BATCH):
+            pass
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

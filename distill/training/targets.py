@@ -35,6 +35,9 @@ GROUP_CLASSES = 4096
 LANDMARKS, DIRECTIONS = 512, 256
 """Images that self-training describes all images by, if not more are labeled, and dimensions."""
 
+MOST_LANDMARKS = 2000
+"""Labeled images that describe all others, at most: time grows with the cube of their number."""
+
 TOP_CLASSES = 128
 """Classes stored per image for a teacher with more than twice as many."""
 
@@ -200,23 +203,25 @@ def soft_labels(
     standardized over all N images. It learns from the unlabeled images too, by `self_train`,
     unless its balanced accuracy is lower then. That, regularization and temperature are chosen by
     cross-validation on the labeled images, which leaves out the same number of each class; so are
-    offsets of the classes where they differ in how many labels they have (`fit_offsets`).
+    offsets of the classes where they differ in how many labels they have (`fit_offsets`). More than
+    `MOST_LANDMARKS` labeled images are described by their kernel with so many of them (Nystroem).
     """
     used = choose_rows(labels)
     count, classes = int((labels >= 0).sum()), int(labels.max()) + 1
     names = labels[used[:count]]
-    landmarks = used[: max(count, LANDMARKS)]
-    kernel = TeacherKernel.of(features, shares, landmarks)
+    marks = _choose_landmarks(count, len(used))
+    own = int((marks < count).sum())
+    kernel = TeacherKernel.of(features, shares, used[marks])
     among = kernel.rows(used)
-    basis = kernel_basis(among[:count, :count])
-    rows = among[:count, :count] @ basis
+    basis = kernel_basis(among[marks[:own], :own])
+    rows = among[:count, :own] @ basis
     left_out, strength = ridge_leave_one_out(rows, names)
     offsets = fit_offsets(left_out, names)
     weights, intercept = fit_ridge(rows, names, strength)
     left_out, intercept = left_out + offsets, intercept + offsets
-    weights = np.pad(basis @ weights, ((0, len(landmarks) - count), (0, 0)))
+    weights = np.pad(basis @ weights, ((0, len(marks) - own), (0, 0)))
     if len(used) > count:
-        basis = kernel_basis(among[: len(landmarks)], DIRECTIONS)
+        basis = kernel_basis(among[marks], DIRECTIONS)
         task = (among @ basis, labels[used], classes, strength, offsets)
         again = self_train_left_out(*task)
         further = fit_offsets(again, names)
@@ -233,3 +238,14 @@ def soft_labels(
         likely = softmax((block @ weights + intercept) / temperature).clip(min=FLOOR)
         probabilities[part] = likely / likely.sum(axis=1, keepdims=True)
     return SoftLabels(torch.from_numpy(probabilities), accuracy)
+
+
+def _choose_landmarks(labeled: int, images: int) -> NDArray[np.int64]:
+    """Places of the landmarks among the images, of which the first ones are labeled.
+
+    Labeled ones, `MOST_LANDMARKS` at most, and others until there are `LANDMARKS`.
+    """
+    own = np.arange(labeled)
+    if labeled > MOST_LANDMARKS:
+        own = np.sort(np.random.default_rng(0).permutation(labeled)[:MOST_LANDMARKS])
+    return np.concatenate([own, np.arange(labeled, max(labeled, min(images, LANDMARKS)))])

@@ -117,15 +117,15 @@ def _wandb_run(project: str, about: dict[str, Any]) -> Iterator[Record]:
 def _mlflow_run(experiment: str, about: dict[str, Any]) -> Iterator[Record]:
     import mlflow  # type: ignore
 
-    try:
-        mlflow.set_experiment(experiment)
-        run: Any = mlflow.start_run()
-        mlflow.log_params(about)
-    except Exception as error:  # of the network, the store, the settings
-        raise StudentError(
-            f"MLflow cannot start a run ({first_line(error)}): see MLFLOW_TRACKING_URI."
-        ) from error
-    with run:
+    with ExitStack() as stack:
+        try:
+            mlflow.set_experiment(experiment)
+            stack.enter_context(mlflow.start_run())
+            mlflow.log_params(about)
+        except Exception as error:  # of the network, the store, the settings
+            raise StudentError(
+                f"MLflow cannot start a run ({first_line(error)}): see MLFLOW_TRACKING_URI."
+            ) from error
         yield lambda entry: mlflow.log_metrics(_curves(entry), step=int(entry["update"]))
 
 

@@ -51,3 +51,24 @@ def test_prune_deletes_what_is_older_than_the_days(command, filled, tmp_path):
 def test_an_empty_cache_is_no_mistake_and_days_need_prune(command):
     assert "0 files" in command("cache").out
     assert command("cache", "--days", 3).code == 2
+
+
+def test_a_data_set_is_deleted_as_a_whole_or_not_at_all(command, cache):
+    for name, days in (("old", (40, 50)), ("half", (40, 1))):
+        for number, age in enumerate(days):
+            path = cache / "datasets" / name / "images" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(100))
+            os.utime(path, (0, time.time() - age * 86400))
+    assert sizes(command("cache", "--prune", "--json")) == {"datasets": 200}
+    assert [path.name for path in (cache / "datasets").iterdir()] == ["half"]
+    assert len([*(cache / "datasets").rglob("*.png")]) == 2
+
+
+def test_nothing_behind_a_link_is_deleted(command, cache, tmp_path):
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    cache.mkdir(exist_ok=True)
+    for name in ("features", "datasets"):
+        (cache / name).symlink_to(tmp_path / "mine")
+    assert command("cache", "--prune", "--days", 0).code == 0
+    assert (tmp_path / "mine" / "empty").is_dir()

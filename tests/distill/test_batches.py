@@ -284,3 +284,15 @@ def test_strong_views_use_every_operation_and_hide_a_square():
     assert 0 < int((hidden > 0).sum()) <= 200
     assert int(hidden.max()) <= (16 / 2 + 1) ** 2
     assert shown.shape == (200, 3, 16, 16)
+
+
+def test_no_two_random_streams_are_one():
+    first = {
+        (seed, stream, index): torch.rand(
+            1, generator=module.make_generator(seed, stream, index), dtype=torch.float64
+        ).item()
+        for seed in range(2)
+        for stream in range(5)
+        for index in range(200)
+    }
+    assert len({*first.values()}) == len(first)

@@ -82,6 +82,24 @@ def test_soft_labels_are_those_of_a_probe_refitted_without_each_fold(widths, mon
     assert told.accuracy == pytest.approx((left_out[strength].argmax(1) == truth[known]).mean())
 
 
+def test_many_labeled_images_are_described_by_their_kernel_with_a_few_of_them(monkeypatch):
+    truth, labels = draw_task(images=600, labeled=500)
+    features = draw_features(truth, (40, 30), signal=0.4)
+    exact = soft_labels(features, SHARES, labels)
+    sides = []
+
+    def basis(kernel, *most, _basis=module.kernel_basis):
+        sides.append(len(kernel))
+        return _basis(kernel, *most)
+
+    monkeypatch.setattr(module, "kernel_basis", basis)
+    monkeypatch.setattr(module, "MOST_LANDMARKS", 120)
+    few = soft_labels(features, SHARES, labels)
+    assert sides == [120, 132]  # and the unlabeled images up to LANDMARKS
+    assert (few.probabilities - exact.probabilities).abs().mean() < 0.02
+    assert few.accuracy == pytest.approx(exact.accuracy, abs=0.03)
+
+
 def test_soft_labels_find_the_images_of_a_class_with_few_labels(monkeypatch):
     truth = np.arange(400) % 2
     labels = np.where(np.arange(400) < 80, truth, -1)

@@ -114,6 +114,10 @@ def extract_features(
                 found[name] = Features.blank(len(again), features, store.folder)
                 found[name].put(np.arange(len(again)), features.rows(again))
     passes = sum(partial.computed for partial in partials)
+    if passes:
+        from zoo.features.inference import release_teacher
+
+        release_teacher()
     return TeacherOutputs(found, failures, passes, tuple(dict.fromkeys(warnings)))
 
 

@@ -108,6 +108,11 @@ def _convert(teacher: Teacher, mixed: bool) -> Callable[[Tensor], openvino.Outpu
     return openvino.convert(EmbeddingsAndLogits(teacher), example, bfloat16=bfloat16)
 
 
+def release_teacher() -> None:
+    """Forget the last converted network, which would stay in memory until the next one."""
+    _convert.cache_clear()
+
+
 def find_head(network: nn.Module) -> nn.Module:
     """The classifier of a network of timm; the first where it averages two."""
     classifier: Any = network.get_classifier()  # pyright: ignore

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +21,8 @@ KINDS = {
     "datasets": "images of hf:// datasets",
 }
 """Folders of the cache and what is in them; nothing else is ever deleted."""
+WHOLES = "datasets"
+"""Of these, whose folders are worth nothing without all their files."""
 DAY = 86400
 
 
@@ -42,18 +46,39 @@ def prune_cache(days: float) -> list[CachePart]:
     cache, limit = cache_folder(), time.time() - days * DAY
     parts = list[CachePart]()
     for name in KINDS:
-        deleted = list[int]()
-        for path, size, changed in [*_files(cache / name)]:
-            if changed <= limit:
-                with suppress(OSError):  # another user's, or gone already
-                    path.unlink()
-                    deleted.append(size)
-        for folder in sorted((cache / name).rglob("*"), reverse=True):
-            if folder.is_dir() and not folder.is_symlink():
-                with suppress(OSError):  # not empty
-                    folder.rmdir()
-        parts.append(_measure(name, deleted))
+        prune = _prune_wholes if name == WHOLES else _prune_files
+        parts.append(_measure(name, prune(cache / name, limit)))
     return parts
+
+
+def _prune_files(place: Path, limit: float) -> list[int]:
+    """Delete files that were written before, and folders that are empty then; bytes of each."""
+    deleted = list[int]()
+    for path, size, changed in [*_files(place)]:
+        if changed <= limit:
+            with suppress(OSError):  # another user's, or gone already
+                path.unlink()
+                deleted.append(size)
+    for folder in [] if place.is_symlink() else sorted(place.rglob("*"), reverse=True):
+        if folder.is_dir() and not folder.is_symlink():
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+    return deleted
+
+
+def _prune_wholes(place: Path, limit: float) -> list[int]:
+    """Delete folders of which every file was written before; bytes of each file."""
+    deleted = list[int]()
+    for folder in [] if place.is_symlink() or not place.is_dir() else sorted(place.iterdir()):
+        files = [*_files(folder)]
+        if all(changed <= limit for _, _, changed in files) and folder.is_dir():
+            with suppress(OSError):
+                # under another name first: a part of it may not be taken for the whole
+                gone = folder.with_name(f".{folder.name.lstrip('.')}.deleted-{os.getpid()}")
+                folder.replace(gone)
+                shutil.rmtree(gone)
+                deleted += [size for _, size, _ in files]
+    return deleted
 
 
 def _measure(name: str, sizes: list[int]) -> CachePart:
