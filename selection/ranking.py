@@ -92,7 +92,8 @@ class Ranking:
         unlabeled: folder of more images without labels.
         labels: CSV file of the labels.
         labels_per_class: how many labels were kept; None for all.
-        seed: of the subsamples, and of the choice of labels to keep.
+        labels_seed: of the choice of labels to keep; None for `seed`, as in files of version 0.1.
+        seed: of the subsamples.
         digest: of the images and labels.
         power: that turned scores into shares.
         forward_passes: number of images passed through teachers to make this ranking.
@@ -115,6 +116,7 @@ class Ranking:
     unlabeled: str | None = None
     labels: str | None = None
     labels_per_class: int | None = None
+    labels_seed: int | None = None
     seed: int
     digest: str = ""
     power: float
@@ -278,6 +280,7 @@ _RANKING: js.Schema = {
     **dict.fromkeys(("unlabeled", "labels"), js.nullable(js.text())),
     **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), js.integer()),
     "labels_per_class": js.nullable(js.integer(1)),
+    "labels_seed": js.optional(js.nullable(js.integer(0)), None),
     "power": js.number(0),
     "most_frequent": js.optional(js.number(0, 1), 0.0),
 }

@@ -174,7 +174,7 @@ def source_of_ranking(ranking: Ranking) -> ImageSource:
         Path(ranking.unlabeled) if ranking.unlabeled else None,
         Path(ranking.labels) if ranking.labels else None,
         ranking.labels_per_class,
-        ranking.seed,
+        ranking.seed if ranking.labels_seed is None else ranking.labels_seed,
     )
 
 

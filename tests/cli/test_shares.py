@@ -86,6 +86,18 @@ def test_a_ranking_without_shares_or_of_an_unknown_teacher_is_one_line(ranked, d
     assert "'bea'. Did you mean 'bee'?" in distil().mistake
 
 
+def test_a_ranking_made_in_python_with_a_seed_of_its_labels_is_that_of_the_student(
+    distil, imgs, toy_zoo
+):
+    from selection import rank_images
+    from zoo import ImageSource, Runtime
+
+    source = ImageSource(imgs, labels_per_class=2, seed=5)
+    rank_images(source, runtime=Runtime(device="cpu", seed=1)).save(Path("ranking.json"))
+    ran = distil()
+    assert (ran.code, "were ranked first" in ran.err) == (0, False)
+
+
 @pytest.mark.parametrize("change", [{"seed": -1}, {"labels_per_class": 0}], ids=str)
 def test_a_ranking_with_impossible_numbers_is_one_line(ranked, distil, change):
     document = ranked("--labels-per-class", 2)

@@ -11,7 +11,7 @@ from selection import RankedTeacher, Ranking, rank
 from tests.support.scoring_tasks import LABELS, make_ranking, make_zoo
 from zoo.errors import RankingError
 
-ENTRIES = {field.name for field in fields(Ranking)} - {"teachers", "most_frequent"}
+ENTRIES = {field.name for field in fields(Ranking)} - {"teachers", "most_frequent", "labels_seed"}
 ENTRIES_OF_A_TEACHER = {field.name for field in fields(RankedTeacher)}
 
 
