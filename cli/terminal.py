@@ -198,9 +198,12 @@ def runtime(device: str = "auto", seed: int = 0) -> Iterator[Runtime]:
     state.spoke = timing.clock()
 
     def add(what: str):
-        bar, lines = bars.add_task(one_line(what), total=None), ProgressLines(what)
+        bar, lines = None, ProgressLines(what)
 
         def progress(done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:  # work that turns out to be none has no bar
+                bar = bars.add_task(one_line(what), total=None)
             bars.update(bar, completed=done, total=total)
             lines.show(done, total)
             stop_if_requested()

@@ -320,6 +320,7 @@ def train_student(
         checkpoints=runtime.cache / "runs",
         processes=runtime.processes,
         decoding=runtime.progress("decoding images"),
+        preparing=runtime.progress("running frozen blocks"),
         progress=runtime.progress(f"training ({how.method})"),
         record=record,
     )

@@ -148,3 +148,9 @@ def test_the_page_of_teachers_agrees_with_the_cards():
         card = TeacherCard.load(folder)
         views = card.recipe.partition(": ")[2].partition(" ")[0]
         assert re.search(rf"\| {card.name} \| .*\b{int(views):,} \|", page)
+
+
+def test_the_first_page_leads_to_every_page():
+    first = (ROOT / "docs/index.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]}
+    assert not [page for page in sorted(pages - {"index.md"}) if f"]({page})" not in first]

@@ -91,7 +91,8 @@ def test_a_method_that_needs_a_ranking_takes_one_or_something_that_makes_one(img
     for run in (distill_images, compare_methods):
         with pytest.raises(StudentError, match=r"ranks teachers: pass ranker=selection\.ranker"):
             run(imgs, STUDENT, runtime=Runtime(device="cpu"))
-    compare_methods(imgs, STUDENT, methods=["probe"], runtime=Runtime(device="cpu"))
+    compared = imgs.parent / "c.json"
+    compare_methods(imgs, STUDENT, methods=["probe"], save=compared, runtime=Runtime(device="cpu"))
     ranking = rank_images(imgs, runtime=Runtime(device="cpu"))
     assert isinstance(ranking, Ranking)
     report = distill_images(
@@ -100,8 +101,8 @@ def test_a_method_that_needs_a_ranking_takes_one_or_something_that_makes_one(img
     assert report.teachers == pytest.approx(ranking.weights())
 
 
-def test_shares_by_hand_are_of_their_method_alone(imgs, toy_zoo):
+def test_shares_by_hand_are_of_their_method_alone(imgs, toy_zoo, tmp_path):
     how = replace(STUDENT, method="teachers", shares={toy_zoo[0].name: 1.0})
-    report = distill_images(imgs, replace(how, method="transfer"), save="own")
+    report = distill_images(imgs, replace(how, method="transfer"), save=tmp_path / "own")
     assert report.teachers == {}
-    assert distill_images(imgs, how, save="other").teachers == how.shares
+    assert distill_images(imgs, how, save=tmp_path / "other").teachers == how.shares

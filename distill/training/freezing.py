@@ -17,6 +17,7 @@ from distill.training.batches import FROZEN, Batches, make_generator, strong_vie
 from distill.training.convolutions import replace_forwards
 from zoo.features.inference import in_batches, normalize, to_input
 from zoo.system.files import cache_folder
+from zoo.system.runtime import Progress
 from zoo.system.tensors import scratch_array
 from zoo.teachers.card import Preprocessing
 
@@ -156,6 +157,7 @@ def run_frozen_part(
     preprocessing: Preprocessing,
     device: torch.device,
     stands_for: tuple[int, int] | None = None,
+    progress: Progress | None = None,
 ) -> Batches:
     """Run a frozen part once on `Recipe.views` weak and as many strong views of each image.
 
@@ -175,6 +177,7 @@ def run_frozen_part(
         return part(normalize(views.to(device), preprocessing)).float().cpu()
 
     found: list[Tensor] = []
+    done = 0
     for number, make_view in enumerate(kinds):
         shape = (len(rows), recipe.views, *sample.shape)
         outputs = torch.from_numpy(scratch_array(shape, cache_folder(), np.float16))
@@ -186,5 +189,8 @@ def run_frozen_part(
                 with single_image_fits():
                     given = torch.cat([*in_batches(forward, views, CHUNK)])
                 outputs[chunk, view] = given.clamp(-HALF, HALF).half()
+                done += len(given)
+                if progress:
+                    progress(done, len(kinds) * recipe.views * len(rows))
         found.append(outputs)
     return FrozenBatches(batches, found, rows)

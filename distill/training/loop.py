@@ -97,6 +97,7 @@ def train(
     processes: Processes = SINGLE,
     progress: Progress | None = None,
     decoding: Progress | None = None,
+    preparing: Progress | None = None,
     record: Record | None = None,
 ) -> Trained:
     """Train a student on images, some labeled, with any teachers.
@@ -116,6 +117,7 @@ def train(
         processes: of a data-parallel run.
         progress: called after every update; an exception from it stops the run with a checkpoint.
         decoding: called for each image that is decoded.
+        preparing: called for views that are run through frozen blocks before the first update.
         record: called with every new entry of the history.
 
     Raises:
@@ -155,6 +157,7 @@ def train(
         checkpoints=checkpoints,
         processes=processes,
         progress=progress,
+        preparing=preparing,
         record=record,
     )
     return replace(trained, start=initial)
@@ -174,6 +177,7 @@ def fit(
     processes: Processes = SINGLE,
     progress: Progress | None = None,
     record: Record | None = None,
+    preparing: Progress | None = None,
     stands_for: tuple[int, int] | None = None,
 ) -> Trained:
     """The loop: pixels [N, 3, S, S] uint8, labels [N] with -1 for unknown; see `train`.
@@ -202,7 +206,7 @@ def fit(
     part = find_frozen_part(student, recipe, pixels, preprocessing, device) if pretrained else None
     if part:
         with fast_convolutions(student):
-            batches = run_frozen_part(part, batches, preprocessing, device, stands_for)
+            batches = run_frozen_part(part, batches, preprocessing, device, stands_for, preparing)
     kept = isinstance(batches, FrozenBatches)
     student.train()
     if part:

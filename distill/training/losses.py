@@ -73,7 +73,9 @@ def _pseudo_label_loss(logits: Tensor, strong: Tensor, threshold: float) -> Tens
 def make_losses(
     recipe: Recipe, targets: Targets | None, device: torch.device, *, drawn: Tensor, labeled: Tensor
 ) -> dict[str, tuple[Weight, Loss]]:
-    """The weighted losses of a run: lambda L_lab + (1 - lambda) L_distill + L_pseudo.
+    """The weighted losses of a run: lambda L_lab + (1 - lambda) (L_distill + L_agree) + L_own.
+
+    docs/distillation.md defines them.
 
     Args:
         recipe: weights and thresholds.

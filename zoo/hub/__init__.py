@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: the only door to the network."""
+"""The Hugging Face Hub: the only door to teachers and initial weights elsewhere."""

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 MAX_LABELED, MAX_UNLABELED = 1000, 500
 """Images of a sample with a label (about) and without (at most)."""
 TRAINED_ON = "trained_on.json"
-LARGEST_LIST = 5_000_000
 """Beside a student's weights: digests of the images that it was trained on."""
+LARGEST_LIST = 5_000_000
+"""Images in that file, at most."""
 DIGITS = 16
 """Hex digits of each SHA-256 that are kept there: enough to tell a million images apart."""
 _SCHEMA = record(

@@ -107,7 +107,7 @@ def _check_config(value: Any, key: str) -> Layout:
 def label_names(value: Any, key: str) -> tuple[str, ...]:
     """A check of class names in any form in use, as a tuple in the order of the logits.
 
-    They are a list, or a js.mapping of js.number to name, or of name to number.
+    They are a list, or a mapping of number to name, or of name to number.
     """
     if not isinstance(value, dict):
         return js.listing(_class_name)(value, key)
