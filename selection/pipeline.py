@@ -151,7 +151,7 @@ class RankingJob:
             unlabeled=str(source.unlabeled.absolute()) if source.unlabeled else None,
             labels=str(source.labels.absolute()) if source.labels else None,
             labels_per_class=source.labels_per_class,
-            labels_seed=source.seed,
+            labels_seed=None if source.labels_per_class is None else source.seed,
             images=len(self.images),
             labeled=self.images.labeled,
             digest=self.images.digest,

@@ -92,7 +92,7 @@ class Ranking:
         unlabeled: folder of more images without labels.
         labels: CSV file of the labels.
         labels_per_class: how many labels were kept; None for all.
-        labels_seed: of the choice of labels to keep; None for `seed`, as in files of version 0.1.
+        labels_seed: of the choice of labels to keep; None if all are kept, or for `seed`.
         seed: of the subsamples.
         digest: of the images and labels.
         power: that turned scores into shares.
