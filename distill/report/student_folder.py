@@ -87,8 +87,7 @@ def save_student(
     try:
         with atomic_folder(folder, first=CONFIG_FILE) as part:
             write_atomic(part / "metrics.jsonl", history)
-            # file names may hold bytes that are not UTF-8
-            write_atomic(part / "report.json", document.encode("utf-8", "replace"))
+            write_atomic(part / "report.json", document)
             if ranking:
                 write_atomic(part / "ranking.json", _to_text(ranking))
             if images:
@@ -159,4 +158,6 @@ def _delete_stale(folder: Path, lacking: Sequence[str]) -> None:
 
 
 def _to_text(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    """A document as JSON; bytes in names of files that are not UTF-8 are escaped."""
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()

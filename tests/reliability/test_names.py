@@ -113,3 +113,15 @@ def test_a_terminal_of_few_letters_gets_valid_json(command, named, tmp_path, cap
     assert again.out.isascii()
     assert again.json == run
     assert command("predict", tmp_path / "student", named).code == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_folder_whose_name_is_not_utf_8_is_ranked_and_taught_from(command, distil, imgs, toy_zoo):
+    odd = imgs.with_name(os.fsdecode(b"im\xffgs"))
+    imgs.rename(odd)
+    clean(distil("--target", odd, "--weighted"))
+    assert json.loads(Path("student/ranking.json").read_text())["target"] == str(odd)
+    clean(command("rank", "--target", odd, "--report", "page.html"))
+    ran = clean(distil("--save", "again"))
+    assert "ranked first" not in ran.err
+    assert (Path("again") / "README.md").exists()

@@ -275,8 +275,8 @@ def write_json(path: Path, document: Any) -> None:
         ValueError: it holds a number that is not finite.
     """
     content = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    # names of files may hold bytes that are not UTF-8
-    write_atomic(path, (content + "\n").encode("utf-8", "replace"))
+    # names of files may hold bytes that are not UTF-8: Python's escape of them is JSON's too
+    write_atomic(path, (content + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _join(key: str, name: str) -> str:
