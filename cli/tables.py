@@ -351,6 +351,16 @@ def export_lines(exported: Exported) -> None:
     terminal.say(f"Saved as {exported.path}: uint8 pixels in, probabilities out.")
 
 
+def unknown_classes_note(exported: Exported) -> str:
+    """What images of other classes are in the folder, if any; else empty."""
+    if not exported.unknown_classes:
+        return ""
+    from zoo.images.warnings import join_few
+
+    names = join_few(exported.unknown_classes)
+    return f"The accuracy leaves out images of classes that the student does not know: {names}."
+
+
 def export_warning(exported: Exported) -> str:
     """A warning if the file and the student disagree; else empty."""
     if exported.agrees or exported.agreement is None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.init import normal_, zeros_
 
@@ -44,7 +46,7 @@ def build_network(arch: str, classes: int, model_args: Mapping[str, Any]) -> nn.
         StudentError: it has no linear head.
         Exception: of any kind, from timm.
     """
-    args = {**PINNED.get(arch, {}), **model_args}
+    args = {**PINNED.get(arch.partition(".")[0], {}), **model_args}
     network = create_network(arch, classes, args)
     network.model_args = args
     head = find_head(network)
@@ -64,6 +66,16 @@ def find_head(network: nn.Module) -> Any:
     if not isinstance(head, nn.Linear | nn.Conv2d):
         raise StudentError("The network has no linear classifier: choose another --arch.")
     return head
+
+
+def check_outputs(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same class probabilities [N, C]; a StudentError if one is not finite."""
+    if not np.isfinite(probabilities).all():
+        raise StudentError(
+            "The student's outputs are not finite: its weights or the mean and std in its "
+            "config.json are damaged. Copy or train it again."
+        )
+    return probabilities
 
 
 @contextmanager

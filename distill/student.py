@@ -341,6 +341,10 @@ def load_network(folder: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessin
     layout = read_layout(folder, error=StudentError, advice=advice)
     if not layout.labels:
         raise StudentError(f"{folder / CONFIG_FILE} is not valid: label_names: missing. {advice}")
+    if len({*layout.labels}) < len(layout.labels):
+        raise StudentError(
+            f"{folder / CONFIG_FILE} is not valid: label_names: a name stands twice."
+        )
     weights = folder / WEIGHTS_FILE
     known = layout.sha256  # older students have none
     if known and weights.is_file() and sha256_of(weights) != known:

@@ -238,6 +238,7 @@ def export(
             with_resize=with_resize,
             progress=runtime.progress("exporting"),
         )
+    terminal.note(tables.unknown_classes_note(exported))
     terminal.note(tables.export_warning(exported))
     if as_json:
         terminal.print_json(exported.to_json())

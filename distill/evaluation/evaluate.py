@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.evaluation.metrics import Evaluation, compute_metrics
-from distill.network import single_image_fits
+from distill.network import check_outputs, single_image_fits
 from distill.student import load_network
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
@@ -66,7 +66,7 @@ def predict_pixels(
         return logits.float().softmax(dim=1).cpu().numpy()
 
     with torch.inference_mode(), single_image_fits():
-        return np.concatenate([*in_batches(forward, pixels, batch, progress)])
+        return check_outputs(np.concatenate([*in_batches(forward, pixels, batch, progress)]))
 
 
 def evaluate(
@@ -96,7 +96,7 @@ def evaluate(
         >>> network, classes, preprocessing = load_network(Path("student"))
         >>> evaluate(network, read_images(Path("test")), classes, preprocessing).accuracy
     """
-    _refuse_unknown(images, classes)
+    refuse_unknown(images, classes)
     images = images.subset(np.flatnonzero(images.labels >= 0))
     if not len(images):
         raise ImagesError(f"{images.root} has no labeled image to test on: add class sub-folders.")
@@ -137,14 +137,14 @@ def evaluate_student(
     network, classes, form = load_network(Path(student))
     if ignore_unknown:
         images = keep_classes(images, classes, runtime)
-    _refuse_unknown(images, classes, " Leave its images out with --ignore-unknown.")
+    refuse_unknown(images, classes, " Leave its images out with --ignore-unknown.")
     if seen := count_trained_on(images, Path(student)):
         runtime.warn(describe_overlap(seen, images.labeled))
     progress = runtime.progress("testing")
     return evaluate(network, images, classes, form, device=runtime.device, progress=progress)
 
 
-def _refuse_unknown(images: Images, classes: Sequence[str], advice: str = "") -> None:
+def refuse_unknown(images: Images, classes: Sequence[str], advice: str = "") -> None:
     """Refuse images of classes that the student was not trained on, with some advice."""
     if unknown := sorted(set(images.classes) - set(classes)):
         raise ImagesError(

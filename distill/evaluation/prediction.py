@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.evaluation.rejection import Rejection, choose_images, fit_rejection
+from distill.network import check_outputs, single_image_fits
 from distill.student import Student, load_network
 from zoo.errors import ImagesError
 from zoo.features.inference import in_batches, to_input
@@ -93,7 +94,7 @@ class Predictions:
 
 def predict_files(
     student: str | Path,
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     *,
     unknown: bool = False,
     runtime: Runtime | None = None,
@@ -121,11 +122,11 @@ def predict_files(
         ...     print(row.path, row.label, row.probability)
     """
     runtime = runtime or Runtime()
-    files, notes = list_files(paths)
+    files, notes = list_files([Path(path) for path in paths])
     for note in notes:
         runtime.warn(note)
     if not files:
-        raise ImagesError(f"No image in {', '.join(map(str, paths))}.")
+        raise ImagesError(f"No image in {', '.join(map(str, paths)) or 'an empty list'}.")
     network, classes, form = load_network(Path(student))
     rejection = Rejection.load(Path(student)) if unknown else None
     choose_device(runtime.device)  # a device that is not there is an error before the first row
@@ -150,10 +151,10 @@ def embed_and_classify(
             logits = student.classify(embeddings)
         return embeddings.float().cpu(), logits.float().softmax(dim=1).cpu()
 
-    with torch.inference_mode():
+    with torch.inference_mode(), single_image_fits():
         parts = [*in_batches(forward, torch.from_numpy(pixels), CHUNK, progress)]
     embeddings, probabilities = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
-    return embeddings, probabilities
+    return embeddings, check_outputs(probabilities)
 
 
 def measure_rejection(

@@ -73,7 +73,12 @@ class Rejection:
         path = folder / REJECTION_FILE
         try:
             arrays, metadata = read_tensors(path, {"format": FORMAT})
-            rejection = cls(arrays["bank"].astype(np.float32), float(metadata["threshold"]))
+            bank, threshold = arrays["bank"].astype(np.float32), float(metadata["threshold"])
+            if not (bank.ndim == 2 and len(bank) > 2 and np.isfinite(bank).all()):
+                raise ValueError("its features are not those of images")
+            if not 0 <= threshold < np.inf:
+                raise ValueError("its threshold is no distance")
+            rejection = cls(bank, threshold)
         except FileNotFoundError as error:
             raise StudentError(
                 f"{folder} has no {REJECTION_FILE}, so unknown images cannot be recognized: train "

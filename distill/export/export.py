@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from distill.evaluation.evaluate import refuse_unknown
 from distill.export.formats import Format, check_format
 from distill.export.module import Calibration, Predictor, describe, draw_noise
 from distill.export.onnx_file import OPSET, add_metadata, add_resize, load, onnx_predictor
@@ -141,6 +142,7 @@ class Exported:
         agreement: fraction of them with torch's top class, 0..1; None without any.
         runtimes: torch, the file in float32, then in int8 if requested.
         labeled: number of labeled images of the student's classes.
+        unknown_classes: of other labeled images, which do not count.
         resized: maximum difference where the file in float32 resizes the images itself; None if it
             does not.
     """
@@ -153,6 +155,7 @@ class Exported:
     agreement: float | None
     runtimes: tuple[Runtime, ...]
     labeled: int = 0
+    unknown_classes: tuple[str, ...] = ()
     resized: float | None = None
 
     @property
@@ -204,7 +207,8 @@ def export_student(
     Raises:
         StudentError: a package is not installed, the student cannot be loaded or exported, the
             probabilities differ (nothing is written), or the file cannot be written.
-        ImagesError: an image changed since it was read.
+        ImagesError: an image changed since it was read, or one of `test` is of a class that the
+            student lacks.
 
     Example:
         >>> export_student(Path("student"), Path("student/model.onnx")).difference < 1e-4
@@ -217,6 +221,8 @@ def export_student(
         raise ValueError("only ONNX files resize")
     progress = progress or (lambda *_: None)
     network, labels, preprocessing = load_network(student)
+    if test:
+        refuse_unknown(test, labels)
     check = _Check(path, kind, network, labels, preprocessing, images, test)
     with tempfile.TemporaryDirectory() as folder:
         files = {"float32": Path(folder, "float32", path.name)}
@@ -257,7 +263,7 @@ def export_student(
     agreement = parity.agreement if parity and images else None
     return Exported(
         path, format, precision, parity and parity.difference, len(check.pixels), agreement,
-        runtimes, len(check.rows), resized,
+        runtimes, len(check.rows), check.unknown_classes, resized,
     )  # fmt: skip
 
 
@@ -314,6 +320,7 @@ class _Check:
             self.test_pixels = decode_images(test.paths, preprocessing, digests=test.digests)
         place = {name: index for index, name in enumerate(classes)}
         names = labeled.classes if labeled else ()
+        self.unknown_classes = tuple(name for name in names if name not in place)
         known = np.array([*(place.get(name, -1) for name in names), -1], dtype=np.int64)
         self.labels = known[labeled.labels] if labeled else known[:0]
         self.rows = np.flatnonzero(self.labels >= 0)

@@ -189,6 +189,16 @@ def test_accuracy_is_that_on_the_held_out_images(command, student, imgs, test_im
     assert shown["images"] == 18
 
 
+def test_images_of_classes_that_the_student_lacks_are_told(command, student, imgs, test_imgs):
+    words = ("export", student, "--format", "torch", "--overwrite")
+    for folder in (imgs, test_imgs):
+        (folder / "red").rename(folder / "pink")
+    assert "was not trained on" in command(*words, "--test", test_imgs).mistake
+    ran = command(*words, "--target", imgs, "--json")
+    assert (ran.json["labeled"], ran.json["unknown_classes"]) == (8, ["pink"])
+    assert "classes that the student does not know: pink." in ran.err
+
+
 def test_another_format_has_what_it_states_beside_it(command, student, test_imgs):
     shown = command("export", student, "--format", "torch", "--target", test_imgs, "--json").json
     path = student / "model.pt2"

@@ -16,6 +16,7 @@ from distill.student import load_network
 from tests.support.toys import COLORS, build_teacher, paint, paint_folder
 from tests.support.worlds import snapshot
 from zoo.images.folder import read_images
+from zoo.system.tensors import read_tensors, write_tensors
 
 STRANGE = ("[red]", ":cat: 🙂", 'it\'s "q" \\ ü')
 
@@ -220,6 +221,38 @@ def test_unknown_images_need_a_file_of_the_same_weights(command, transfer, stude
     assert "belongs to other weights" in command("predict", student, imgs, "--unknown").mistake
     Path("student/unknown.safetensors").write_bytes(b"x")
     assert "cannot be read" in command("predict", "student", imgs, "--unknown").mistake
+
+
+@pytest.mark.parametrize(
+    ("rows", "threshold"), [(9, "nan"), (9, "inf"), (9, "-1"), (0, "1"), (1, "1"), (None, "1")]
+)
+def test_unknown_images_need_a_file_of_real_distances(command, transfer, imgs, rows, threshold):
+    assert transfer().code == 0
+    path = Path("student/unknown.safetensors")
+    arrays, metadata = read_tensors(path, {})
+    width = arrays["bank"].shape[1]
+    bank = np.ones((rows or 9, width), np.float16)[: 9 if rows is None else rows]
+    write_tensors(
+        path, {"bank": bank * (1 if rows else np.inf)}, {**metadata, "threshold": threshold}
+    )
+    for form in ("--json", "--csv"):
+        assert "cannot be read" in command("predict", "student", imgs, "--unknown", form).mistake
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_outputs_that_are_not_finite_are_one_line(command, student, imgs, form):
+    config = json.loads((student / "config.json").read_text())
+    config["pretrained_cfg"]["std"] = [1e-300] * 3
+    (student / "config.json").write_text(json.dumps(config))
+    for words in (("predict", student, imgs), ("eval", student, "--target", imgs)):
+        ran = command(*words, *form)
+        assert ran.code == 1
+        assert "config.json" in ran.mistake
+
+
+def test_a_path_that_no_file_can_have_is_one_line(command, student):
+    line = command("predict", student, "x" * 300).mistake
+    assert "cannot be read: File name too long" in line
 
 
 def test_eval_leaves_out_unknown_classes_if_it_may(command, student, test_imgs):

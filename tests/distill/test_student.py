@@ -56,6 +56,16 @@ def test_a_saved_network_gives_the_same_logits_when_timm_loads_it(tmp_path, arch
     assert not ours.training
 
 
+def test_what_timm_chooses_by_the_weights_is_saved_whatever_the_tag(tmp_path):
+    for arch in ("fbnetc_100", "fbnetc_100.rmsp_in1k"):
+        network = make(arch).network
+        again = timm.create_model(
+            f"local-dir:{save(network, tmp_path / arch, arch)}", pretrained=True
+        )
+        for known in (network, again):
+            assert {m.eps for m in known.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {1e-3}
+
+
 def test_class_names_and_preprocessing_survive_saving(tmp_path):
     folder = save(make().network, tmp_path / "s")
     _, labels, look = load_network(folder)
@@ -232,6 +242,14 @@ def test_a_missing_or_broken_config_is_refused_by_name(tmp_path):
     folder = save(make().network, tmp_path / "s")
     (folder / "config.json").write_text("[1, 2")
     with pytest.raises(StudentError, match=r"config\.json is not valid"):
+        load_network(folder)
+
+
+def test_a_class_name_that_stands_twice_is_refused(tmp_path):
+    folder = save(make().network, tmp_path / "s")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"label_names": ["a", "b", "a"]}))
+    with pytest.raises(StudentError, match="a name stands twice"):
         load_network(folder)
 
 

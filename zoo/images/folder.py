@@ -308,7 +308,11 @@ def list_files(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     files: list[Path] = []
     notes: list[str] = []
     for path in paths:
-        if not path.exists():
+        try:
+            exists = path.exists()
+        except OSError as error:  # a name that is too long, a folder that may not be entered
+            raise ImagesError(f"{path} cannot be read: {error.strerror or error}.") from error
+        if not exists:
             raise ImagesError(f"{path} does not exist: name images or folders of images.")
         if path.is_dir():
             found = find_files(path)
