@@ -20,7 +20,7 @@ from distill.teachers import Ranker, TeacherRanking, check_ranker
 from zoo.errors import ImagesError, StudentError
 from zoo.images.folder import Images, images_of_files
 from zoo.images.labels import same_text
-from zoo.images.source import ImageSource, load_images
+from zoo.images.source import ImageSource, check_output, load_images, source_of
 from zoo.system.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class StudentClassifier:
     classes_: NDArray[np.str_]
     rank_: TeacherRanking | None
     report_: Report | None
+    _image_folders: Sequence[Path]
 
     def __init__(
         self,
@@ -120,6 +121,7 @@ class StudentClassifier:
             method=self.method, zoo=self.zoo, arch=self.arch, start=self.start,
             image_size=self.image_size, recipe=recipe,
         )  # fmt: skip
+        self._image_folders = source_of(images).folders
         folder = self._own_folder()
         self.report_ = distill_images(images, how, ranking=ranking, save=folder, runtime=runtime)
         self.rank_ = ranking
@@ -156,6 +158,8 @@ class StudentClassifier:
     def score(self, X: Paths, y: Sequence[Any] | None = None) -> float:
         """Accuracy, 0..1, on a folder whose sub-folders are classes, or on paths and classes.
 
+        Images without a class, as `fit` takes them, do not count.
+
         Raises:
             ZooError: it is not fitted, or the images cannot be used.
         """
@@ -163,7 +167,11 @@ class StudentClassifier:
             found = self.predict(X)
             if len(found) != len(y):
                 raise ValueError(f"{len(found)} images need as many classes")
-            return float((found == np.array([same_text(str(name)) for name in y])).mean())
+            names = [_class_name(label) for label in y]
+            right = [same_text(name) == one for name, one in zip(names, found, strict=True) if name]
+            if not right:
+                raise ValueError("none of the images has a class")
+            return float(np.mean(right))
         from distill.evaluation.evaluate import evaluate_student
 
         if not isinstance(X, str | Path):
@@ -179,6 +187,7 @@ class StudentClassifier:
         from distill.report.student_folder import check_folder, copy_student
 
         source, folder = self._fitted(), Path(folder)
+        check_output(folder, self._image_folders)
         check_folder(folder, overwrite=overwrite)
         if folder.resolve() != source.resolve():
             copy_student(source, folder)
@@ -192,6 +201,7 @@ class StudentClassifier:
         """
         classifier = cls(device=device)
         classifier.rank_ = classifier.report_ = None
+        classifier._image_folders = ()
         return classifier._use(Path(folder))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -297,8 +307,11 @@ class StudentClassifier:
 def _class_name(label: Any) -> str | None:
     """A class as text; None if the image has none.
 
-    -1 is unlabeled in scikit-learn's semi-supervised estimators; NaN and NA are missing in pandas.
+    -1 is unlabeled in scikit-learn's semi-supervised estimators; NaN and NA are missing in pandas,
+    whose whole numbers become floats beside them.
     """
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        label = int(label)
     text = str(label)
     missing = ("", "-1") if isinstance(label, str) else ("None", "-1", "-1.0", "nan", "<NA>")
     return None if text in missing else text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal, get_args
 
+from zoo.system.arguments import convert_numbers
 from zoo.system.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        convert_numbers(self)
         fractions = (
             "class_balance", "learning_rate", "warmup", "label_weight", "soft_label_decay",
             "pseudo_label_threshold", "fixmatch_threshold", "label_smoothing", "color",
@@ -157,6 +159,9 @@ class Distillation:
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
+        convert_numbers(self)
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"image_size is {self.image_size}: must be 1 or more")
         if self.method not in get_args(Method) or self.objective not in get_args(Objective):
             raise ValueError(f"unknown method {self.method!r} or objective {self.objective!r}")
         if any(not 0 <= share < inf for share in self.shares.values()):

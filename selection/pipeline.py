@@ -27,6 +27,7 @@ from zoo.hub.pull import pull_missing
 from zoo.images.folder import MAX_LABELED, MAX_UNLABELED, Images, count_trained_on
 from zoo.images.source import ImageSource, load_images, source_of
 from zoo.system import timing
+from zoo.system.arguments import convert_numbers
 from zoo.system.distributed import SINGLE
 from zoo.system.runtime import Runtime
 from zoo.system.timing import Deadline, Plan, SavedChoice, Step
@@ -43,7 +44,7 @@ RANDOM_WIDTH, RANDOM_CLASSES = 256, 10
 def rank_images(
     images: str | Path | ImageSource | Images,
     *,
-    zoo: str = "builtin",
+    zoo: str | Path = "builtin",
     metric: str | None = None,
     power: float = POWER,
     top: int | None = None,
@@ -83,7 +84,7 @@ def rank_images(
     runtime = runtime or Runtime()
     return RankingJob(
         load_images(images, runtime, need_labels=False),
-        zoo=zoo,
+        zoo=str(zoo),
         metric=metric,
         power=power,
         top=top,
@@ -121,6 +122,11 @@ class RankingJob:
     max_labeled: int = MAX_LABELED
     max_unlabeled: int = MAX_UNLABELED
     runtime: Runtime = field(default_factory=Runtime)
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)
+        if self.shortlist is not None and self.shortlist < 1:
+            raise RankingError(f"The shortlist is of {self.shortlist} teachers. Choose 1 or more.")
 
     @property
     def sample(self) -> Images:

@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from distill import Distillation, Recipe, compare_methods, distill_images
 from selection import Ranking, rank_images, ranker
 from tests.support.worlds import TINY, weights
 from zoo import ImageSource, Runtime
-from zoo.errors import StudentError
+from zoo.errors import RankingError, StudentError
 
 STUDENT = Distillation(
     arch="test_resnet", start="random", image_size=32, recipe=Recipe(updates=3, seed=3)
@@ -106,3 +107,17 @@ def test_shares_by_hand_are_of_their_method_alone(imgs, toy_zoo, tmp_path):
     report = distill_images(imgs, replace(how, method="transfer"), save=tmp_path / "own")
     assert report.teachers == {}
     assert distill_images(imgs, how, save=tmp_path / "other").teachers == how.shares
+
+
+def test_a_ranking_takes_numbers_of_numpy_and_a_path_and_refuses_an_empty_shortlist(
+    imgs, toy_zoo, tmp_path
+):
+    zoo, power = toy_zoo[0].folder.parent, np.float32(2)
+    ranking = rank_images(
+        imgs, zoo=zoo, power=power, runtime=Runtime(device="cpu", seed=np.int64(2))
+    )  # pyright: ignore
+    ranking.save(tmp_path / "r.json")
+    assert Ranking.load(tmp_path / "r.json") == ranking
+    for count in (0, -1):
+        with pytest.raises(RankingError, match=f"of {count} teachers"):
+            rank_images(imgs, shortlist=count)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zoo.images.source import ImageSource
 
 LARGEST_SHARE = 1e9
+UNUSED = "A probe has no updates: --updates, --lr, --batch-size and --flip change nothing."
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -82,26 +83,18 @@ def distill(
     check_options(method, power, objective, ranking, zoo, license)
     if license:
         zoo = licensed_zoo(zoo or ("all" if teacher else "builtin"), license)
-    if method == "probe" and (flip or any(n is not None for n in (updates, lr, batch_size))):
-        terminal.note(
-            "A probe has no updates: --updates, --lr, --batch-size and --flip change nothing."
-        )
+    terminal.note(UNUSED if method == "probe" and any((flip, updates, lr, batch_size)) else "")
     recipe = options.read_recipe(budget, updates, flip, seed, rate=lr, batch=batch_size)
-    if target is None and (unlabeled or labels or labels_per_class):
-        raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
     from distill.pipeline import DistillationJob, load_test
     from distill.recipe import RANKED, Distillation
     from distill.training.tracking import Tracking
-    from selection import Ranking, ranker
-    from zoo.images.source import ImageSource
+    from selection import ranker
 
     shares = parse_shares(teacher or [], zoo or "all")
     how = Distillation(
         method, shares, objective.value, zoo, power, arch, start, image_size or None, recipe
     )
-    source = ImageSource(target or Path(), unlabeled, labels, labels_per_class, seed)
-    if target is None:
-        source = source_of_ranking(Ranking.load(ranking or options.RANKING_FILE))
+    source = choose_source(target, unlabeled, labels, labels_per_class, seed, ranking)
     messages: list[str] = []
     with terminal.runtime(device, seed) as runtime:
         collecting = runtime.collect(messages)
@@ -165,10 +158,28 @@ def choose_method(
     return "teachers" if teacher else "nearest" if nearest else "weighted"
 
 
-def source_of_ranking(ranking: Ranking) -> ImageSource:
-    """Where the images of a ranking are."""
+def choose_source(
+    target: Path | None,
+    unlabeled: Path | None,
+    labels: Path | None,
+    labels_per_class: int | None,
+    seed: int,
+    file: Path | None,
+) -> ImageSource:
+    """Where the images are: as the options say, or without a target as a ranking does.
+
+    Raises:
+        BadParameter: options describe images, and there is no target.
+        RankingError: there is no target, and the ranking cannot be read.
+    """
+    from selection import Ranking
     from zoo.images.source import ImageSource
 
+    if target is not None:
+        return ImageSource(target, unlabeled, labels, labels_per_class, seed)
+    if unlabeled or labels or labels_per_class:
+        raise typer.BadParameter("--unlabeled, --labels and --labels-per-class need --target")
+    ranking = Ranking.load(file or options.RANKING_FILE)
     return ImageSource(
         Path(ranking.target),
         Path(ranking.unlabeled) if ranking.unlabeled else None,

@@ -31,6 +31,7 @@ from zoo.system.files import atomic_folder
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
 
+PRECISIONS = ("float32", "int8")
 TOLERANCE = 1e-4
 """Maximum difference of a probability between torch and a file in float32."""
 RESIZE_TOLERANCE = 1e-2
@@ -225,16 +226,15 @@ def export_student(
         refuse_unknown(test, labels)
     check = _Check(path, kind, network, labels, preprocessing, images, test)
     with tempfile.TemporaryDirectory() as folder:
-        files = {"float32": Path(folder, "float32", path.name)}
-        files["float32"].parent.mkdir()
+        files = {name: Path(folder, name, path.name) for name in PRECISIONS[: 1 + int8]}
+        for file in files.values():
+            file.parent.mkdir()
         _convert(kind, network, preprocessing, files["float32"])
         progress(1, 4)
         parity = check.parity(files["float32"], draw_noise(preprocessing.size), check.pixels)
         check.refuse(parity, TOLERANCE)
         progress(2, 4)
         if int8 and kind.quantize:
-            files["int8"] = Path(folder, "int8", path.name)
-            files["int8"].parent.mkdir()
             source = Calibration(files["float32"], network, preprocessing, check.pixels)
             kind.quantize(source, files["int8"])
             parity = check.parity(files["int8"], check.pixels)

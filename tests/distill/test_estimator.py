@@ -196,3 +196,34 @@ def test_it_fits_named_images_from_whatever_folder_it_is_called_in(named, toy_zo
     monkeypatch.chdir("/")
     student = StudentClassifier("transfer", **TINY).fit(*named)
     assert len(student.predict(named[0])) == len(named[0])
+
+
+def test_it_scores_the_images_that_have_a_class_and_numbers_of_a_table_with_gaps(named, toy_zoo):
+    paths, names = named
+    numbers = [sorted(set(names)).index(name) for name in names]
+    student = StudentClassifier("probe", **TINY).fit(paths, [float(n) for n in numbers])
+    assert student.classes_.tolist() == ["0", "1", "2"]
+    known = student.score(paths[:6], numbers[:6])
+    assert student.score(paths, [*numbers[:6], *[None, float("nan"), -1] * 2]) == known
+    with pytest.raises(ValueError, match="none of the images has a class"):
+        student.score(paths[:2], [None, -1])
+
+
+def test_it_is_not_saved_among_the_images(imgs, toy_zoo):
+    before = snapshot(imgs)
+    student = StudentClassifier("probe", **TINY).fit(imgs)
+    with pytest.raises(ZooError, match="inside the image folder"):
+        student.save(imgs / "red" / "student")
+    assert snapshot(imgs) == before
+
+
+def test_numbers_of_numpy_are_numbers(imgs, toy_zoo, tmp_path):
+    students = [
+        StudentClassifier("transfer", **{**TINY, "image_size": size, "updates": count}, seed=seed)
+        for size, count, seed in ((32, 2, 1), (np.int64(32), np.int64(2), np.arange(2)[1]))
+    ]
+    saved = []
+    for number, student in enumerate(students):
+        student.fit(imgs).save(tmp_path / str(number))
+        saved.append((tmp_path / str(number) / "model.safetensors").read_bytes())
+    assert saved[0] == saved[1]

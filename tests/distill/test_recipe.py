@@ -2,6 +2,7 @@
 
 from dataclasses import FrozenInstanceError, fields, replace
 
+import numpy as np
 import pytest
 
 from distill.recipe import Distillation, Recipe
@@ -66,3 +67,17 @@ def test_a_method_changes_its_own_run_and_nothing_of_another_method():
         assert found["transfer"] == found["weighted"] == own
     half = Distillation(method="fixmatch", recipe=Recipe(fixmatch_weight=0.5))
     assert half.method_recipe.fixmatch_weight == 0.5
+
+
+def test_numbers_of_numpy_become_those_of_python_and_what_is_no_number_is_refused():
+    given = Recipe(seed=np.int64(3), learning_rate=np.float32(0.5))  # pyright: ignore
+    assert repr(given) == repr(Recipe(seed=3, learning_rate=0.5))
+    for name, value in (
+        ("updates", 2.5), ("updates", True), ("views", 2.5), ("seed", "1"), ("color", "0.2"),
+        ("color", True),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"{name} is {value!r}: must be a (whole|real) number"):
+            Recipe(**{name: value})
+    for size in (0, -3, 64.5):
+        with pytest.raises(ValueError, match=f"image_size is {size}"):
+            Distillation(image_size=size)  # pyright: ignore

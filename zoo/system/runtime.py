@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from zoo.system.arguments import convert_numbers
 from zoo.system.distributed import SINGLE, Processes, join
 from zoo.system.files import cache_folder
 
@@ -53,6 +54,9 @@ class Runtime:
     progress: ProgressBars = no_progress
     warn: Callable[[str], None] = ignore
     processes: Processes = SINGLE
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)
 
     @contextmanager
     def join(self) -> Iterator[Runtime]:
