@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cli import terminal
 from zoo.system.timing import format_duration
+from zoo.system.words import join_few
 from zoo.teachers.catalogue import missing_packages
 
 if TYPE_CHECKING:
@@ -355,8 +356,6 @@ def unknown_classes_note(exported: Exported) -> str:
     """What images of other classes are in the folder, if any; else empty."""
     if not exported.unknown_classes:
         return ""
-    from zoo.images.warnings import join_few
-
     names = join_few(exported.unknown_classes)
     return f"The accuracy leaves out images of classes that the student does not know: {names}."
 

@@ -143,7 +143,8 @@ def summarize_student(
 
 def _measure(arch: str, image_size: int) -> dict[str, float]:
     # torch and timm load here: measurements of the cache need neither
-    from distill.export.export import draw_noise, measure_latency, one_thread, torch_predictor
+    from distill.export.latency import measure_latency, one_thread, torch_predictor
+    from distill.export.module import draw_noise
     from distill.student import create_student, find_arch
     from zoo.teachers.starts import IMAGENET
 

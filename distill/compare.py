@@ -51,7 +51,7 @@ _RECORD = js.record({"run": _RUN, "cells": js.optional(js.mapping(_CELL), {})})
 
 
 @dataclass
-class Record:
+class FinishedStudents:
     """The finished students of a comparison, kept in a file; only one process writes it.
 
     `run` is the SHA-256 of all that the comparison depends on but its methods, `other` that of
@@ -70,7 +70,7 @@ class Record:
     warn: Callable[[str], None] = lambda _: None
 
     @classmethod
-    def open(cls, path: Path, run: str, *, writes: bool = True) -> Record:
+    def open(cls, path: Path, run: str, *, writes: bool = True) -> FinishedStudents:
         """What a file holds of this comparison; nothing of another one.
 
         Raises:
@@ -121,7 +121,7 @@ class Record:
         Raises:
             StudentError: one of the files is something else.
         """
-        found = {path: Record.open(path, self.run) for path in (*_find_parts(save), save)}
+        found = {path: FinishedStudents.open(path, self.run) for path in (*_find_parts(save), save)}
         for record in found.values():
             self.cells = {**record.cells, **self.cells}
         self.parts = [path for path, record in found.items() if path != save and not record.other]
@@ -216,7 +216,7 @@ class _Students:
     rows: Mapping[str, Distillation]
     splits: Sequence[tuple[Images, Images]]
     seeds: int
-    record: Record
+    record: FinishedStudents
 
     @property
     def cells(self) -> list[tuple[int, int, str]]:
@@ -260,7 +260,7 @@ class ComparisonJob:
         check_output(self.save, source_of(self.images).folders)
         if self.test:
             check_output(self.save, source_of(self.test).folders)
-        Record.open(self.save, "")
+        FinishedStudents.open(self.save, "")
 
     def run(self, plan: TrainingPlan | None = None) -> Comparison:
         """Train and test all students; see `compare_methods`.
@@ -350,11 +350,13 @@ class ComparisonJob:
 
     def _open_record(
         self, hows: Sequence[Distillation], part: int, parts: int, runtime: Runtime
-    ) -> Record:
+    ) -> FinishedStudents:
         """The file of a part, or of the whole, with the results of all parts."""
         name = f"{self.save.stem}-part{part}of{parts}{self.save.suffix}"
         path = self.save if parts == 1 else self.save.with_name(name)
-        record = Record.open(path, self._fingerprint(hows), writes=runtime.processes.is_first)
+        record = FinishedStudents.open(
+            path, self._fingerprint(hows), writes=runtime.processes.is_first
+        )
         record.warn = runtime.warn
         record.join(self.save, runtime)
         return record

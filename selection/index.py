@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.features.kernel import scale_rows
+
 PLAIN = 50_000
 """Fewer images are searched exactly, by a matrix product; more by a graph of near ones."""
 BLOCK = 1024
@@ -81,12 +83,10 @@ def _graph_index(unit: NDArray[np.float32]) -> Any:
 
 
 def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows [N, D] at length 1; a row of zeros stays one."""
+    """`scale_rows` of [N, D] in float32, a block at a time."""
     unit = np.empty(rows.shape, dtype=np.float32)
     for start in range(0, len(rows), BLOCK):
-        wide = rows[start : start + BLOCK].astype(np.float64)
-        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-        unit[start : start + BLOCK] = wide / np.where(lengths > 0, lengths, 1)
+        unit[start : start + BLOCK] = scale_rows(rows[start : start + BLOCK].astype(np.float64))
     return unit
 
 

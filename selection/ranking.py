@@ -15,6 +15,7 @@ from selection.metrics import UNLABELED, current_name
 from selection.shares import SHAREABLE, normalize, rescale_hit_rates, share_by_power
 from zoo.errors import RankingError
 from zoo.system import json_files as js
+from zoo.system.words import join_names
 
 FORMAT = 3
 """2 was that of version 0.1, which is still read: it had `place` for `rank`."""
@@ -172,7 +173,7 @@ class Ranking:
         rows = [row for row in self.teachers if row.status == "ok"]
         found: list[str] = []
         if metrics[1:]:
-            found.append(f"Order: mean rank over {name_all(metrics)}; shares: by {metrics[0]}.")
+            found.append(f"Order: mean rank over {join_names(metrics)}; shares: by {metrics[0]}.")
         ranks = [row.rank for row in rows if row.rank]
         if len(ranks) > 1 and set(ranks) == {1}:
             found.append(
@@ -195,10 +196,10 @@ class Ranking:
             found.append(f"Controls are domain-agnostic baselines{rule}.")
         for reason in (WORSE, LEFT_OUT, TRAINED):
             if names := [row.name for row in rows if row.reason == reason and not row.share]:
-                found.append(f"Share 0, {reason}: {name_all(names)}.")
+                found.append(f"Share 0, {reason}: {join_names(names)}.")
         low = [row.name for row in rows if not (row.share or row.reason or (row.score or 0) > 0)]
         if low:
-            found.append(f"Share 0, no score above 0: {name_all(low)}.")
+            found.append(f"Share 0, no score above 0: {join_names(low)}.")
         return found
 
     def weights(self, power: float | None = None) -> dict[str, float]:
@@ -298,11 +299,6 @@ def _read_ranking(value: Any, key: str) -> Ranking:
         row["scores"] = {current_name(name): score for name, score in row["scores"].items()}
     entries["teachers"] = tuple(RankedTeacher(**row) for row in entries["teachers"])
     return Ranking(**entries)
-
-
-def name_all(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _count_above_chance(rows: Sequence[RankedTeacher]) -> int:

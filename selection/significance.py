@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selection.metrics.checks import Floats
-from zoo.statistics import t_quantile
+from zoo.statistics import paired_error, t_quantile
 
 LEVEL = 0.05
 """Probability that any claim of a family is wrong."""
@@ -111,13 +111,9 @@ def _close(better: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def count_error(scores: Floats, labeled: int) -> Floats:
     """Least standard error of differences of fractions of the labeled images, [T, T].
 
-    Of two fractions at least as many images differ as the fractions do. With one image more that
-    differs each way, as for intervals of paired proportions (Agresti and Min, Statistics in
-    Medicine 2005), no few images in a row make a difference certain.
+    Of two fractions at least as many images differ as the fractions do, see `paired_error`.
     """
-    total = labeled + 2
-    differ = np.abs(scores[:, None] - scores) * labeled
-    return np.sqrt((differ + 2) - differ**2 / total) / total
+    return paired_error(np.abs(scores[:, None] - scores) * labeled, labeled)
 
 
 def find_chance(scores: Floats, permutations: Floats) -> list[float | None]:

@@ -8,6 +8,7 @@ from math import atan, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 Z = 1.959964
 """Standard errors on either side that a 95 % interval spans."""
 
@@ -21,6 +22,17 @@ def wilson(hits: float, count: float) -> tuple[float, float]:
     center = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
     half = Z / (1 + Z * Z / count) * sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
     return max(0.0, center - half) if share else 0.0, min(1.0, center + half) if share < 1 else 1.0
+
+
+def paired_error(differ: Floats, count: int) -> Floats:
+    """Least standard error of the difference of two fractions of the same `count` images.
+
+    On `differ` images, at least, they differ. With one image more that differs each way, as for
+    intervals of paired proportions (Agresti and Min, Statistics in Medicine 2005), no few images in
+    a row make a difference certain.
+    """
+    total = count + 2
+    return np.sqrt((differ + 2) - differ**2 / total) / total
 
 
 def two_sided(t: float, freedom: float) -> float:

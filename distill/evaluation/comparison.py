@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from zoo.errors import ImagesError
 from zoo.features.linear_probe import assign_folds
 from zoo.images.folder import Images
-from zoo.statistics import Z, balanced_accuracy, t_quantile, two_sided, wilson
+from zoo.statistics import (
+    Z,
+    balanced_accuracy,
+    paired_error,
+    t_quantile,
+    two_sided,
+    wilson,
+)
 
 FORMAT = 1
 SIGNIFICANCE = 0.05
@@ -230,15 +237,13 @@ def _test_pairs(
         between = float(np.mean([_fold_variance(rows, parts) for rows in pairs]))
     found: dict[frozenset[str], float] = {}
     for (one, other), differences in zip(combinations(hits, 2), pairs, strict=True):
-        mean = abs(float(differences.mean()))
+        mean = np.abs(differences.mean())
         components = find_components(
             differences, parts, at_least=typical, folds_at_least=between, estimates=len(hits)
         )
         variance, freedom = sum_components(components)
-        # one more image that differs each way: no few images make a difference certain
-        differ, total = mean * images, images + 2
-        least = ((differ + 2) - differ**2 / total) / total**2
-        found[frozenset((one, other))] = two_sided(mean / max(variance, least) ** 0.5, freedom)
+        error = max(variance**0.5, float(paired_error(mean * images, images)))
+        found[frozenset((one, other))] = two_sided(float(mean) / error, freedom)
     return found
 
 

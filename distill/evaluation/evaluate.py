@@ -19,9 +19,10 @@ from zoo.features.inference import in_batches, to_input
 from zoo.images.decoding import decode_images
 from zoo.images.folder import Images, count_trained_on
 from zoo.images.source import ImageSource
-from zoo.images.warnings import describe_overlap, join_few
+from zoo.images.warnings import describe_overlap
 from zoo.system.devices import autocast, choose_device, to_device
 from zoo.system.runtime import Progress, Runtime
+from zoo.system.words import join_few
 from zoo.teachers.card import Preprocessing
 
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from distill.evaluation.evaluate import refuse_unknown
 from distill.export.formats import Format, check_format
-from distill.export.module import Calibration, Predictor, describe, draw_noise
+from distill.export.latency import Latency, measure_latency, one_thread, torch_predictor
+from distill.export.module import Predictor, QuantizationInput, describe, draw_noise
 from distill.export.onnx_file import OPSET, add_metadata, add_resize, load, onnx_predictor
 from distill.student import WEIGHTS_FILE, load_network
 from zoo.errors import StudentError, first_line
-from zoo.features.inference import to_input
 from zoo.images.decoding import decode_images, decode_whole, fit_pixels
 from zoo.images.folder import Images
-from zoo.system.devices import to_device
 from zoo.system.files import atomic_folder
 from zoo.system.runtime import Progress
 from zoo.teachers.card import Preprocessing
@@ -70,47 +66,7 @@ def predict_batches(
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Latency of one image in milliseconds: median and 95th percentile of some runs."""
-
-    median: float
-    p95: float
-    runs: int
-
-
-def measure_latency(
-    predictor: Predictor,
-    image: NDArray[np.uint8],
-    *,
-    warmup: int = 20,
-    runs: int = 200,
-    limit: float = 10,
-) -> Latency:
-    """Time a network on one decoded image [1, 3, S, S].
-
-    After at most so many runs of warm-up, at most `runs` are timed; `limit` is seconds for each of
-    the two. One run is timed at least.
-    """
-    _time_runs(predictor, image, warmup, limit)
-    times = 1000 * np.array(_time_runs(predictor, image, runs, limit))
-    return Latency(float(np.median(times)), float(np.percentile(times, 95)), len(times))
-
-
-def _time_runs(
-    predictor: Predictor, image: NDArray[np.uint8], runs: int, limit: float
-) -> list[float]:
-    """Seconds of each run."""
-    times: list[float] = []
-    began = time.perf_counter()
-    while not times or (len(times) < runs and time.perf_counter() - began < limit):
-        start = time.perf_counter()
-        predictor(image)
-        times.append(time.perf_counter() - start)
-    return times
-
-
-@dataclass(frozen=True)
-class Runtime:
+class RuntimeCost:
     """A runtime of the student and its cost.
 
     Attributes:
@@ -154,7 +110,7 @@ class Exported:
     difference: float | None
     images: int
     agreement: float | None
-    runtimes: tuple[Runtime, ...]
+    runtimes: tuple[RuntimeCost, ...]
     labeled: int = 0
     unknown_classes: tuple[str, ...] = ()
     resized: float | None = None
@@ -235,7 +191,7 @@ def export_student(
         check.refuse(parity, TOLERANCE)
         progress(2, 4)
         if int8 and kind.quantize:
-            source = Calibration(files["float32"], network, preprocessing, check.pixels)
+            source = QuantizationInput(files["float32"], network, preprocessing, check.pixels)
             kind.quantize(source, files["int8"])
             parity = check.parity(files["int8"], check.pixels)
             check.refuse(parity, 1.0)
@@ -360,11 +316,11 @@ class _Check:
         self.refuse(parity, RESIZE_TOLERANCE, "those for images that Pillow resized")
         return parity.difference
 
-    def runtimes(self, student: Path, files: Mapping[str, Path]) -> tuple[Runtime, ...]:
+    def runtimes(self, student: Path, files: Mapping[str, Path]) -> tuple[RuntimeCost, ...]:
         """Size, latency and accuracy of torch and of each file, by precision."""
         image = draw_noise(self.preprocessing.size)[-1:]
         weights = (student / WEIGHTS_FILE).stat().st_size
-        rows = list[Runtime]()
+        rows = list[RuntimeCost]()
         with one_thread():
             entries: list[tuple[str, str, int, Predictor | None]] = [
                 ("torch", "float32", weights, self.reference)
@@ -376,7 +332,7 @@ class _Check:
             for name, precision, size, predictor in entries:
                 latency = measure_latency(predictor, image) if predictor else None
                 accuracy = self._accuracy(predictor) if predictor else None
-                rows.append(Runtime(name, precision, size, latency, accuracy))
+                rows.append(RuntimeCost(name, precision, size, latency, accuracy))
         return tuple(rows)
 
     def _accuracy(self, predictor: Predictor) -> float | None:
@@ -384,27 +340,3 @@ class _Check:
             return None
         found = predict_batches(predictor, self.test_pixels[self.rows]).argmax(axis=1)
         return float((found == self.labels[self.rows]).mean())
-
-
-def torch_predictor(network: nn.Module, preprocessing: Preprocessing) -> Predictor:
-    """The student in torch, on the CPU in float32."""
-    device = torch.device("cpu")
-    network = to_device(network, device).eval()
-
-    def predict(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            inputs = to_input(torch.from_numpy(pixels), preprocessing, device)
-            return network(inputs).softmax(dim=1).numpy()
-
-    return predict
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """In here torch uses one thread, as onnxruntime does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

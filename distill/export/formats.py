@@ -15,13 +15,13 @@ from torch import nn
 
 from distill.export import onnx_file, openvino_file
 from distill.export import phone_files as phones
-from distill.export.module import Calibration, Predictor, draw_noise, prepare, silence
+from distill.export.module import Predictor, QuantizationInput, draw_noise, prepare, silence
 from zoo.errors import StudentError
 from zoo.teachers.card import Preprocessing
 
 Convert = Callable[[nn.Module, Preprocessing, Path], None]
 """Writes a network and the preprocessing of its images as a file."""
-Quantize = Callable[[Calibration, Path], None]
+Quantize = Callable[[QuantizationInput, Path], None]
 """Writes a student as a file in int8."""
 
 

@@ -109,7 +109,7 @@ def describe(
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class QuantizationInput:
     """A student, its file in float32, and images [N, 3, S, S]: what a file in int8 is made from.
 
     All formats quantize statically: weights per channel, activations per tensor, softmax in float.

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from distill.export.module import (
     INPUT,
     OUTPUT,
-    Calibration,
     ExportModule,
     Predictor,
+    QuantizationInput,
     draw_noise,
     silence,
 )
@@ -81,7 +81,7 @@ def add_metadata(content: bytes, facts: dict[str, Any]) -> bytes:
     return model.SerializeToString()
 
 
-def quantize(source: Calibration, quantized: Path) -> None:
+def quantize(source: QuantizationInput, quantized: Path) -> None:
     """Write a student in int8."""
     import onnx
     from onnxruntime import quantization

@@ -12,8 +12,8 @@ from torch import nn
 from distill.export.module import (
     INPUT,
     OUTPUT,
-    Calibration,
     Predictor,
+    QuantizationInput,
     draw_noise,
     prepare,
     silence,
@@ -37,7 +37,7 @@ def convert(network: nn.Module, preprocessing: Preprocessing, path: Path) -> Non
         ov.save_model(model, path, compress_to_fp16=False)
 
 
-def quantize(source: Calibration, quantized: Path) -> None:
+def quantize(source: QuantizationInput, quantized: Path) -> None:
     """Write a student in int8."""
     with silence():
         import nncf  # type: ignore

@@ -17,8 +17,8 @@ from torch import nn
 
 from distill.export.module import (
     INPUT,
-    Calibration,
     Predictor,
+    QuantizationInput,
     draw_noise,
     one_by_one,
     prepare,
@@ -37,7 +37,7 @@ def convert_litert(network: nn.Module, preprocessing: Preprocessing, path: Path)
         litert_torch.convert(module, (example,)).export(str(path))
 
 
-def quantize_litert(source: Calibration, quantized: Path) -> None:
+def quantize_litert(source: QuantizationInput, quantized: Path) -> None:
     """Write a student in int8."""
     with silence():
         from ai_edge_quantizer import quantizer, recipe  # type: ignore
@@ -91,7 +91,7 @@ def convert_executorch(network: nn.Module, preprocessing: Preprocessing, path: P
         _write(prepare(network, preprocessing), example, path)
 
 
-def quantize_executorch(source: Calibration, quantized: Path) -> None:
+def quantize_executorch(source: QuantizationInput, quantized: Path) -> None:
     """Write a student in int8."""
     images = [torch.from_numpy(image) for image in source.images()]
     with silence(), torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,6 @@ def render_page(context: Mapping[str, Any]) -> str:
     style = Html((_TEMPLATES / "page.css").read_text(encoding="utf-8"))
     template = _environment().get_template("page.html")
     return template.render(context, style=style, interval=INTERVAL)
-
-
-def join_names(names: Sequence[str]) -> str:
-    """At least one name as a list in a sentence, cut after `NAMED`."""
-    if len(names) > NAMED:
-        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def picture(path: Path) -> str:

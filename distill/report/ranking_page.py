@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.report.html import INTERVAL, join_names, render_page
+from distill.report.html import INTERVAL, NAMED, render_page
 from zoo import __version__
+from zoo.system.words import join_names
 
 Row = Mapping[str, Any]
 """A teacher of a ranking, as in its JSON."""
@@ -54,7 +55,7 @@ def ranking_page(ranking: Mapping[str, Any], *, command: str, notes: Sequence[st
 def list_shares(shares: Mapping[str, float]) -> str:
     """The teachers with a share, at least one, by descending share, for a sentence."""
     ordered = sorted(((share, name) for name, share in shares.items() if share), reverse=True)
-    return join_names([f"{name} ({share:.0%})" for share, name in ordered])
+    return join_names([f"{name} ({share:.0%})" for share, name in ordered], NAMED)
 
 
 def ranking_verdict(ranking: Mapping[str, Any]) -> str:
@@ -63,7 +64,7 @@ def ranking_verdict(ranking: Mapping[str, Any]) -> str:
     metric = ranking["metric"].partition(",")[0]
     first = [row for row in teachers if row["rank"] == 1]
     if len(first) > 1:
-        names = join_names([row["name"] for row in first])
+        names = join_names([row["name"] for row in first], NAMED)
         return f"{len(first)} of {len(teachers)} teachers are tied for rank 1: {names}."
     best = (first or teachers)[0]
     interval = ""

@@ -4,7 +4,7 @@ import pytest
 import timm
 
 from distill import catalogue
-from distill.export import export
+from distill.export import latency
 
 SMALL, MIDDLE, LARGE = "lcnet_035", "mobilenetv3_small_100", "resnet10t"
 TIMES = {SMALL: 9.0, MIDDLE: 5.0, LARGE: 7.0}
@@ -18,10 +18,10 @@ def measured(monkeypatch):
     def measure(_predictor, image, **_):
         sizes.append(image.shape[-1])
         times.append(list(TIMES.values())[len(times) % 3])
-        return export.Latency(times[-1], times[-1], 1)
+        return latency.Latency(times[-1], times[-1], 1)
 
     monkeypatch.setattr(catalogue, "STUDENTS", tuple(TIMES))
-    monkeypatch.setattr(export, "measure_latency", measure)
+    monkeypatch.setattr(latency, "measure_latency", measure)
     return sizes
 
 

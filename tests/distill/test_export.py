@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from cli.commands.student import FileFormat
-from distill.export import export, formats
-from distill.export.export import measure_latency, measure_parity, predict_batches
+from distill.export import formats, latency
+from distill.export.export import measure_parity, predict_batches
 from distill.export.formats import FORMATS, check_format
-from distill.export.module import Calibration, describe, draw_noise
+from distill.export.latency import measure_latency
+from distill.export.module import QuantizationInput, describe, draw_noise
 from distill.export.onnx_file import OPSET, add_metadata, convert, onnx_predictor, quantize
 from tests.support.toys import build_teacher
 from zoo.errors import StudentError
@@ -83,7 +84,7 @@ def test_the_metadata_describe_input_and_output(converted, tmp_path):
 
 def in_8_bits(network, content, pixels, folder):
     (folder / "model.onnx").write_bytes(content)
-    source = Calibration(folder / "model.onnx", network, LOOK, pixels)
+    source = QuantizationInput(folder / "model.onnx", network, LOOK, pixels)
     quantize(source, folder / "model.int8.onnx")
     return (folder / "model.int8.onnx").read_bytes()
 
@@ -191,7 +192,7 @@ def clock(monkeypatch):
 
     state.answer = answer
     watch = SimpleNamespace(perf_counter=lambda: state.now)
-    monkeypatch.setattr(export, "time", watch)
+    monkeypatch.setattr(latency, "time", watch)
     return state
 
 

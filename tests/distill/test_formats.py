@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from distill.export.formats import FORMATS
-from distill.export.module import Calibration, draw_noise, silence
+from distill.export.module import QuantizationInput, draw_noise, silence
 from distill.export.onnx_file import Resize, add_resize, convert, onnx_predictor
 from zoo.teachers.card import Preprocessing
 
@@ -59,7 +59,7 @@ def test_ranges_are_not_measured_on_an_image_of_extreme_activations():
     pixels = np.full((20, 3, 8, 8), 100, dtype=np.uint8)
     pixels[7], pixels[3] = 255, 101
     network = nn.Sequential(Exponential(), nn.Tanh())  # it does not show in the logits
-    measured = np.concatenate(Calibration(Path(), network, LOOK, pixels).images())
+    measured = np.concatenate(QuantizationInput(Path(), network, LOOK, pixels).images())
     assert np.array_equal(measured, np.delete(pixels, 7, axis=0))
 
 
@@ -97,7 +97,7 @@ def test_a_file_in_8_bits_stays_near_and_its_ranges_are_those_of_the_images(
         path.parent.mkdir()
         assert kind.quantize
         assert kind.load
-        kind.quantize(Calibration(plain, network, LOOK, images), path)
+        kind.quantize(QuantizationInput(plain, network, LOOK, images), path)
         outputs.append(kind.load(path)(pixels))
     gap = np.abs(outputs[0] - by_hand(network, pixels)).max()
     assert 1e-4 < gap < 0.1

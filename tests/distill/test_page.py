@@ -12,7 +12,6 @@ from PIL import Image
 
 from distill.recipe import Recipe
 from distill.report.figures import draw_curves
-from distill.report.html import join_names
 from distill.report.ranking_page import ranking_page, ranking_verdict
 from distill.report.student_page import calibration_verdict, student_page
 from tests.support.page_samples import (
@@ -284,9 +283,3 @@ def test_only_addresses_of_the_web_are_links(address):
 
     assert links(address) == []
     assert links('https://a.b/?c="') == [{"href": 'https://a.b/?c="', "rel": "noreferrer"}]
-
-
-def test_a_list_in_a_sentence_is_cut():
-    assert join_names(["a"]) == "a"
-    assert join_names(["a", "b", "c"]) == "a, b and c"
-    assert join_names(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cli import terminal
-from distill.compare import Record
+from distill.compare import FinishedStudents
 from distill.report.model_card import license_lines, teacher_claims
 from selection.ranking import Ranking
 from selection.scoring import ScoreSamples, ScoreStore
@@ -53,7 +53,7 @@ READERS = {
     "card.json": (lambda path: TeacherCard.load(path.parent), TeacherBroken),
     "config.json": (lambda path: read_layout(path.parent), TeacherBroken),
     "ranking.json": (Ranking.load, RankingError),
-    "comparison.json": (lambda path: Record.open(path, "a" * 64), StudentError),
+    "comparison.json": (lambda path: FinishedStudents.open(path, "a" * 64), StudentError),
     "fingerprint.safetensors": (lambda path: Fingerprint.load(path, "r"), TeacherBroken),
 }
 
@@ -178,12 +178,14 @@ def test_an_edited_comparison_is_one_line_and_stays_as_it_is(tmp_path, kind):
     path.write_text(json.dumps({"run": "a" * 64, "cells": {}, **COMPARISONS[kind]}))
     before = path.read_bytes()
     with pytest.raises(StudentError, match="is not valid"):
-        Record.open(path, "a" * 64)
+        FinishedStudents.open(path, "a" * 64)
     assert path.read_bytes() == before
 
 
 def test_results_of_other_images_are_not_those_of_a_student(tmp_path):
-    record = Record(tmp_path / "c.json", "a" * 64, {"transfer/0": {"hits": "01", "seconds": 1.0}})
+    record = FinishedStudents(
+        tmp_path / "c.json", "a" * 64, {"transfer/0": {"hits": "01", "seconds": 1.0}}
+    )
     assert record.holds("transfer/0", 2)
     assert not record.holds("transfer/0", 3)
     assert not record.holds("transfer/1", 2)

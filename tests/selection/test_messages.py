@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from selection.ranking import name_all
 from selection.scoring import rank
 from tests.support.scoring_tasks import LABELS, make_features, make_ranking, make_zoo
+from zoo.system.words import join_names
 
 
 def change_rows(ranking, **changes):
@@ -102,4 +102,6 @@ def test_warnings_and_explanation_go_with_the_json():
 
 
 def test_names_are_joined_as_in_a_sentence():
-    assert [name_all([*"abc"][:count]) for count in range(4)] == ["", "a", "a and b", "a, b and c"]
+    listed = [join_names([*"abc"][:count]) for count in range(4)]
+    assert listed == ["", "a", "a and b", "a, b and c"]
+    assert join_names([*"abcdefgh"], most=6) == "a, b, c, d, e, f and 2 more"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from distill.compare import Record
+from distill.compare import FinishedStudents
 from distill.student import load_network
 from selection.ranking import Ranking
 from tests.support.toys import build_teacher, paint
@@ -150,7 +150,7 @@ def use_ranking(path: Path) -> None:
 
 
 def use_comparison(path: Path) -> None:
-    record = Record.open(path, "a" * 64)
+    record = FinishedStudents.open(path, "a" * 64)
     if record.holds("transfer/0", 4):
         record.gather("transfer", 1, 1)
     record.add("fixmatch/0", np.ones(4, bool), 1.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.images.labels import near_equal
+from zoo.system.words import join_few
 
 if TYPE_CHECKING:
     from zoo.images.folder import Images, Skipped
@@ -85,11 +86,6 @@ def describe_overlap(seen: int, tested: int) -> str:
         f"{seen} of {tested} test images are labeled training images too, so the accuracy is "
         "too high: test on other images."
     )
-
-
-def join_few(names: Sequence[str]) -> str:
-    """The first names, and an ellipsis if there are more."""
-    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
 def describe_skipped(skipped: Sequence[Skipped]) -> str:
