@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.evaluation.comparison import split
 from distill.evaluation.evaluate import predict
+from distill.evaluation.folds import split
 from distill.network import find_head
 from distill.training.checkpoint import delete_checkpoint
 from zoo.features.linear_probe import fit_temperature

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distill.catalogue import summarize_student
-from distill.evaluation.comparison import Bools, Comparison, Cost, compare, split
+from distill.evaluation.comparison import Bools, Comparison, Cost, compare
+from distill.evaluation.folds import split
 from distill.pipeline import load_test, train_student, warn_of_overlap
 from distill.recipe import LARGEST_SEED, RANKED, TRAINING_FORMAT, Distillation, Method
 from distill.teachers import (
@@ -362,13 +363,13 @@ class ComparisonJob:
         return record
 
     def _test(
-        self, how: Distillation, teachers: Teachers, split: tuple[Images, Images], runtime: Runtime
+        self, how: Distillation, teachers: Teachers, parts: tuple[Images, Images], runtime: Runtime
     ) -> tuple[Bools, Trained]:
         """Train a student, and which images of the test it has right."""
         from distill.evaluation.evaluate import predict
         from distill.student import round_as_saved
 
-        train, test = split
+        train, test = parts
         trained = train_student(how, teachers, train, runtime)
         if trained.warning:
             runtime.warn(trained.warning)

@@ -80,10 +80,14 @@ def check_ranker(methods: Iterable[Method], ranker: Ranker | TeacherRanking | No
     `ranker` makes the ranking, or is one.
     """
     if ranker is None and (ranked := sorted(RANKED.intersection(methods))):
-        raise StudentError(
-            f"The method {ranked[0]!r} ranks teachers: pass ranker=selection.ranker, or choose "
-            "another method, such as 'probe'."
-        )
+        raise _no_ranker(ranked[0])
+
+
+def _no_ranker(method: Method) -> StudentError:
+    return StudentError(
+        f"The method {method!r} ranks teachers: pass ranker=selection.ranker, or choose another "
+        "method, such as 'probe'."
+    )
 
 
 def choose_shares(
@@ -104,8 +108,9 @@ def choose_shares(
         return how.shares, None
     if how.method not in RANKED:
         return {}, None
-    check_ranker([how.method], ranking or ranker)
-    if ranking is None and ranker is not None:
+    if ranking is None:
+        if ranker is None:
+            raise _no_ranker(how.method)
         ranking = ranker(images, how.zoo or "builtin", runtime).run()
         runtime.warn("No ranking of these images was found: the teachers were ranked first.")
     for message in ranking.warnings:

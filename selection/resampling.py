@@ -132,7 +132,8 @@ def find_interval(
     """95 % interval of a score, by Student's t; None where no error is known.
 
     Its degrees of freedom are L - C, or the pairs of subsamples (of `measure`) where these are
-    fewer. The interval of a fraction of images is no narrower than Wilson's, and stays in 0..1.
+    fewer; a rank, which looks for the largest of many differences, needs fewer (`scoring.KNOWN`).
+    The interval of a fraction of images is no narrower than Wilson's, and stays in 0..1.
     """
     known = labels[labels >= 0]
     if not len(subsamples):

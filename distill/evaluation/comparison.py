@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import ImagesError
-from zoo.features.linear_probe import assign_folds
-from zoo.images.folder import Images
 from zoo.statistics import (
     Z,
     balanced_accuracy,
@@ -330,37 +327,3 @@ def mcnemar(one: Bools, other: Bools) -> float:
     discordant = wins + losses
     tail = sum(comb(discordant, k) for k in range(min(wins, losses) + 1))
     return min(1.0, 2 * tail / 2**discordant)
-
-
-def split(
-    images: Images, folds: int, *, advice: str = "pass --test"
-) -> list[tuple[Images, Images]]:
-    """Training and test images of each fold of a stratified cross-validation.
-
-    Unlabeled images are in the training set of every fold, and copies of an image in one fold: a
-    student that was trained on one would know the others. `advice` ends the message about too few
-    labels.
-
-    Raises:
-        ImagesError: a class has too few labeled images.
-    """
-    known = np.flatnonzero(images.labels >= 0)
-    distinct, again = images.subset(known).distinct()
-    counts = np.bincount(distinct.labels, minlength=len(images.classes))
-    if (least := int(counts.min())) < 3:
-        name = images.classes[int(counts.argmin())]
-        raise ImagesError(
-            f"Class {name!r} in {images.root} has {least} different labeled "
-            f"image{'s' * (least != 1)}, and cross-validation needs 3: label more, or {advice}."
-        )
-    if counts.max() < folds:
-        raise ImagesError(
-            f"{images.root} has at most {counts.max()} different labeled images per class, too few "
-            f"for {folds} folds: lower --folds, or {advice}."
-        )
-    fold = np.empty(len(distinct), dtype=np.int64)
-    for number, part in enumerate(assign_folds(distinct.labels)):
-        fold[part] = number % folds
-    everything = np.arange(len(images))
-    tests = [known[fold[again] == number] for number in range(folds)]
-    return [(images.subset(np.setdiff1d(everything, rows)), images.subset(rows)) for rows in tests]

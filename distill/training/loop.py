@@ -243,7 +243,8 @@ def fit(
     with fast_convolutions(student), sync_batch_norms(student, processes), skipped:
         for step, batch in batches.prefetch(first):
             rate = set_rate(optimizer, recipe, step)
-            values = accumulation.accumulate(backward, shard_batch(batch, processes), student)
+            shard = shard_batch(batch, processes.rank, processes.count)
+            values = accumulation.accumulate(backward, shard, student)
             all_reduce_mean(processes, [parameter.grad for parameter in student.parameters()])
             optimizer.step()
             update_ema(average, weights, min(recipe.ema_decay, (1 + step) / (10 + step)))

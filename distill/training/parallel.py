@@ -30,13 +30,13 @@ def check_batches(recipe: Recipe, processes: Processes) -> None:
             )
 
 
-def shard_batch(batch: Batch, processes: Processes) -> Batch:
-    """This process's shard of a batch: an equal part of each kind of image."""
-    if processes.count == 1:
+def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
+    """One of so many parts of a batch, from 0: an equal part of each kind of image."""
+    if parts == 1:
         return batch
 
     def shard(tensor: Tensor) -> Tensor:
-        return tensor.tensor_split(processes.count)[processes.rank]
+        return tensor.tensor_split(parts)[part]
 
     kinds = [len(batch.labels), len(batch.rows)]
     kinds = [count for count in [*kinds, len(batch.images) - sum(kinds)] if count]
@@ -76,8 +76,8 @@ class GradientAccumulation:
         while True:
             student.zero_grad(set_to_none=True)
             try:
-                parts = [Processes(part, self.parts) for part in range(self.parts)]
-                losses = [backward(shard_batch(batch, part)) for part in parts]
+                parts = [shard_batch(batch, part, self.parts) for part in range(self.parts)]
+                losses = [*map(backward, parts)]
                 break
             except torch.cuda.OutOfMemoryError:
                 self._split_further(batch)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -220,11 +220,12 @@ class _Check:
             return groups, None
         across = [copy for copy in found if copy.one < count <= copy.other]
         # of equal test images only the first was compared with others
-        twins = [copy for copy in found if copy.kind == "bytes" and copy.one >= count]
+        twins = defaultdict[int, list[int]](list)
+        for copy in found:
+            if copy.kind == "bytes" and copy.one >= count:
+                twins[copy.one].append(copy.other)
         across += [
-            replace(copy, other=twin.other)
-            for copy, twin in product(across, twins)
-            if twin.one == copy.other
+            replace(copy, other=twin) for copy in across for twin in twins.get(copy.other, ())
         ]
         return groups, [self.leak(copy, test) for copy in across]
 

@@ -12,9 +12,9 @@ from distill.evaluation.comparison import (
     compare,
     find_components,
     mcnemar,
-    split,
     sum_components,
 )
+from distill.evaluation.folds import split
 from tests.benchmarks.verdicts import draw
 from zoo.errors import ImagesError
 from zoo.images.folder import read_images

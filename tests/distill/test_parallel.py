@@ -19,7 +19,7 @@ from tests.support.forked_zoo import ForkedZoo, call_together, ranks
 from tests.support.parallel_run import train_part
 from tests.support.toys import build_teacher, paint_folder, rank_three
 from zoo.errors import StudentError
-from zoo.system.distributed import SINGLE, Processes
+from zoo.system.distributed import Processes
 from zoo.system.tensors import read_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -59,13 +59,13 @@ def draw_batch(strong):
 @pytest.mark.parametrize("strong", [True, False])
 def test_the_parts_of_a_batch_are_its_images_each_kind_in_order(strong):
     whole = draw_batch(strong)
-    parts = [shard_batch(whole, Processes(rank, 2)) for rank in range(2)]
+    parts = [shard_batch(whole, rank, 2) for rank in range(2)]
     assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
     assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)
     sizes = [2, 3, 3] if strong else [2, 3]
     kinds = zip(*(part.images.split(sizes) for part in parts), strict=True)
     assert torch.equal(torch.cat([image for kind in kinds for image in kind]), whole.images)
-    assert shard_batch(whole, SINGLE) is whole
+    assert shard_batch(whole, 0, 1) is whole
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_one_line():
