@@ -269,7 +269,8 @@ _REASONS = {"clearly worse than a control": WORSE}
 """Reasons as version 0.1 wrote them, and as they are now."""
 
 _TEACHER: js.Schema = {
-    **dict.fromkeys(("name", "domain", "reason"), js.text()),
+    **dict.fromkeys(("name", "domain"), js.text()),
+    "reason": js.text(path=True),
     **dict.fromkeys(("score", "low", "high", "chance"), js.nullable(js.number())),
     "share": js.number(0),
     "status": js.choice("ok", "failed", "control"),
@@ -277,8 +278,9 @@ _TEACHER: js.Schema = {
     "scores": js.mapping(js.number()),
 }
 _RANKING: js.Schema = {
-    **dict.fromkeys(("target", "zoo", "metric", "digest"), js.text()),
-    **dict.fromkeys(("unlabeled", "labels"), js.nullable(js.text())),
+    **dict.fromkeys(("metric", "digest"), js.text()),
+    **dict.fromkeys(("target", "zoo"), js.text(path=True)),
+    **dict.fromkeys(("unlabeled", "labels"), js.nullable(js.text(path=True))),
     **dict.fromkeys(("images", "labeled", "classes", "seed", "forward_passes"), js.integer()),
     "labels_per_class": js.nullable(js.integer(1)),
     "labels_seed": js.optional(js.nullable(js.integer(0)), None),

@@ -111,6 +111,14 @@ def test_a_ranking_of_version_0_1_is_read_with_the_names_of_today(tmp_path):
     assert not saved.keys() & {"notes", "reading"}
 
 
+def test_folders_whose_names_are_no_text_are_read(tmp_path):
+    folders = dict.fromkeys(("target", "unlabeled", "labels", "zoo"), "im\udcffgs")
+    ranking = Ranking.load(write_edited(tmp_path, **folders))
+    assert {getattr(ranking, name) for name in folders} == {"im\udcffgs"}
+    with pytest.raises(RankingError, match="target: expected text of whole characters"):
+        Ranking.load(write_edited(tmp_path, target="\ud800"))
+
+
 def test_entries_that_people_added_are_ignored(tmp_path):
     assert Ranking.load(write_edited(tmp_path, why="birds look odd")) == make_ranking([0.5, 0.25])
 

@@ -102,9 +102,12 @@ def test_a_description_that_is_none_is_one_line_and_nothing_is_written(hub, kind
     assert not list(cache.rglob("*"))
 
 
-@pytest.mark.parametrize("stated", ["x" * 5_000_000, ["mit"] * 10_000, {"a": 1}, 3, None])
+@pytest.mark.parametrize(
+    "stated", ["x" * 5_000_000, ["mit"] * 10_000, {"a": 1}, 3, None, "mit\ud800"]
+)
 def test_a_license_is_a_short_text(hub, stated):
-    assert len(describe(hub, cardData={"license": stated}).license) <= client.LICENSE
+    license = describe(hub, cardData={"license": stated}).license
+    assert len(license.encode()) <= client.LICENSE
 
 
 @pytest.mark.parametrize("revision", ["../../../victim", "main", "A" * 40, "a" * 39])

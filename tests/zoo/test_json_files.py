@@ -86,6 +86,12 @@ def test_a_document_that_fits_is_read_with_tuples_floats_and_defaults(read):
     assert read(GOOD | {"note": None, "extra": [1, None]})["extra"] == [1, None]
 
 
+def test_a_path_may_hold_bytes_that_are_no_text_but_no_half_characters(read):
+    check = record({"target": text(path=True)})
+    assert read({"target": "im\udcffgs"}, check) == {"target": "im\udcffgs"}
+    assert "text of whole characters" in mistake(read, {"target": "\ud800"}, check)
+
+
 def test_what_is_written_is_read_back(tmp_path):
     write_json(tmp_path / "a.json", GOOD)
     text_of = (tmp_path / "a.json").read_text(encoding="utf-8")
@@ -112,6 +118,8 @@ def test_numbers_that_are_not_finite_are_neither_written_nor_read(tmp_path, read
         ({"format": "1"}, "format: expected 1, found '1'"),
         ({"name": 3}, "name: expected text, found 3"),
         ({"name": None}, "name: expected text, found None"),
+        ({"name": "a\ud800"}, r"name: expected text of whole characters, found 'a\ud800'"),
+        ({"name": "a\udcff"}, r"name: expected text of whole characters, found 'a\udcff'"),
         ({"name": "x" * 21}, "name: expected at most 20 characters, found 21"),
         ({"share": "0.5"}, "share: expected a number between 0 and 1, found '0.5'"),
         ({"share": True}, "share: expected a number between 0 and 1, found True"),

@@ -63,6 +63,19 @@ def test_class_names_are_in_the_order_of_the_logits_in_any_form(read, names):
     assert read(CONFIG | {"pretrained_cfg": SHAPE | {"label_names": names}}).labels == expected
 
 
+@pytest.mark.parametrize(
+    "names", [["e\u0301", "b"], {"0": "e\u0301", "1": "b"}, {"e\u0301": 0, "b": 1}]
+)
+def test_class_names_are_in_composed_unicode_as_those_of_folders_are(names):
+    assert label_names(names, "label_names") == ("\u00e9", "b")
+
+
+@pytest.mark.parametrize("names", [["\ud800"], {"0": "\ud800"}, {"\ud800": 0}])
+def test_class_names_that_no_file_can_hold_are_refused(read, names):
+    with pytest.raises(TeacherBroken, match=r"label_names.*text of whole characters"):
+        read(CONFIG | {"num_classes": 1, "label_names": names})
+
+
 def test_numbers_are_ordered_as_numbers():
     names = {str(number): f"class {number}" for number in sorted(range(12), key=str)}
     assert label_names(names, "label_names") == tuple(f"class {number}" for number in range(12))

@@ -147,7 +147,7 @@ def test_private_and_gated_repositories_need_the_right_token(hub, user):
 
 
 def test_what_is_no_repository_of_timm_is_refused_before_its_weights_come(hub, user):
-    for name in ("transformers", "empty", "old", "no-config", "no-look", "json", "labels"):
+    for name in ("transformers", "empty", "old", "no-config", "no-look", "json", "labels", "half"):
         raw_repository(hub.root, f"lab/{name}")
     root = hub.root / "lab"
     said = {"architectures": ["ViTForImageClassification"], "model_type": "vit"}
@@ -157,6 +157,7 @@ def test_what_is_no_repository_of_timm_is_refused_before_its_weights_come(hub, u
     (root / "no-config/config.json").unlink()
     config = json.loads((root / "no-look/config.json").read_text())
     (root / "labels/config.json").write_text(json.dumps(config | {"label_names": ["a", "b", "c"]}))
+    (root / "half/config.json").write_text(json.dumps(config | {"label_names": ["a", "\ud800"]}))
     del config["pretrained_cfg"]["mean"]
     (root / "no-look/config.json").write_text(json.dumps(config))
     (root / "json/config.json").write_text("[1, 2")
@@ -168,6 +169,7 @@ def test_what_is_no_repository_of_timm_is_refused_before_its_weights_come(hub, u
         "no-look": "pretrained_cfg.mean: missing",
         "json": "is not valid",
         "labels": "label_names: expected 2, one per class, found 3",
+        "half": "label_names[1]: expected text of whole characters",
     }
     rows = user.pull(*(f"lab/{name}" for name in wanted))
     for row, (name, reason) in zip(rows, wanted.items(), strict=True):

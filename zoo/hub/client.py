@@ -91,8 +91,10 @@ def _license(entries: Mapping[str, Any]) -> str:
     if stated == "other":
         stated = entries["license_name"] or stated
     names = stated if isinstance(stated, list) else [stated or ""]
-    text = ", ".join(map(str, names))
-    return text if len(text) <= LICENSE else ""
+    try:
+        return js.text(most=LICENSE)(", ".join(map(str, names)), "license")
+    except ValueError:
+        return ""
 
 
 _HASH = js.pattern("[0-9a-f]{64}", "a SHA-256")

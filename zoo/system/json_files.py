@@ -26,14 +26,22 @@ Schema = Mapping[str, Check]
 """What each key of an object has to be; see `optional` for keys that may be absent."""
 
 
-def text(*, most: int = TEXT) -> Check:
-    """A string of at most so many characters."""
+def text(*, most: int = TEXT, path: bool = False) -> Check:
+    """A string of at most so many characters that UTF-8 can write.
+
+    That of a `path` may also hold bytes of the file system, as Python escapes them.
+    """
+    errors = "surrogateescape" if path else "strict"
 
     def check(value: Any, key: str) -> str:
         if type(value) is not str:
             raise _unexpected(key, "text", value)
         if len(value) > most:
             raise ValueError(f"{key}: expected at most {most} characters, found {len(value)}")
+        try:
+            value.encode(errors=errors)  # JSON can state half a character, as "\\ud800"
+        except UnicodeEncodeError:
+            raise _unexpected(key, "text of whole characters", value) from None
         return value
 
     return check

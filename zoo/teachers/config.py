@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import TeacherBroken, ZooError
+from zoo.images.labels import same_text
 from zoo.system import json_files as js
 from zoo.system.files import cache_folder
 from zoo.teachers.card import Preprocessing
@@ -112,7 +113,7 @@ def label_names(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, dict):
         return js.listing(_class_name)(value, key)
     if all(type(place) is int for place in value.values()):
-        numbered = {place: name for name, place in value.items()}
+        numbered = {place: _class_name(name, key) for name, place in value.items()}
     else:
         names = js.mapping(_class_name)(value, key)
         numbered = {int(place) if place.isdecimal() else -1: names[place] for place in names}
@@ -122,7 +123,7 @@ def label_names(value: Any, key: str) -> tuple[str, ...]:
 
 
 def _class_name(value: Any, key: str) -> str:
-    return str(value) if type(value) in (int, float) else js.text()(value, key)
+    return str(value) if type(value) in (int, float) else same_text(js.text()(value, key))
 
 
 _PRETRAINED = js.record(
