@@ -82,6 +82,8 @@ def test_a_student_that_was_not_tested_has_no_accuracy(student, report):
 
 
 def test_the_weights_are_those_that_timm_would_take(student):
+    config = json.loads((student / "config.json").read_text())
+    (student / "config.json").write_text(json.dumps(config | {"sha256": ""}))
     (student / "pytorch_model.bin").write_bytes(b"not these")
     assert describe_folder(student, "fly", "flies").weights == "model.safetensors"
     (student / "model.safetensors").unlink()
@@ -112,6 +114,26 @@ def test_links_are_copied_as_the_files_that_they_lead_to(student, tmp_path):
     copied = copy_teacher(describe_folder(snapshot_folder, "fly", "flies"), tmp_path / "zoo")
     assert names_in(copied) == {"card.json", "config.json", "model.safetensors"}
     assert not any(path.is_symlink() for path in (tmp_path / "zoo/fly").iterdir())
+
+
+@pytest.mark.parametrize("file", ["config.json", "fingerprint.safetensors"])
+def test_no_card_makes_a_copy_of_what_lies_outside_its_folder(student, tmp_path, file):
+    card = replace(describe_folder(student, "fly", "flies"), source="package:torch")
+    (tmp_path / "secret").write_bytes((student / "config.json").read_bytes())
+    (student / file).unlink(missing_ok=True)
+    (student / file).symlink_to(tmp_path / "secret")
+    with pytest.raises(TeacherBroken, match="is a link out of its folder"):
+        copy_teacher(card, tmp_path / "zoo")
+    assert list((tmp_path / "zoo").iterdir()) == []
+
+
+def test_weights_that_changed_after_training_are_no_teacher(student):
+    path = student / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TeacherBroken, match=r"model\.safetensors is damaged"):
+        describe_folder(student, "fly", "flies")
 
 
 def test_a_teacher_that_no_config_describes_is_copied_without_one(student, tmp_path):

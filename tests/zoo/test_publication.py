@@ -194,6 +194,17 @@ def test_a_broken_card_is_not_published(teacher, staging):
         stage(teacher.folder, staging, "mit")
 
 
+@pytest.mark.parametrize("place", ["snapshots/st", "models--lab--net/snapshots/st"])
+def test_no_name_of_a_folder_makes_links_out_of_it_publishable(student, staging, tmp_path, place):
+    (tmp_path / place).parent.mkdir(parents=True)
+    shutil.move(student, tmp_path / place)
+    (tmp_path / place).parents[1].joinpath("secret.txt").write_text("SECRET")
+    (tmp_path / place / "README.md").unlink()
+    (tmp_path / place / "README.md").symlink_to("../../secret.txt")
+    with pytest.raises(TeacherBroken, match="is a link out of its folder"):
+        stage(tmp_path / place, staging, "mit")
+
+
 def test_a_full_disk_is_one_line(student, staging, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -35,10 +35,17 @@ def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:
     """The card of a folder in timm's Hub layout, such as that of every student of this project.
 
     Raises:
-        TeacherBroken: the folder is not in that layout.
+        TeacherBroken: the folder is not in that layout, or its weights are not those that it
+            states the SHA-256 of.
     """
     weights = find_weights(folder)
     layout = read_layout(folder)
+    found = sha256_of(folder / weights)
+    if layout.sha256 not in ("", found):
+        raise TeacherBroken(
+            f"{folder / weights} is damaged: it has not the SHA-256 that {CONFIG_FILE} states. "
+            "Train or copy it again."
+        )
     accuracy, images = _read_accuracy(folder)
     return TeacherCard(
         name=name,
@@ -52,7 +59,7 @@ def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:
         preprocessing=layout.preprocessing,
         labels=layout.labels,
         bytes=(folder / weights).stat().st_size,
-        sha256=sha256_of(folder / weights),
+        sha256=found,
         weights=weights,
         accuracy=accuracy,
         accuracy_images=images,
@@ -75,23 +82,26 @@ def copy_teacher(card: TeacherCard, zoo: Path) -> TeacherCard:
             raise TeacherBroken(f"{zoo} has a teacher {card.name!r} already: choose another name.")
         with atomic_new_folder(place) as part:
             for file in (card.weights, *([CONFIG_FILE] if card.loader == "hf-hub" else [])):
-                if not card.package:
-                    check_inside(card.folder, file)
-                shutil.copyfile(card.folder / file, part / file)
+                _copy_inside(card.folder / file, part)
             if sha256_of(part / card.weights) != card.sha256:
                 raise TeacherBroken(
                     f"{card.folder / card.weights} is not the file of its card: add or pull "
                     f"{card.name!r} again."
                 )
             if fingerprint := fingerprint_path(card):
-                shutil.copyfile(fingerprint, part / fingerprint.name)
-            if card.folder and (card.folder / TRAINED_ON).is_file():
-                check_inside(card.folder, TRAINED_ON)
-                shutil.copyfile(card.folder / TRAINED_ON, part / TRAINED_ON)
+                _copy_inside(fingerprint, part)
+            if (card.folder / TRAINED_ON).is_file():
+                _copy_inside(card.folder / TRAINED_ON, part)
             card.save(part)
     except OSError as error:
         raise TeacherBroken(f"{place} cannot be written: {error.strerror or error}.") from error
     return replace(card, folder=place)
+
+
+def _copy_inside(path: Path, place: Path) -> None:
+    """Copy a file of a teacher's folder into another one, unless it is a link out of its folder."""
+    check_inside(path.parent, path.name)
+    shutil.copyfile(path, place / path.name)
 
 
 def pack(cards: Sequence[TeacherCard], zoo: Path) -> list[TeacherCard]:
