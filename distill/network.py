@@ -91,8 +91,11 @@ def single_image_fits() -> Iterator[None]:
 
 
 def head_names(network: Any) -> list[str]:
-    """Names of the layers that depend on the number of classes."""
+    """Names of the layers that depend on the number of classes; a StudentError if there is none."""
     names = network.pretrained_cfg["classifier"]
+    if not names:
+        arch = network.pretrained_cfg["architecture"]
+        raise StudentError(f"{arch} has no classifier: choose another --arch.")
     return [names] if isinstance(names, str) else list(names)
 
 

@@ -84,12 +84,21 @@ def find_arch(name: str, start: str = "auto") -> str:
     The initial weights, `start`, choose the network of `auto`.
 
     Raises:
-        StudentError: timm has no such network; the message lists close names.
+        StudentError: timm has no such network or tag; the message lists close names, or all tags.
     """
     arch = default_arch(start) if name == "auto" else ALIASES.get(name, name)
-    if timm.is_model(arch):
+    if timm.is_model(arch):  # which leaves the tag out of account
+        try:
+            timm.get_pretrained_cfg(arch)
+        except RuntimeError as error:
+            base = arch.partition(".")[0]
+            known = [full.removeprefix(f"{base}.") for full in timm.list_pretrained(f"{base}.*")]
+            raise StudentError(
+                f"timm has no weights {arch!r}. Tags of {base}: {', '.join(known) or 'none'}."
+            ) from error
         return arch
-    close = difflib.get_close_matches(name, [*timm.list_models(), *ALIASES], n=3, cutoff=0.5)
+    names = [*timm.list_models(), *ALIASES]
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     hint = f"Close names: {', '.join(close)}." if close else "timm.list_models() lists all."
     raise StudentError(f"timm has no network called {name!r}. {hint}")
 

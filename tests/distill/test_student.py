@@ -10,6 +10,7 @@ import torch
 from distill.student import (
     ALIASES,
     Student,
+    check_size,
     create_student,
     find_arch,
     load_network,
@@ -108,8 +109,22 @@ def test_an_unknown_architecture_is_refused_with_close_ones():
     assert find_arch("resnet18") == "resnet18"
     with pytest.raises(StudentError, match=r"'resnet18x'.* Close names: .*resnet18"):
         find_arch("resnet18x")
+    with pytest.raises(StudentError, match=r"'RESNET18'.* Close names: resnet18"):
+        find_arch("RESNET18")
     with pytest.raises(StudentError, match="list_models"):
         find_arch("qqqqqqqqqqqqqq")
+
+
+@pytest.mark.parametrize("tag", ["bogus", "", "a1_in1k.x"])
+def test_a_tag_that_timm_does_not_know_is_refused_with_those_that_it_does(tag):
+    assert find_arch("resnet18.a1_in1k") == "resnet18.a1_in1k"
+    with pytest.raises(StudentError, match=r"'resnet18\..*Tags of resnet18: a1_in1k, a2_in1k"):
+        find_arch(f"resnet18.{tag}")
+
+
+def test_a_network_without_a_classifier_is_refused_as_that():
+    with pytest.raises(StudentError, match="qwen3_vit_88m_enc has no classifier"):
+        check_size("qwen3_vit_88m_enc", 64)
 
 
 def test_a_start_folder_of_other_classes_gives_all_but_its_head(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import timm
@@ -208,6 +209,44 @@ def test_a_start_reads_as_its_origin_with_twelve_digits_of_its_hash(embedded):
 def test_without_a_name_the_student_is_what_has_strong_weights_here(known, chosen, monkeypatch):
     monkeypatch.setattr(starts, "local_starts", lambda: known)
     assert {start: find_arch("auto", start) for start in chosen} == chosen
+
+
+def test_only_timms_own_weights_count_as_a_pulled_start(embedded):
+    assert starts.local_starts()[ARCH] == ("builtin",)
+    for repo, known in (("lab/other", ("builtin",)), (REPO, ("hub", "builtin"))):
+        card = replace(embedded, name=repo, source=f"hf-hub:{repo}")
+        shutil.copytree(embedded.folder, catalogue.pulled_folder(card))
+        card.save(catalogue.pulled_folder(card))
+        assert starts.local_starts()[ARCH] == known
+        assert (find_start("auto", ARCH).card.repo == REPO) == ("hub" in known)
+
+
+def test_a_pulled_teacher_of_a_tag_that_timm_does_not_know_hinders_no_start(embedded):
+    card = replace(embedded, name="lab/x", source="hf-hub:lab/x", network=f"{ARCH}.bogus")
+    catalogue.pulled_folder(card).mkdir(parents=True)
+    shutil.copy(embedded.folder / "model.safetensors", catalogue.pulled_folder(card))
+    card.save(catalogue.pulled_folder(card))
+    assert starts.local_starts() == {ARCH: ("builtin",)}
+    with pytest.raises(StudentError, match="timm has no weights"):
+        find_start("hub", card.network)
+
+
+def test_a_folder_whose_card_says_random_is_not(embedded):
+    replace(embedded, source="random").save(embedded.folder)
+    start = find_start(str(embedded.folder), ARCH)
+    assert (start.is_random, start.state().keys()) == (
+        False,
+        find_start("builtin", ARCH).state().keys(),
+    )
+
+
+@pytest.mark.parametrize("name", [".", "two\nlines", "x" * 201, "\udcff"])
+def test_a_folder_of_initial_weights_may_have_any_name(embedded, tmp_path, monkeypatch, name):
+    folder = tmp_path / "starts" / name
+    shutil.copytree(embedded.folder, folder)
+    (folder / "card.json").unlink()
+    monkeypatch.chdir(tmp_path / "starts")
+    assert find_start(name, ARCH).sha256 == embedded.sha256
 
 
 def test_without_a_name_a_folder_of_initial_weights_chooses_its_own_network(embedded):

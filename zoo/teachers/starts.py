@@ -13,6 +13,7 @@ from zoo.teachers.card import CARD_FILE, EXTRA, Preprocessing, TeacherCard
 from zoo.teachers.collection import describe_folder
 
 if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
     from torch import Tensor
 
 ALIASES = {
@@ -46,7 +47,7 @@ class Start:
     @property
     def is_random(self) -> bool:
         """Whether there is nothing to load."""
-        return self.card.source == "random"
+        return self.card.source == "random" and self.card.folder is None
 
     @property
     def is_embedded(self) -> bool:
@@ -119,7 +120,9 @@ def find_start(name: str, arch: str) -> Start:
         return _folder_start(Path(name))
     hub = hub_start(arch)
     if name == "hub" and hub is None:
-        raise StudentError(f"timm has no weights for {arch!r} on the Hub: use another --start.")
+        raise StudentError(
+            f"timm has no weights for {arch!r} and square images on the Hub: use another --start."
+        )
     if hub and (name == "hub" or (name == "auto" and hub.card.folder)):
         return hub
     if found := _builtin_start(arch):
@@ -138,9 +141,7 @@ def hub_start(arch: str) -> Start | None:
 
     They have no folder before that; None where timm has none, or none for square images.
     """
-    import timm
-
-    config = timm.get_pretrained_cfg(arch)
+    config = _timm_config(arch)
     if config is None or not config.hf_hub_id:
         return None
     card = catalogue.repository_card(config.hf_hub_id)
@@ -161,7 +162,7 @@ def hub_start(arch: str) -> Start | None:
 
 def local_starts() -> dict[str, tuple[str, ...]]:
     """Initial weights on this machine by timm's network, each as `find_start` names it."""
-    pulled = {card.network for card in catalogue.list_cards("hub") if card.folder}
+    pulled = {card.network for card in catalogue.list_cards("hub") if _is_hub_start(card)}
     installed = {card.network for card in catalogue.list_cards("builtin") if _installed(card)}
     embedded = {folder.name for folder in catalogue.STUDENTS.iterdir()}
     known = {"hub": pulled, "builtin": installed | embedded}
@@ -185,6 +186,22 @@ def default_arch(start: str) -> str:
     strong = start in ("auto", "builtin") and "builtin" in starts.get(lite, ())
     pulled = start == "auto" and "hub" in starts.get(large, ())
     return lite if strong and not pulled else large
+
+
+def _is_hub_start(card: TeacherCard) -> bool:
+    """Whether a pulled teacher has timm's own weights of its network: others are no start of it."""
+    start = hub_start(card.network) if card.folder else None
+    return start is not None and start.card.repo == card.repo
+
+
+def _timm_config(arch: str) -> PretrainedCfg | None:
+    """What timm knows of its weights for a network; None where it knows none, or no such tag."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(arch)
+    except RuntimeError:
+        return None
 
 
 def _of_hub(card: TeacherCard) -> Start:
@@ -218,7 +235,7 @@ def _read_card(folder: Path) -> TeacherCard:
     try:
         if (folder / CARD_FILE).is_file():
             return TeacherCard.load(folder)
-        return describe_folder(folder, folder.name, "")
+        return describe_folder(folder, "start", "")  # nobody sees this name
     except (TeacherBroken, OSError) as error:
         raise StudentError(
             f"The initial weights cannot be read: {str(error).rstrip('.')}. "
@@ -227,9 +244,7 @@ def _read_card(folder: Path) -> TeacherCard:
 
 
 def _random_start(arch: str) -> Start:
-    import timm
-
-    config = timm.get_pretrained_cfg(arch)
+    config = _timm_config(arch)
     size = config.input_size[-1] if config else IMAGENET.size
     look = replace(IMAGENET, size=size)
     return Start("random", TeacherCard("random", "", "random", arch, 0, "", "", "", look))
