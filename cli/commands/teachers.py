@@ -93,10 +93,12 @@ def pull(
         from zoo.teachers.starts import find_start
 
         cards = [find_start("hub", find_arch(arch)).card for arch in start]
-    if wanted or domain or default:
+    if wanted:
         zoos = ",".join([zoo, *(name for name in wanted if "/" in name)])
-        cards += select_cards(zoos, wanted, domain=domain, default=default)
-    if cards:
+        cards += select_cards(zoos, wanted)
+    if domain or default:
+        cards += select_cards(zoo, domain=domain, default=default)
+    if cards := list({card.name: card for card in cards}.values()):
         with terminal.runtime() as runtime:
             rows += pull_teachers(cards, runtime, dry_run=dry_run)
     if as_json:
@@ -147,6 +149,7 @@ def add(
 
     Rank it together with the others: `zoo rank --zoo builtin,my-zoo`.
     """
+    zoo = expand_user(str(zoo))
     with terminal.runtime() as runtime:
         card = add_teacher(source, name, domain, zoo, runtime, images=images)
     terminal.say(f"{card.name} is in {card.folder}: use it with --zoo builtin,{quote(str(zoo))}")
@@ -223,10 +226,11 @@ def add_teacher(
     Raises:
         ZooError: it cannot be had or loaded, or the zoo has one of this name.
     """
-    from zoo.teachers.collection import check_words, copy_teacher, describe_folder
+    from zoo.teachers.collection import check_words, check_zoo, copy_teacher, describe_folder
     from zoo.teachers.verify import measure
 
     check_words(name, domain)
+    check_zoo(zoo)
     if images:
         from zoo.images.source import check_output
 

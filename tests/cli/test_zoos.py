@@ -83,6 +83,23 @@ def test_zoo_says_where_a_teacher_is_added(add):
     assert not Path("my-zoo").exists()
 
 
+@pytest.mark.parametrize(
+    "zoo", ["builtin", "hub", "all", "my,zoo", "license=permissive", "my-zoo/paint"]
+)
+def test_a_zoo_that_could_not_be_named_later_is_refused(add, zoo):
+    add()
+    before = snapshot(Path())
+    assert "--zoo" in add("--zoo", zoo, name="more").mistake
+    assert snapshot(Path()) == before
+
+
+def test_a_tilde_in_a_zoo_is_the_home_folder_as_where_it_is_read(add, command, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    assert add("--zoo=~/z").code == 0
+    assert command("info", "paint", "--zoo=~/z", "--json").json["name"] == "paint"
+    assert not Path("~").exists()
+
+
 def test_a_name_that_is_taken_is_one_line(add):
     add()
     before = snapshot(Path("my-zoo"))
@@ -122,7 +139,7 @@ def test_what_is_no_network_is_one_line(add, student, tmp_path):
 def test_a_damaged_network_is_not_added(add, student):
     path = student / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
-    assert "timm cannot load" in add().mistake
+    assert "model.safetensors is damaged" in add().mistake
     assert not Path("my-zoo").exists()
 
 

@@ -79,9 +79,9 @@ def test_a_card_whose_files_nobody_saw_is_read_back_as_it_was(card, tmp_path):
     unknown = replace(card, preprocessing=None, network="", sha256="", accuracy=None)
     unknown.save(tmp_path)
     assert TeacherCard.load(tmp_path) == unknown
-    with pytest.raises(
-        TeacherBroken, match="The preprocessing of 'ant' is unknown: `zoo pull ant`"
-    ):
+    with pytest.raises(TeacherBroken, match="'ant' are not on this machine: `zoo pull ant`"):
+        replace(unknown, folder=None).input  # noqa: B018
+    with pytest.raises(TeacherBroken, match=r"card\.json has no preprocessing or no sha256: add"):
         unknown.input  # noqa: B018
 
 
@@ -116,6 +116,7 @@ def test_a_card_does_not_tell_where_it_lay(card, tmp_path):
         lambda d: d.update(labels="abc"),
         lambda d: d.update(labels=[1, 2, 3]),
         lambda d: d.update(name=3),
+        lambda d: d.update(name=".ant"),
         lambda d: d.update(domain=None),
         lambda d: d.update(source=3),
         lambda d: d.update(bytes="4"),

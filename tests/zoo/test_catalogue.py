@@ -115,6 +115,28 @@ def test_a_folder_with_a_comma_in_its_name_is_one_zoo(toy_zoo, own, tmp_path):
     assert names(str(tmp_path / "mine, builtin")) == ["eel"]
 
 
+def test_a_folder_with_a_comma_in_its_name_may_have_a_license(toy_zoo, own, tmp_path):
+    (tmp_path / "mine").rename(tmp_path / "mine, builtin")
+    assert names("mine, builtin,license=permissive") == ["eel"]
+
+
+@pytest.mark.parametrize("letters", [94, 95, 240])
+def test_a_name_that_is_too_long_for_the_hub_is_no_repository(toy_zoo, letters):
+    name = f"a/{'b' * letters}"
+    if len(name) <= 96:
+        assert names(name) == [name]
+    else:
+        with pytest.raises(TeacherNotFound, match="There is no zoo"):
+            names(name)
+
+
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
+def test_a_pulled_teacher_that_lacks_a_file_is_not_here(pulled, lost):
+    assert find_card("cat", list_cards("hub")).folder == pulled.folder
+    (pulled.folder / lost).unlink()
+    assert find_card("cat", list_cards("hub")).folder is None
+
+
 def test_a_tilde_after_a_comma_is_the_home_that_no_shell_puts_there(toy_zoo, own, monkeypatch):
     monkeypatch.setenv("HOME", str(Path.cwd()))
     assert names("builtin,~/mine") == ["ant", "bee", "eel"]

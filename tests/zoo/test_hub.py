@@ -123,6 +123,38 @@ def test_wrong_bytes_are_not_used_and_the_next_pull_is_right(hub, net, user):
     assert user.bytes_of(NAME) == weights_of(net)
 
 
+def test_a_wrong_byte_of_a_small_file_is_not_used_either(hub, net, user, monkeypatch):
+    other = raw_repository(hub.root, "lab/other") / "config.json"
+    other.write_text((net / "config.json").read_text().replace("0.5", "0.6"))
+    known = hub.answer
+
+    def answer(call):
+        reply = known(call)
+        wrong = call.method == "GET" and call.file == "config.json"
+        return replace(reply, file=other) if wrong else reply
+
+    monkeypatch.setattr(hub, "answer", answer)
+    status, reason = user.pull_one(NAME)
+    assert (status, "config.json arrived damaged" in reason) == ("failed", True)
+    assert not user.folder(NAME).exists()
+    monkeypatch.setattr(hub, "answer", known)
+    assert user.pull_one(NAME) == ("pulled", "")
+
+
+@pytest.mark.parametrize("size", ["-5", "many"])
+def test_a_size_that_is_none_is_as_if_it_were_not_stated(hub, net, user, monkeypatch, size):
+    known = hub.answer
+
+    def answer(call):
+        reply = known(call)
+        stated = {"X-Linked-Size": size} if call.method == "HEAD" else {}
+        return replace(reply, headers={**reply.headers, **stated})
+
+    monkeypatch.setattr(hub, "answer", answer)
+    assert user.pull_one(NAME) == ("pulled", "")
+    assert user.bytes_of(NAME) == weights_of(net)
+
+
 @pytest.mark.parametrize(("here", "asked"), [(2 * MB, [f"bytes={2 * MB}-", ""]), (6 * MB, [""])])
 def test_a_beginning_of_something_else_is_thrown_away(hub, net, user, here, asked):
     sha256 = hashlib.sha256(weights_of(net)).hexdigest()

@@ -206,6 +206,14 @@ def test_a_pack_and_an_own_zoo_need_neither_hub_nor_caches(hub, user, command, i
     assert user.zoo(*words).code == 0
     lost = user.zoo("pack", own.parent / "p", "--teachers", "lab/absent", "--zoo", "lab/absent")
     assert "is not available to be packed: not found" in lost.mistake
+    weights = own / "net/model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    ran = user.zoo("verify", "net", "--zoo", own, "--json")
+    assert f"remove {own / 'net'} and add the teacher again" in ran.out
+    ran = user.zoo("pull", "net", "--zoo", own, "--json")
+    assert (ran.code, f"{own / 'net'} is damaged: remove it" in ran.out) == (1, True)
+    weights.write_bytes(content)
     shutil.rmtree(user.home)
     shutil.rmtree(user.cache)
     for zoo, names in ((place, {"ant", "lab/net"}), (own, {"net"})):

@@ -111,6 +111,14 @@ def test_the_outer_number_of_classes_counts_and_the_inner_one_if_it_is_missing(r
     assert read(inner).classes == 3
 
 
+def test_without_a_number_of_classes_their_names_are_counted(read):
+    bare = {key: without("num_classes")[key] for key in CONFIG if key != "num_classes"}
+    layout = read(bare | {"label_names": ["a", "b", "c", "d"]})
+    assert (layout.classes, layout.labels) == (4, ("a", "b", "c", "d"))
+    with pytest.raises(TeacherBroken, match="num_classes: missing"):
+        read(bare)
+
+
 def test_a_network_without_a_classifier_has_no_class_names(read):
     layout = read(CONFIG | {"num_classes": 0, "label_names": ["a", "b", "c"]})
     assert (layout.classes, layout.labels) == (0, ())
@@ -146,6 +154,8 @@ def test_what_timm_does_not_need_may_be_missing(read, name):
         (CONFIG | {"model_args": 3}, "model_args: expected an object"),
         (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": [3, 48, 64]}}, "not 3 x S x S"),
         (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": [1, 48, 48]}}, "not 3 x S x S"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": [3, 48]}}, "not 3 x S x S"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": []}}, "not 3 x S x S"),
         (CONFIG | {"pretrained_cfg": SHAPE | {"input_size": 48}}, "pretrained_cfg.input_size"),
         (CONFIG | {"pretrained_cfg": SHAPE | {"mean": 0.5}}, "pretrained_cfg.mean"),
         (
@@ -153,7 +163,8 @@ def test_what_timm_does_not_need_may_be_missing(read, name):
             r"pretrained_cfg.mean\[0\]",
         ),
         (CONFIG | {"pretrained_cfg": SHAPE | {"std": [1, 1]}}, "is not three numbers"),
-        (CONFIG | {"pretrained_cfg": SHAPE | {"std": [1, 1, 0]}}, "not above 0"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"std": [1, 1, 0]}}, "std .* is not three numbers of"),
+        (CONFIG | {"pretrained_cfg": SHAPE | {"std": [1, 1, 1e-7]}}, "std .* is not three numbers"),
         (
             CONFIG | {"pretrained_cfg": SHAPE | {"interpolation": "random"}},
             "interpolation 'random'",

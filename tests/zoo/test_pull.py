@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support.hub_repositories import Fault, commit_of
+from tests.support.hub_server import refusal
 from tests.support.hub_user import ROOT, User, raw_repository
 from tests.support.toys import hub_card
 from zoo.teachers.card import TeacherCard
@@ -38,6 +39,8 @@ def test_pull_takes_names_domains_the_default_set_and_repositories(hub, user):
         ("--default", "--domain", "pet"): ["cat", "dog"],
         ("cow", "cat", "cow"): ["cow", "cat"],
         (NAME, "owner/cow-net"): [NAME, "cow"],
+        (NAME, "dog", "--default"): [NAME, "dog", "cat"],
+        ("cat", "--domain", "farm"): ["cat", "cow"],
     }.items():
         rows = user.pull(*words, "--dry-run")
         assert [row["name"] for row in rows] == wanted
@@ -122,6 +125,19 @@ def test_a_commit_of_the_catalogue_that_is_gone_is_a_clear_row(hub, user, tmp_pa
         "failed",
         "the commit 000000000000 that it is pinned to is no longer there.",
     )
+
+
+def test_a_commit_that_only_the_hub_named_and_has_not_is_a_clear_row(hub, user, monkeypatch):
+    raw_repository(hub.root, NAME)
+    known = hub.answer
+
+    def answer(call):
+        gone = "/resolve/" in call.path
+        return refusal(404, "RevisionNotFound", "no") if gone else known(call)
+
+    monkeypatch.setattr(hub, "answer", answer)
+    status, reason = user.pull_one(NAME)
+    assert (status, "the commit that the Hub names is not there" in reason) == ("failed", True)
 
 
 def test_a_renamed_repository_is_followed(hub, user):

@@ -223,8 +223,7 @@ def test_only_timms_own_weights_count_as_a_pulled_start(embedded):
 
 def test_a_pulled_teacher_of_a_tag_that_timm_does_not_know_hinders_no_start(embedded):
     card = replace(embedded, name="lab/x", source="hf-hub:lab/x", network=f"{ARCH}.bogus")
-    catalogue.pulled_folder(card).mkdir(parents=True)
-    shutil.copy(embedded.folder / "model.safetensors", catalogue.pulled_folder(card))
+    shutil.copytree(embedded.folder, catalogue.pulled_folder(card))
     card.save(catalogue.pulled_folder(card))
     assert starts.local_starts() == {ARCH: ("builtin",)}
     with pytest.raises(StudentError, match="timm has no weights"):

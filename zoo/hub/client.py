@@ -123,6 +123,8 @@ _DESCRIPTION = js.record(
 
 def _lost_pin(card: TeacherCard) -> str:
     """The message when the Hub has the repository, but not the commit."""
+    if not card.revision:
+        return "the commit that the Hub names is not there: run the same command again later"
     folder = pulled_folder(card)
     pulled = (folder / CARD_FILE).exists()
     advice = f": remove {folder} and pull again for the current one" if pulled else ""
@@ -146,6 +148,8 @@ def fetch(
         raise TeacherBroken(absence(card))
     if not card.repo or (card.folder is not None and not (check and _is_damaged(card))):
         return card
+    if card.folder not in (None, pulled_folder(card)):
+        raise TeacherBroken(f"{card.folder} is damaged: remove it and add the teacher again.")
     files = _find_files_or_cached(card, online=online)
     paths = _download(card, files, progress)
     found = sha256_of(paths[-1])

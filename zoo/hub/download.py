@@ -49,15 +49,15 @@ def download(
 ) -> Path:
     """The path of a file in the Hub's cache, downloaded if it is missing or damaged.
 
-    Without a SHA-256 it is compared with the hash in its name in the cache, which most files have.
-    It may have so many bytes at most.
+    It is compared with the SHA-256, or else with the hash in its name in the cache, which most
+    files have. It may have so many bytes at most.
 
     Raises:
         Exception: any error of the client, its transport or the disk; see `zoo.hub.errors`.
     """
     try:
         path = Path(hf_hub_download(repo, name, revision=revision, local_files_only=True))
-        if _is_whole(path, sha256):
+        if _is_whole(path, sha256 or path.resolve().name):
             return path
     except FileNotFoundError:
         pass
@@ -74,9 +74,10 @@ def download(
     for place in (blob, lock):
         place.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):  # that of huggingface_hub
-        if not (blob.is_file() and _is_whole(blob)):
+        if not (blob.is_file() and _is_whole(blob, tag)):
             part = blob.with_name(f"{tag}.source-zoo.incomplete")
-            _fetch(url, part, found.size, tag, progress)
+            size = None if (found.size or 0) < 0 else found.size
+            _fetch(url, part, size, tag, progress)
             part.replace(blob)
     pointer = cache / folder / "snapshots" / revision / name
     link(blob, pointer, relative=True)
@@ -97,33 +98,38 @@ def link(path: Path, place: Path, *, relative: bool = False) -> None:
         part.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path, sha256: str = "") -> bool:
-    """Whether a file of the cache has the hash that is its name; true where the name is none."""
-    name = sha256 or path.resolve().name
-    if re.fullmatch("[0-9a-f]{64}", name):
-        return sha256_of(path) == name
-    if re.fullmatch("[0-9a-f]{40}", name):  # a small file: as git names it
-        content = path.read_bytes()
-        whole = b"blob %d\0" % len(content) + content
-        return hashlib.sha1(whole, usedforsecurity=False).hexdigest() == name
+def _is_whole(path: Path, tag: str) -> bool:
+    """Whether a file has the hash that is its tag; true where the tag is no hash."""
+    if re.fullmatch("[0-9a-f]{64}", tag):
+        return sha256_of(path) == tag
+    if re.fullmatch("[0-9a-f]{40}", tag):  # of a small file: as git names it, or a mirror
+        begins = (b"blob %d\0" % path.stat().st_size, b"")
+        return any(_sha1(path, begin) == tag for begin in begins)
     return True
+
+
+def _sha1(path: Path, begin: bytes) -> str:
+    """SHA-1 of these bytes and a file, 40 hex digits."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.sha1(begin, usedforsecurity=False))
+    return digest.hexdigest()
 
 
 def _fetch(url: str, part: Path, size: int | None, tag: str, progress: Progress | None) -> None:
     """Download the rest of a file, or all of it again if the beginning turns out wrong."""
-    hashed = re.fullmatch("[0-9a-f]{64}", tag) is not None
+    hashed = re.fullmatch("[0-9a-f]{64}|[0-9a-f]{40}", tag) is not None
     if size is None or not hashed:
         part.unlink(missing_ok=True)  # a beginning of other content would go unnoticed
     while True:
         begun = _bytes_in(part)
         retry(lambda: _resume(url, part, size, progress), state=lambda: _bytes_in(part))
-        if not hashed or sha256_of(part) == tag:
+        if _is_whole(part, tag):
             return
         part.unlink()
         if not begun:
             raise HubError(
-                f"{url} arrived damaged (its SHA-256 is not the one that the Hub states) and is "
-                "not used: run the same command again."
+                f"{url} arrived damaged (its hash is not the one that the Hub states) and is not "
+                "used: run the same command again."
             )
 
 

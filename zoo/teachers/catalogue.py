@@ -16,7 +16,7 @@ from pathlib import Path
 from zoo.errors import TeacherBroken, TeacherNotFound
 from zoo.system.json_files import choice, instance, listing, read_json, record
 from zoo.teachers.card import CARD_FILE, CARD_FORMAT, EXTRA, HUB, TeacherCard
-from zoo.teachers.config import pulled_folders
+from zoo.teachers.config import CONFIG_FILE, pulled_folders
 from zoo.teachers.licenses import is_permissive
 
 BUILTIN = Path(__file__).parents[1] / "builtin"
@@ -24,6 +24,10 @@ STUDENTS = Path(__file__).parents[1] / "students"
 CATALOGUE = Path(__file__).parents[1] / "catalogue.json"
 PERMISSIVE_ONLY = "license=permissive"
 """A part of the name of a zoo."""
+WORDS = ("builtin", "hub", "all")
+"""Zoos by name; any other name is a folder or a repository."""
+LONGEST_REPOSITORY = 96
+"""Characters of OWNER/NAME on the Hub."""
 
 
 def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
@@ -82,12 +86,15 @@ def licensed_zoo(zoo: str, license: str | None) -> str:
 
 
 def _split(zoo: str) -> list[str]:
-    return [zoo] if _is_folder(zoo) else [part.strip() for part in zoo.split(",")]
+    # a folder whose name has a comma is one zoo, with or without a license
+    bare = zoo.removesuffix(f",{PERMISSIVE_ONLY}")
+    parts = [bare] if _is_folder(bare) else [part.strip() for part in bare.split(",")]
+    return parts if bare == zoo else [*parts, PERMISSIVE_ONLY]
 
 
 def _is_folder(zoo: str) -> bool:
     try:
-        return zoo not in ("", "builtin", "hub", "all") and Path(zoo).expanduser().is_dir()
+        return zoo not in ("", *WORDS) and Path(zoo).expanduser().is_dir()
     except (OSError, ValueError, RuntimeError):  # no valid path, or the home of an unknown user
         return False
 
@@ -120,8 +127,9 @@ def _list_part(zoo: str) -> list[TeacherCard]:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name has the form OWNER/NAME."""
-    return re.fullmatch(r"[\w][\w.-]*/[\w][\w.-]*", name) is not None
+    """Whether a name has the form OWNER/NAME, and no more characters than the Hub allows."""
+    form = r"[\w][\w.-]*/[\w][\w.-]*"
+    return len(name) <= LONGEST_REPOSITORY and re.fullmatch(form, name) is not None
 
 
 def repository_card(repo: str) -> TeacherCard:
@@ -175,7 +183,8 @@ def _list_hub() -> list[TeacherCard]:
             card = TeacherCard.load(path.parent)
         except TeacherBroken:
             continue  # `zoo pull` writes it anew
-        if not (path.parent / card.weights).exists():
+        files = (card.weights, CONFIG_FILE) if card.loader == "hf-hub" else (card.weights,)
+        if not all((path.parent / file).exists() for file in files):
             card = replace(card, folder=None)
         cards[card.name] = card
     return list(cards.values())

@@ -12,7 +12,8 @@ from zoo.errors import TeacherBroken
 from zoo.images.folder import TRAINED_ON
 from zoo.system.files import atomic_new_folder
 from zoo.system.json_files import integer, number, read_json, record
-from zoo.teachers.card import LONGEST_NAME, TeacherCard, absence, sha256_of
+from zoo.teachers.card import CARD_FILE, LONGEST_NAME, TeacherCard, absence, sha256_of
+from zoo.teachers.catalogue import WORDS
 from zoo.teachers.config import CONFIG_FILE, check_inside, find_weights, read_layout
 from zoo.teachers.fingerprint import fingerprint_path
 
@@ -29,6 +30,17 @@ def check_words(name: str, domain: str) -> None:
     for text in (name, domain):
         if not (text.strip() and text.isprintable()):
             raise TeacherBroken(f"Names and domains are printable text, not {text!r}.")
+
+
+def check_zoo(zoo: Path) -> None:
+    """Raise TeacherBroken for a folder that `--zoo` could not name, or that is itself a teacher."""
+    if str(zoo) in WORDS or re.search("[,=]", str(zoo)):
+        raise TeacherBroken(
+            f"--zoo could not name a folder {str(zoo)!r}: choose another, without , or = in it, "
+            f"and not {', '.join(WORDS)}."
+        )
+    if (zoo / CARD_FILE).exists():
+        raise TeacherBroken(f"{zoo} is a teacher: choose a folder of teachers as --zoo.")
 
 
 def describe_folder(folder: Path, name: str, domain: str) -> TeacherCard:

@@ -92,8 +92,11 @@ def _check_config(value: Any, key: str) -> Layout:
         raise ValueError(f"architecture: missing, this is {kind}")
     config = _CONFIG(value, key)
     pretrained = config["pretrained_cfg"]
-    classes: int = config.get("num_classes", pretrained["num_classes"])
     labels: tuple[str, ...] = config["label_names"] or pretrained["label_names"]
+    classes: int | None = config.get("num_classes", pretrained["num_classes"])
+    if classes is None and not labels:
+        raise ValueError("num_classes: missing")
+    classes = len(labels) if classes is None else classes
     if labels and classes and len(labels) != classes:
         raise ValueError(f"label_names: expected {classes}, one per class, found {len(labels)}")
     return Layout(
@@ -136,7 +139,7 @@ _PRETRAINED = js.record(
         "interpolation": js.optional(js.text(), js.OMIT, null=False),
         "crop_pct": js.optional(js.number(), js.OMIT, null=False),
         "crop_mode": js.optional(js.text(), js.OMIT, null=False),
-        "num_classes": js.optional(js.integer(), 0),
+        "num_classes": js.optional(js.integer()),
         "label_names": js.optional(label_names, ()),
         "license": js.optional(js.text(), ""),
     }

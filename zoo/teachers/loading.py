@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from zoo.errors import TeacherBroken, first_line
 from zoo.system.devices import choose_device, to_device
 from zoo.teachers.card import TeacherCard, absence, sha256_of
-from zoo.teachers.config import read_layout
+from zoo.teachers.config import pulled_folders, read_layout
 from zoo.teachers.network import check_model_args, check_overlay, network_name
 
 FLOATS = {"F16", "BF16", "F32", "F64", "float16", "bfloat16", "float32", "float64"}
@@ -77,8 +77,10 @@ def build_network(card: TeacherCard) -> nn.Module:
         raise TeacherBroken(absence(card))
     path = card.folder / card.weights
     again = "install source-zoo, or add the teacher, again"
-    if card.repo:
+    if card.repo and card.folder.parent == pulled_folders():
         again = f"`zoo pull {card.name}` downloads it again"
+    elif card.repo:
+        again = f"remove {card.folder} and add the teacher again"
     try:
         found = sha256_of(path)
     except OSError as error:
