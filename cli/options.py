@@ -235,7 +235,8 @@ class License(StrEnum):
 Licensed = Annotated[
     License | None,
     typer.Option(
-        "--license", help="Only teachers whose weights and training data have such a license."
+        "--license",
+        help="Only teachers whose weights, initial weights and training data have such a license.",
     ),
 ]
 

@@ -38,6 +38,9 @@ KNOWN = 1 / 3
 teachers vary as with 15 to 27 for 30 pairs, and the largest of many ratios has one of the smallest:
 with a third, equal teachers are separated as rarely as they should be (docs/metrics.md)."""
 
+LARGEST_SEED = 2**31
+"""As of training."""
+
 WORKERS = 8
 """Teachers that are scored at once, at most: each holds a copy of its features."""
 
@@ -100,8 +103,7 @@ def rank(
         'good'
     """
     metrics = parse_metrics(metric)
-    if not (math.isfinite(power) and power >= 0):
-        raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
+    _check_numbers(power, seed)
     if not set(metrics) <= UNLABELED.keys():
         check_labels(labels)
     elif len(labels) < 2:
@@ -148,6 +150,14 @@ def rank(
         seed=seed,
         power=power,
     )
+
+
+def _check_numbers(power: float, seed: int) -> None:
+    """Refuse what a ranking's file does not hold."""
+    if not (math.isfinite(power) and power >= 0):
+        raise RankingError(f"The power is {power}. Choose a finite number of 0 or more.")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise RankingError(f"The seed is {seed}. Choose a whole number from 0 to {LARGEST_SEED}.")
 
 
 def _describe(

@@ -8,6 +8,8 @@ import yaml  # of the extra `docs`
 
 from tests.support.toys import build_teacher
 from tests.support.worlds import TINY
+from zoo.errors import TeacherNotFound
+from zoo.teachers.card import TeacherCard
 from zoo.teachers.catalogue import licensed_zoo, list_cards
 
 
@@ -25,6 +27,13 @@ def mixed(tmp_path):
 def test_a_zoo_of_a_license_has_those_whose_weights_and_data_have_it(mixed):
     assert [card.name for card in list_cards(licensed_zoo(str(mixed), "permissive"))] == ["free"]
     assert len(list_cards(licensed_zoo(str(mixed), None))) == 3
+
+
+@pytest.mark.parametrize("base", ["builtin/objects", "builtin/nosuch"])
+def test_initial_weights_without_such_a_license_count_as_in_a_model_card(mixed, base):
+    replace(TeacherCard.load(mixed / "free"), base=base).save(mixed / "free")
+    with pytest.raises(TeacherNotFound, match="weights, data and initial weights: leave out"):
+        list_cards(licensed_zoo(str(mixed), "permissive"))
 
 
 def test_list_shows_both_licenses_and_filters_by_both(command, mixed):

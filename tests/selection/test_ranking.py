@@ -155,6 +155,12 @@ def test_a_power_that_a_file_cannot_hold_is_refused(power):
         rank(make_zoo(), LABELS, power=power)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31 + 1, 2**70])
+def test_a_seed_that_training_and_files_do_not_take_is_refused(seed):
+    with pytest.raises(RankingError, match="whole number from 0 to 2147483648"):
+        rank(make_zoo(), LABELS, seed=seed)
+
+
 def test_scores_that_are_all_below_chance_give_equal_shares_and_a_warning(monkeypatch):
     scores = iter([-0.1, -0.3, 0.0])
     nothing = np.empty(0)

@@ -194,6 +194,8 @@ class TeacherCard:
         check_overlay(dict(self.overlay), "overlay")
         for key, digits in (("revision", 40), ("sha256", 64)):
             pattern(f"([0-9a-f]{{{digits}}})?", f"{digits} hex digits")(getattr(self, key), key)
+        # a base is looked up among the embedded networks, and nowhere else
+        pattern(r"(\w[\w.-]*/\w[\w.-]*)?", "KIND/NAME such as builtin/objects")(self.base, "base")
         if not (self.name.isprintable() and 0 < len(self.name) <= LONGEST_NAME):
             raise ValueError(f"name: expected a printable name, found {self.name[:80]!r}")
         if self.name.startswith("."):  # folders of such names are unfinished copies

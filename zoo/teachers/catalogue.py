@@ -37,8 +37,8 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
         zoo: `builtin` for the embedded teachers and those of the extra `imagenet`, `hub` for the
             Hub's catalogue and all pulled teachers, `all` for both, a folder of teachers,
             `OWNER/NAME` for one repository of the Hub, or several of these with commas between;
-            `license=permissive` among them leaves out what has a weaker license of its weights or
-            its data.
+            `license=permissive` among them leaves out what has a weaker license of its weights, its
+            data, or the embedded network that it was initialized from.
 
     Raises:
         TeacherNotFound: there is no such zoo, two teachers have one name, or none such a license.
@@ -56,11 +56,11 @@ def list_cards(zoo: str = "builtin") -> list[TeacherCard]:
             found[key] = card
     cards = sorted(found.values(), key=lambda card: card.name)
     if PERMISSIVE_ONLY in parts:
-        cards = [card for card in cards if is_permissive(card)]
+        cards = [card for card in cards if _is_permissive(card)]
         if not cards:
             raise TeacherNotFound(
                 f"No teacher of --zoo {zoo.removesuffix(',' + PERMISSIVE_ONLY)} has a permissive "
-                "license of weights and data: leave out --license."
+                "license of weights, data and initial weights: leave out --license."
             )
     for one, other in pairwise(cards):
         if one.name == other.name:
@@ -97,6 +97,15 @@ def _is_folder(zoo: str) -> bool:
         return zoo not in ("", *WORDS) and Path(zoo).expanduser().is_dir()
     except (OSError, ValueError, RuntimeError):  # no valid path, or the home of an unknown user
         return False
+
+
+def _is_permissive(card: TeacherCard) -> bool:
+    """Whether all licenses are permissive that the model card of a student of it would state."""
+    try:
+        bases = [TeacherCard.load(BUILTIN.parent / card.base)] if card.base else []
+    except TeacherBroken:  # no embedded network: its license is unknown
+        return False
+    return all(map(is_permissive, (card, *bases)))
 
 
 def _list_part(zoo: str) -> list[TeacherCard]:
