@@ -1,5 +1,6 @@
 """Answers of a Hub that wants more than to be read: commits that are paths, bodies without end."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -156,6 +157,14 @@ def test_a_tag_is_the_name_of_a_file(monkeypatch, tmp_path, tag):
     with pytest.raises(HubError, match="is not a Hub"):
         download.download("owner/net", "config.json", COMMIT)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("begin", [b"blob 3\0", b""])
+def test_a_small_file_has_the_hash_of_git_or_of_a_mirror(tmp_path, begin):
+    (tmp_path / "x").write_bytes(b"abc")
+    tag = hashlib.sha1(begin + b"abc", usedforsecurity=False).hexdigest()
+    assert download._is_whole(tmp_path / "x", tag)
+    assert not download._is_whole(tmp_path / "x", tag[::-1])
 
 
 def test_a_config_of_gigabytes_is_not_downloaded(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Observing: each image goes through each teacher once, whatever is known, new, damaged or full."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,6 +120,14 @@ def test_a_new_teacher_is_asked_alone(toy_zoo, images, shown):
     seen = extract_features(toy_zoo, images)
     assert shown == {"ant": 18, "bee": 18}
     assert seen.forward_passes == 18
+
+
+@pytest.mark.parametrize("lost", [{"preprocessing": None}, {"sha256": ""}])
+def test_a_card_that_lacks_what_its_files_determine_is_named_as_that(toy_zoo, images, lost):
+    ant, bee = toy_zoo
+    outputs = extract_features([replace(ant, **lost), bee], images)
+    assert outputs.features.keys() == {"bee"}
+    assert outputs.failures["ant"].startswith(f"{ant.folder / 'card.json'} has no preprocessing")
 
 
 def test_images_of_the_same_content_are_shown_once_and_get_the_same_rows(toy_zoo, imgs, shown):

@@ -149,7 +149,10 @@ def fetch(
     if not card.repo or (card.folder is not None and not (check and _is_damaged(card))):
         return card
     if card.folder not in (None, pulled_folder(card)):
-        raise TeacherBroken(f"{card.folder} is damaged: remove it and add the teacher again.")
+        raise TeacherBroken(
+            f"{card.folder} is damaged or differs from its card: remove it and add the teacher "
+            "again."
+        )
     files = _find_files_or_cached(card, online=online)
     paths = _download(card, files, progress)
     found = sha256_of(paths[-1])
