@@ -193,7 +193,7 @@ class RankingJob:
             progress=self.runtime.progress("scoring teachers"),
         )
         for row in ranking.teachers:
-            if row.name in trained_on:
+            if row.name in trained_on and row.status == "ok":
                 self.runtime.warn(
                     f"{row.name} was trained on {trained_on[row.name]} of the "
                     f"{self.images.labeled} labeled images: its score is too high"
