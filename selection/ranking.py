@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from selection.metrics import UNLABELED, current_name
-from selection.shares import SHAREABLE, normalize, rescale_hit_rates, share_by_power
+from selection.shares import SECOND, SHAREABLE, find_evidence, normalize, share_by_power
 from zoo.errors import RankingError
 from zoo.system import json_files as js
 from zoo.system.words import join_names
@@ -85,7 +85,8 @@ class Ranking:
     Attributes:
         target: folder of the images.
         zoo: source of the teachers.
-        metric: that made the scores; several with commas between, the first makes the shares.
+        metric: that made the scores; several with commas between: the first, and `hscore` if it is
+            among them, make the shares.
         images: number of images; of very many, `rank_images` scores the teachers on a sample.
         labeled: how many of them are labeled.
         classes: among the labeled ones.
@@ -173,7 +174,8 @@ class Ranking:
         rows = [row for row in self.teachers if row.status == "ok"]
         found: list[str] = []
         if metrics[1:]:
-            found.append(f"Order: mean rank over {join_names(metrics)}; shares: by {metrics[0]}.")
+            makers = join_names([metrics[0], *([SECOND] if SECOND in metrics[1:] else [])])
+            found.append(f"Order: mean rank over {join_names(metrics)}; shares: by {makers}.")
         ranks = [row.rank for row in rows if row.rank]
         if len(ranks) > 1 and set(ranks) == {1}:
             found.append(
@@ -206,11 +208,10 @@ class Ranking:
         """Share of each teacher: above 0, sum 1; teachers with share 0 are left out.
 
         Args:
-            power: None for the shares as written, by hand or by `rank`. Else max(0, score)^power,
-                normalized (alpha of Borup et al., ICCV 2023): 0 is equal, infinity is the nearest
-                alone. Hit rates of skewed labels are rescaled before, see
-                `selection.shares.rescale_hit_rates`. Teachers that have no share for a reason get
-                none.
+            power: None for the shares as written, by hand or by `rank`. Else max(0, e)^power,
+                normalized (alpha of Borup et al., ICCV 2023): 0 is equal, infinity the teacher of
+                largest e alone. e is the score by the first metric and the H-score, see
+                `selection.shares.find_evidence`. Teachers that have no share for a reason get none.
 
         Raises:
             RankingError: scores of this metric cannot become shares, or none is above 0.
@@ -223,16 +224,18 @@ class Ranking:
                 f"Scores of {metric!r} cannot become shares: they have no zero. "
                 "Rank again with --metric linear_probe."
             )
-        scores = rescale_hit_rates(self._scores(), metric, self.classes, self.most_frequent)
-        return share_by_power(scores, power)
+        scores = {row.name: {**row.scores, metric: row.score or 0.0} for row in self._scored()}
+        evidence = find_evidence(scores, metric, self.classes, self.most_frequent)
+        return share_by_power(evidence, power)
 
     def nearest(self) -> str:
         """The teacher of highest score; of equal ones, or by several metrics, the first row.
 
         Teachers that have no share for a reason do not count.
         """
-        scores = self._scores()
-        return next(iter(scores)) if "," in self.metric else max(scores, key=scores.__getitem__)
+        scored = self._scored()
+        nearest = scored[0] if "," in self.metric else max(scored, key=lambda row: row.score or 0.0)
+        return nearest.name
 
     def to_json(self) -> dict[str, Any]:
         """The ranking as one flat dict that JSON can hold, with its warnings and explanation."""
@@ -258,11 +261,10 @@ class Ranking:
         advice = "`zoo rank --target FOLDER` writes a new one."
         return js.read_json(path, _read_ranking, error=RankingError, advice=advice)
 
-    def _scores(self) -> dict[str, float]:
-        """Of the teachers with no reason to have no share, or of all where each has one."""
-        rows = [row for row in self.teachers if row.status == "ok"]
-        rows = [row for row in rows if not row.reason] or rows
-        return {row.name: row.score for row in rows if row.score is not None}
+    def _scored(self) -> list[RankedTeacher]:
+        """The teachers with no reason to have no share, or all where each has one."""
+        rows = [row for row in self.teachers if row.status == "ok" and row.score is not None]
+        return [row for row in rows if not row.reason] or rows
 
 
 _REASONS = {"clearly worse than a control": WORSE}

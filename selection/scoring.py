@@ -21,7 +21,7 @@ from selection.metrics import HIT_RATES, METRICS, UNLABELED, parse_metrics
 from selection.metrics.checks import Floats, Labels, check_features, check_labels
 from selection.ranking import LEFT_OUT, WORSE, RankedTeacher, Ranking
 from selection.resampling import PAIRS, find_interval, measure
-from selection.shares import POWER, SHAREABLE, choose, rescale_hit_rates, share_by_power
+from selection.shares import POWER, SHAREABLE, choose, find_evidence, share_by_power
 from selection.significance import count_error, find_better, find_chance
 from zoo.errors import RankingError
 from zoo.features.store import Features
@@ -71,9 +71,10 @@ def rank(
     metric: of all claims about pairs of teachers and controls in a ranking, none is wrong with a
     probability of 95 % (`significance.find_better`). Teachers of one rank do not differ
     significantly. Rows are ordered by the score, or by the mean over several metrics of the ranks
-    that the scores have: a row may have a smaller `rank` than the one above it. Shares
-    come from the first metric: teachers significantly worse than a control get share 0, unless all
-    are. Where no score is above 0, or scores of this metric cannot become shares, shares are equal.
+    that the scores have: a row may have a smaller `rank` than the one above it. Shares come from
+    the first metric and the H-score (`shares.find_evidence`): teachers significantly worse than a
+    control get share 0, unless all are. Where no score is above 0, or scores of this metric cannot
+    become shares, shares are equal.
 
     Args:
         features: of each teacher for the same N images, by name.
@@ -122,10 +123,10 @@ def rank(
     beaten = _find_beaten(scored, metrics[0], labeled, classes)
     worse = {name for name in teachers if beaten.get(name, set()) & controls.keys()}
     without = _exclude(teachers, [excluded, dict.fromkeys(worse, WORSE)])
-    scores = {name: _score(row) for name, row in teachers.items() if name not in without}
-    scores = rescale_hit_rates(scores, metrics[0], classes, most)
-    shareable = metrics[0] in SHAREABLE and max(scores.values()) > 0
-    shares = share_by_power(scores, power if shareable else 0.0)
+    scores = {name: row.scores for name, row in teachers.items() if name not in without}
+    evidence = find_evidence(scores, metrics[0], classes, most)
+    shareable = metrics[0] in SHAREABLE and max(evidence.values()) > 0
+    shares = share_by_power(evidence, power if shareable else 0.0)
     if top is not None:
         candidates, shares = shares, choose(shares, features, top)
         without |= dict.fromkeys(candidates.keys() - shares.keys(), LEFT_OUT)

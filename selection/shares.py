@@ -20,6 +20,9 @@ SHAREABLE = frozenset(
 )
 """Metrics whose scores lie in 0..1 above chance; logarithms, for one, have no zero."""
 
+SECOND = "hscore"
+"""The metric that counts for the shares beside the first one."""
+
 SHARPNESS = 4
 """Power of CKA at which two teachers count as one: 0.9 is 0.66 of the same, 0.5 is 0.06."""
 
@@ -44,6 +47,29 @@ def share_by_power(scores: Mapping[str, float], power: float) -> dict[str, float
         )
     # relative to the best, or a high power would make all of them 0
     return normalize({name: max(0.0, score / best) ** power for name, score in scores.items()})
+
+
+def find_evidence(
+    scores: Mapping[str, Mapping[str, float]], metric: str, classes: int, most_frequent: float
+) -> dict[str, float]:
+    """What shares are a power of: the score by the first metric, times the root of the H-score.
+
+    From the scores of each teacher by metric. The H-score counts where it is another one of them,
+    as by default: with few labels it is less noisy than a fraction of them, and it is large for
+    features that separate much at once (docs/decisions/0026-evidence.md). Hit rates are rescaled
+    before, see `rescale_hit_rates`.
+
+    Example:
+        >>> scores = {"a": {"knn": 0.5, "hscore": 9.0}, "b": {"knn": 0.6, "hscore": 4.0}}
+        >>> find_evidence(scores, "knn", 2, most_frequent=0.5)
+        {'a': 1.5, 'b': 1.2}
+    """
+    first = {name: row[metric] for name, row in scores.items()}
+    evidence = rescale_hit_rates(first, metric, classes, most_frequent)
+    roots = {name: max(0.0, row.get(SECOND, 0.0)) ** 0.5 for name, row in scores.items()}
+    if metric == SECOND or not any(roots.values()):
+        return evidence
+    return {name: value * roots[name] for name, value in evidence.items()}
 
 
 def rescale_hit_rates(

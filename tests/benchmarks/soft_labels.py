@@ -25,8 +25,8 @@ from zoo.features.controls import extract_controls
 from zoo.features.kernel import TeacherKernel
 from zoo.features.linear_probe import assign_folds
 
-METRIC = "linear_probe"
-"""The one that makes the shares by default."""
+METRIC = "linear_probe,hscore"
+"""Those that make the shares by default."""
 
 LEAST = 30
 """Hidden labels that a task must have to count."""
@@ -35,6 +35,8 @@ IMAGES = 500
 """Of a task at most."""
 
 POWERS = (0.0, 2.0, 4.0, 8.0, 12.0, inf)
+HSCORE_POWERS = (1.0, 2.0, 4.0)
+"""Of the H-score, beside power 4 of the linear probe: 2 is the default."""
 USUAL = "power 4"
 
 SHRINKAGE = (0.1, 1.0, 3.0)
@@ -45,14 +47,21 @@ IMAGENET = "imagenet_lite"
 
 
 def shares_by_rule(ranking, features, labels):
-    """{rule: shares}: by power alone, at power 4 by what controls may do, generic, and fitted."""
+    """{rule: shares}: by power of the linear probe alone, with the H-score, generic, and fitted."""
     scores = {row.name: row.score for row in ranking.teachers if row.status == "ok"}
     controls = [row.score for row in ranking.teachers if row.status == "control"]
     above = {name: score for name, score in scores.items() if score > max(controls)}
     rules = {f"power {power:g}": share_by_power(scores, power) for power in POWERS}
-    rules["not significantly worse than a control"] = ranking.weights()
-    rules["above every control"] = share_by_power(above or scores, ranking.power)
+    rules["above every control"] = share_by_power(above or scores, 4.0)
+    hscores = {row.name: row.scores["hscore"] for row in ranking.teachers if row.name in scores}
+    for power in HSCORE_POWERS:
+        evidence = {name: scores[name] * hscores[name] ** (power / 4) for name in scores}
+        rules[f"power 4, hscore^{power:g}"] = share_by_power(evidence, 4.0)
+    rules["the default: hscore^2, not significantly worse than a control"] = ranking.weights()
     generic = [name for name in scores if name.startswith(IMAGENET)]
+    half = {name: share / 2 for name, share in rules[USUAL].items()}
+    half |= {name: half.get(name, 0.0) + 0.5 / len(generic) for name in generic}
+    rules["half of power 4, half ImageNet networks alike"] = half
     rules["the largest ImageNet network"] = {max(generic): 1.0}
     rules["ImageNet networks alike"] = dict.fromkeys(generic, 1 / len(generic))
     for shrinkage in SHRINKAGE:

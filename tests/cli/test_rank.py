@@ -171,8 +171,8 @@ def test_probe_says_how_many_unlabeled_images_are_shown(rank):
 def test_power_turns_scores_into_shares(rank):
     def shares(*words):
         teachers = rank(*words, "--json").json["teachers"]
-        scores = [row["score"] for row in teachers]
-        return scores, [row["share"] for row in teachers]
+        evidence = [row["score"] * row["scores"]["hscore"] ** 0.5 for row in teachers]
+        return evidence, [row["share"] for row in teachers]
 
     for power in (0, 1, 30):
         scores, got = shares("--power", power)

@@ -48,11 +48,22 @@ def test_a_ranking_counts_images_labels_and_classes():
 def test_shares_follow_the_power(power):
     ranking = rank(make_zoo(), LABELS, power=power)
     shares = [row.share for row in ranking.teachers]
-    scores = np.array([row.score for row in ranking.teachers])
-    slow = (scores / scores.max()) ** power
+    scores = np.array([[row.score, row.scores["hscore"]] for row in ranking.teachers])
+    evidence = scores[:, 0] * np.sqrt(scores[:, 1])
+    slow = (evidence / evidence.max()) ** power
     assert np.allclose(shares, slow / slow.sum())
     assert sum(shares) == pytest.approx(1)
     assert ranking.power == power
+
+
+def test_by_one_metric_or_by_others_the_h_score_has_no_part_in_the_shares():
+    for metric in ("knn", "knn,cka", "linear_probe,logme"):
+        ranking = rank(make_zoo(), LABELS, metric=metric, power=3)
+        scores = np.array([row.score for row in ranking.teachers])
+        assert np.allclose([row.share for row in ranking.teachers], scores**3 / (scores**3).sum())
+        assert "hscore" not in " ".join(ranking.explanation)
+    told = " ".join(rank(make_zoo(), LABELS, metric="knn,hscore").explanation)
+    assert "shares: by knn and hscore." in told
 
 
 def test_the_seed_decides_the_intervals_and_nothing_else():
