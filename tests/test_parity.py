@@ -112,10 +112,9 @@ def test_shares_by_hand_are_of_their_method_alone(imgs, toy_zoo, tmp_path):
 def test_a_ranking_takes_numbers_of_numpy_and_a_path_and_refuses_an_empty_shortlist(
     imgs, toy_zoo, tmp_path
 ):
-    zoo, power = toy_zoo[0].folder.parent, np.float32(2)
-    ranking = rank_images(
-        imgs, zoo=zoo, power=power, runtime=Runtime(device="cpu", seed=np.int64(2))
-    )  # pyright: ignore
+    zoo, power, seed = toy_zoo[0].folder.parent, np.float32(2), np.int64(2)
+    runtime = Runtime(device="cpu", seed=seed)  # pyright: ignore
+    ranking = rank_images(imgs, zoo=zoo, power=power, runtime=runtime)  # pyright: ignore
     ranking.save(tmp_path / "r.json")
     assert Ranking.load(tmp_path / "r.json") == ranking
     for count in (0, -1):

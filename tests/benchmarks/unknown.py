@@ -48,11 +48,11 @@ def measure(folder, others, options, seed):
     known = [name for name in train.classes if name not in held]
     images = keep(train, known).sample(max_labeled=options.images)
     per_class = min(LABELS, int(np.bincount(images.labels).min()))
-    how = Distillation(image_size=options.size, recipe=Recipe(updates=options.updates, seed=seed))
+    recipe = Recipe(updates=options.updates, seed=seed)
+    how = Distillation(options.method, image_size=options.size, recipe=recipe)
     with TemporaryDirectory() as place:
         student = Path(place) / "student"
-        distill_images(images.keep_labels(per_class, seed), how.by(options.method), save=student,
-                       ranker=ranker)  # fmt: skip
+        distill_images(images.keep_labels(per_class, seed), how, save=student, ranker=ranker)
         rejection = Rejection.load(student)
         network, _, form = load_network(student)
     tests = [read_images(other / "test").sample(max_labeled=FOREIGN) for other in others]

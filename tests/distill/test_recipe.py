@@ -77,7 +77,7 @@ def test_numbers_of_numpy_become_those_of_python_and_what_is_no_number_is_refuse
         ("color", True),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=f"{name} is {value!r}: must be a (whole|real) number"):
-            Recipe(**{name: value})
+            Recipe(**{name: value})  # pyright: ignore
     for size in (0, -3, 64.5):
         with pytest.raises(ValueError, match=f"image_size is {size}"):
             Distillation(image_size=size)  # pyright: ignore
