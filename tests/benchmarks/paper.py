@@ -32,7 +32,7 @@ from distill.training.batches import weak_view
 from distill.training.targets import soft_labels
 from selection import METRICS, rank
 from selection.shares import share_by_power
-from tests.benchmarks.paper_tables import METHODS, draw_costs, show
+from tests.benchmarks.paper_tables import CORE, METHODS, draw_costs, show
 from zoo import Features, extract_features, keep_freed_memory, list_cards, read_images
 from zoo.features.controls import extract_controls
 from zoo.features.inference import normalize
@@ -43,9 +43,6 @@ from zoo.teachers.starts import find_start
 
 EXTRA = ("weighted_less_best", "default_less_best")
 """Asked for by name: the same without the teacher of the highest score."""
-
-MAIN = ("transfer", "fixmatch", "probe", "weighted", "generic", "default")
-"""The methods of the reduced form, of 25 labels and of other students."""
 
 GENERIC = "imagenet_lite2"
 """The strongest ImageNet network of the zoo: the teacher of those who select none."""
@@ -214,7 +211,7 @@ def cells_of(options):
     """Keys and folders of what is asked for, the most telling first."""
     mark = "" if options.zoo == "builtin" else f"@{Path(options.zoo).name}"
     for seed, labels in product(range(options.seeds), options.labels):
-        methods = options.methods or (MAIN if options.reduced or labels == 25 else METHODS)
+        methods = options.methods or (CORE if options.reduced or labels == 25 else METHODS)
         for folder in options.folders:
             for method in methods:
                 yield f"{options.arch}/{folder.name}/{labels}/{seed}/{method}{mark}", folder

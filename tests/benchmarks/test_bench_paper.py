@@ -8,7 +8,7 @@ import pytest
 
 from tests.benchmarks import paper_tables
 from tests.benchmarks.paper import GENERIC, METHODS, parse, path_of, shares_of, unpack
-from tests.benchmarks.paper_tables import complete, draw_costs, gather, interval, paired, show
+from tests.benchmarks.paper_tables import CORE, complete, draw_costs, gather, interval, paired, show
 from tests.support.scoring_tasks import make_ranking
 
 PARC = {"ant": 0.4, "bee": 0.2, "cow": -0.1}
@@ -118,6 +118,18 @@ def test_a_table_holds_only_cells_that_every_named_method_has(capsys):
     assert len(found["default"]["two"]) == 3
     show(every)
     assert "4 labels per class, 2 seeds" in capsys.readouterr().out
+
+
+def test_methods_that_are_run_first_have_a_table_and_means_of_more_cells(capsys, tmp_path):
+    every = cells(**{method: 0.5 + 0.01 * i for i, method in enumerate(METHODS)})
+    for key in [key for key in every if key.endswith("/4/1/random")]:
+        del every[key]
+    show(every, save=tmp_path / "paper.json")
+    out = capsys.readouterr().out
+    assert out.count("4 and 10 labels per class") == 2
+    document = json.loads((tmp_path / "paper.json").read_text())["real"]
+    assert list(document["core_means"]) == [*CORE]
+    assert document["means"]["transfer"] != document["core_means"]["transfer"]
 
 
 def test_a_variant_meets_the_same_method_in_the_cells_that_both_have(capsys):
