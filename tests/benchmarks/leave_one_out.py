@@ -24,8 +24,8 @@ from zoo.features.controls import extract_controls
 RIDGE = "ridge"
 """Key of the accuracy without self-training."""
 
-METRIC = "linear_probe"
-"""The one that makes the shares by default."""
+METRIC = "linear_probe,hscore"
+"""Those that make the shares by default."""
 
 IMAGES = 500
 """Of a task at most."""
